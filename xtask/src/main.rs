@@ -1,0 +1,87 @@
+//! Developer commands: `cargo xtask setup | demo | test | verify | bench | codegen`.
+//!
+//! This binary only prepares the machine, calls cargo and checks the source tree. What the commands run against a live
+//! cluster lives in `chaos`, so that this stays quick to build.
+
+mod boundaries;
+mod cargo_env;
+mod licences;
+mod packages;
+mod programs;
+mod rocksdb;
+mod setup;
+mod sizes;
+mod steps;
+mod test_run;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Developer commands of Quorate")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what is missing: system packages, the cached RocksDB, Go and etcd for comparisons (with --peers).
+    Setup {
+        /// Also build real etcd and etcdctl, which `bench` and the etcdctl checks compare with.
+        #[arg(long)]
+        peers: bool,
+    },
+    /// Build, start three nodes and a real MariaDB pair, kill the active database and show the failover.
+    Demo {
+        /// Leave everything running at the end and print addresses and credentials.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Run the tests; everything, or what is named.
+    Test {
+        /// Leave out tests that need this server, and say so.
+        #[arg(long, value_name = "NAME")]
+        without: Vec<String>,
+        /// Passed on to `cargo test`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// The checks of `verify` that need no build: format, house rules, boundaries, licences.
+    Check,
+    /// Everything that must hold: format, boundaries, sizes, licences, lints, tests with real servers, docs.
+    Verify,
+    /// Measure: `failover`, `leader-loss`, `kv`, `idle`.
+    Bench {
+        /// Passed on to the measuring program; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Write the generated protobuf code anew.
+    Codegen,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Setup { peers } => setup::run(peers)?,
+        Command::Demo { keep } => return programs::demo(keep),
+        Command::Test { without, arguments } => test_run::run(&without, &arguments)?,
+        Command::Check => verify::source_checks()?,
+        Command::Verify => verify::run()?,
+        Command::Bench { arguments } => return programs::bench(&arguments),
+        Command::Codegen => programs::codegen()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,80 @@
+//! `cargo xtask demo`, `bench`, `codegen`: prepare, build, then hand over to the program that does it.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::cargo_env::{cargo, target_directory};
+use crate::setup;
+use crate::steps::{run, step};
+
+/// The demonstration: see `chaos/src/bin/quorate-demo.rs`.
+pub fn demo(keep: bool) -> Result<ExitCode> {
+    println!("Quorate: three nodes fail a real database over.");
+    println!(
+        "Setup and build come first; on a machine with nothing cached that is about 20 minutes, later runs take seconds."
+    );
+    step("setup", || setup::run(false))?;
+    let directory = step("build", || build("dev", "quorate-demo"))?;
+    let mut command = Command::new(directory.join("quorate-demo"));
+    command.arg("--quorate").arg(directory.join("quorate"));
+    if keep {
+        command.arg("--keep");
+    }
+    hand_over(&mut command)
+}
+
+/// Measurements, in the release profile: see `chaos/src/bin/quorate-bench.rs`.
+pub fn bench(arguments: &[String]) -> Result<ExitCode> {
+    step("setup", || setup::run(true))?;
+    let directory = step("build", || build("release", "quorate-bench"))?;
+    let mut command = Command::new(directory.join("quorate-bench"));
+    command
+        .arg("--quorate")
+        .arg(directory.join("quorate"))
+        .arg("--etcd")
+        .arg(setup::etcd_directory())
+        .args(arguments);
+    hand_over(&mut command)
+}
+
+/// Writes the generated protobuf code anew.
+pub fn codegen() -> Result<()> {
+    step("codegen", || {
+        run(cargo()?.args([
+            "run",
+            "--quiet",
+            "--package",
+            "quorate-etcd-api",
+            "--example",
+            "codegen",
+        ]))
+    })
+}
+
+fn build(profile: &str, program: &str) -> Result<PathBuf> {
+    let started = Instant::now();
+    let mut command = cargo()?;
+    command.args([
+        "build",
+        "--locked",
+        "--profile",
+        profile,
+        "--package",
+        "quorate",
+        "--package",
+        "quorate-chaos",
+    ]);
+    run(command.args(["--bin", "quorate", "--bin", program]))?;
+    println!("    built in {} s", started.elapsed().as_secs());
+    Ok(target_directory()?.join(if profile == "dev" { "debug" } else { profile }))
+}
+
+fn hand_over(command: &mut Command) -> Result<ExitCode> {
+    let status = command.status().with_context(|| format!("cannot start {command:?}"))?;
+    Ok(ExitCode::from(
+        status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1),
+    ))
+}
