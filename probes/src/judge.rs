@@ -1,0 +1,278 @@
+//! Turns the attempts of one (monitor generation, data center) into votes. Pure: times are the caller's monotonic
+//! milliseconds.
+//!
+//! # From findings to votes (architecture, "What votes")
+//!
+//! | finding | vote |
+//! | --- | --- |
+//! | ok, read-only, slow | `up`; `up-steady` from the third running one on |
+//! | too many connections | `up` (the server lives), never a step towards `up-steady` |
+//! | refused, unreachable, timeout, wrong answer, server starting or stopping | `down` |
+//! | login refused | none: `up` stays; a `down` becomes `unknown`, for the address does answer |
+//! | DNS, TLS, own shortage, overdue attempt, misconfigured | `unknown` |
+//!
+//! # Why one failed attempt may vote `down`
+//!
+//! A vote is no verdict: the replicated machine turns `down` into `abnormal` only after the monitor timeout of
+//! *continuous* failure, counted from the first tally, and one good attempt takes the vote back at once. So with a
+//! monitor timeout that leaves room for a second attempt (retry interval + access timeout), no verdict ever rests on a
+//! single failed attempt, and voting at once costs no detection time. Where the monitor timeout is shorter than that,
+//! this judge asks for two failed attempts in a row itself.
+
+use quorate_machine::{DataCenter, FindingClass, Id, Vote, VoteReport};
+
+use crate::observation::{Observation, bounded_text};
+
+/// Running good attempts from which on a side is `up-steady`.
+pub const STEADY_OKS: u32 = 3;
+/// A change of the finding alone, with the same vote, is told at most this often: a source that alternates between two
+/// findings must not fill the log. Away from *refused* it is told at once, for a fence may be skipped on its strength.
+pub const DETAIL_INTERVAL_MS: u64 = 10_000;
+/// How late an attempt may end beyond retry interval and access timeout before the prober counts as stuck.
+pub const OVERDUE_GRACE_MS: u64 = 1_000;
+
+/// Timing of a monitor that the judge needs (C3), in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JudgeSettings {
+    /// From the start of one attempt to the next.
+    pub retry_interval_ms: u64,
+    /// Bound of one attempt.
+    pub access_timeout_ms: u64,
+    /// Continuous failure for this long makes a side abnormal (counted by the replicated machine).
+    pub monitor_timeout_ms: u64,
+}
+
+impl JudgeSettings {
+    /// Failed attempts in a row before the vote is `down`: 1, or 2 where no second attempt fits the monitor timeout.
+    pub fn failures_to_vote_down(&self) -> u32 {
+        if self.monitor_timeout_ms >= self.retry_interval_ms + self.access_timeout_ms {
+            1
+        } else {
+            2
+        }
+    }
+}
+
+/// What the node proposes: a changed vote, or a changed finding behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// The vote from now on.
+    pub vote: Vote,
+    /// The finding behind it; beside `up` a sub-health or a warning (too many connections, read-only, slow, login).
+    pub class: FindingClass,
+    /// The engine's own words, at most 512 bytes.
+    pub text: String,
+    /// The login was refused and no query has ever been answered: the side is `init-failed` (C1).
+    pub never_logged_in: bool,
+    /// When the first failed attempt of the present run of failures ended; `None` while none fails.
+    pub failing_since_ms: Option<u64>,
+}
+
+impl Transition {
+    /// The report for the replicated machine; `now_ms` is the time of sending.
+    pub fn to_report(&self, monitor: Id, generation: u64, data_center: DataCenter, now_ms: u64) -> VoteReport {
+        let age_ms = self.failing_since_ms.map_or(0, |since| now_ms.saturating_sub(since));
+        VoteReport {
+            monitor,
+            generation,
+            data_center: data_center as i32,
+            vote: self.vote as i32,
+            class: self.class as i32,
+            text: self.text.clone(),
+            never_logged_in: self.never_logged_in,
+            age_ms: u32::try_from(age_ms).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// What a finding is evidence of.
+enum Evidence {
+    Answered,
+    Saturated,
+    LoginRefused,
+    Failed,
+    None,
+}
+
+fn evidence(class: FindingClass) -> Evidence {
+    match class {
+        FindingClass::Ok | FindingClass::ReadOnly | FindingClass::Slow => Evidence::Answered,
+        FindingClass::TooManyConnections => Evidence::Saturated,
+        FindingClass::Auth => Evidence::LoginRefused,
+        FindingClass::Refused
+        | FindingClass::Unreachable
+        | FindingClass::Timeout
+        | FindingClass::WrongAnswer
+        | FindingClass::ServerStarting => Evidence::Failed,
+        FindingClass::None
+        | FindingClass::Dns
+        | FindingClass::Tls
+        | FindingClass::OwnShortage
+        | FindingClass::Overdue
+        | FindingClass::Misconfigured => Evidence::None,
+    }
+}
+
+/// The judge of one data center of one monitor generation; a new generation gets a new judge.
+#[derive(Clone, Debug)]
+pub struct Judge {
+    settings: JudgeSettings,
+    current: Transition,
+    /// Running answered attempts.
+    oks: u32,
+    /// Running failed attempts.
+    failures: u32,
+    /// A query has been answered once.
+    answered: bool,
+    /// What the last fresh connection met beside a kept session that still works; a good fresh one clears it.
+    warning: Option<(FindingClass, String)>,
+    last_end_ms: u64,
+    last_told_ms: u64,
+}
+
+impl Judge {
+    /// A judge that has seen nothing: vote `unknown`, finding `none`.
+    pub fn new(settings: JudgeSettings, now_ms: u64) -> Self {
+        Self {
+            settings,
+            current: Transition {
+                vote: Vote::Unknown,
+                class: FindingClass::None,
+                text: String::new(),
+                never_logged_in: false,
+                failing_since_ms: None,
+            },
+            oks: 0,
+            failures: 0,
+            answered: false,
+            warning: None,
+            last_end_ms: now_ms,
+            last_told_ms: now_ms,
+        }
+    }
+
+    /// The present vote with its finding, for a full report.
+    pub fn current(&self) -> &Transition {
+        &self.current
+    }
+
+    /// The last attempt failed, whatever the vote is yet (input of the self-check).
+    pub fn is_failing(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// Takes the result of an attempt that ended at `now_ms`; returns what is to be reported, if anything changed.
+    pub fn observe(&mut self, observation: &Observation, now_ms: u64) -> Option<Transition> {
+        self.last_end_ms = now_ms;
+        let text = bounded_text(&observation.engine_text);
+        self.count(observation, now_ms);
+        let next = match evidence(observation.class) {
+            Evidence::Answered => {
+                if observation.fresh {
+                    self.warning = None;
+                }
+                let (class, text) = self.warning.clone().unwrap_or((observation.class, text));
+                self.transition(self.up_vote(), class, text)
+            }
+            Evidence::Saturated => {
+                self.warning = Some((observation.class, text.clone()));
+                self.transition(self.up_vote(), observation.class, text)
+            }
+            Evidence::LoginRefused => {
+                self.warning = Some((observation.class, text.clone()));
+                let vote = match self.current.vote {
+                    Vote::Up | Vote::UpSteady => self.current.vote,
+                    Vote::Down | Vote::Unknown => Vote::Unknown,
+                };
+                let mut next = self.transition(vote, observation.class, text);
+                next.never_logged_in = !self.answered;
+                next
+            }
+            Evidence::Failed if self.failures >= self.settings.failures_to_vote_down() => {
+                self.transition(Vote::Down, observation.class, text)
+            }
+            Evidence::Failed => Transition {
+                failing_since_ms: self.current.failing_since_ms,
+                ..self.current.clone()
+            },
+            Evidence::None => self.transition(Vote::Unknown, observation.class, text),
+        };
+        self.tell(next, now_ms)
+    }
+
+    /// Nothing was due (the prober backs off after a refused login): the prober lives, there is no evidence.
+    pub fn backed_off(&mut self, now_ms: u64) {
+        self.last_end_ms = now_ms;
+    }
+
+    /// Call it now and then (every interval will do): `unknown` once no attempt has ended for too long. A stuck prober
+    /// says nothing about its target.
+    pub fn check_overdue(&mut self, now_ms: u64) -> Option<Transition> {
+        let limit_ms = self.settings.retry_interval_ms + self.settings.access_timeout_ms + OVERDUE_GRACE_MS;
+        let silent_ms = now_ms.saturating_sub(self.last_end_ms);
+        if silent_ms <= limit_ms {
+            return None;
+        }
+        self.oks = 0;
+        self.failures = 0;
+        self.current.failing_since_ms = None;
+        let text = format!("no attempt has ended for more than {limit_ms} ms");
+        let next = self.transition(Vote::Unknown, FindingClass::Overdue, text);
+        self.tell(next, now_ms)
+    }
+
+    fn count(&mut self, observation: &Observation, now_ms: u64) {
+        match evidence(observation.class) {
+            Evidence::Answered => {
+                self.oks = self.oks.saturating_add(1);
+                self.failures = 0;
+                self.answered = true;
+            }
+            // They neither add to a run of good attempts nor end it: the kept session may still work.
+            Evidence::Saturated | Evidence::LoginRefused => self.failures = 0,
+            Evidence::Failed => {
+                self.oks = 0;
+                self.failures = self.failures.saturating_add(1);
+                self.current.failing_since_ms.get_or_insert(now_ms);
+            }
+            Evidence::None => {
+                self.oks = 0;
+                self.failures = 0;
+            }
+        }
+        if self.failures == 0 {
+            self.current.failing_since_ms = None;
+        }
+    }
+
+    fn up_vote(&self) -> Vote {
+        if self.oks >= STEADY_OKS {
+            Vote::UpSteady
+        } else {
+            Vote::Up
+        }
+    }
+
+    fn transition(&self, vote: Vote, class: FindingClass, text: String) -> Transition {
+        Transition {
+            vote,
+            class,
+            text,
+            never_logged_in: false,
+            failing_since_ms: self.current.failing_since_ms,
+        }
+    }
+
+    /// Keeps `next` and returns it if it is worth a report. A mere change of words is not.
+    fn tell(&mut self, next: Transition, now_ms: u64) -> Option<Transition> {
+        let vote_changed = next.vote != self.current.vote || next.never_logged_in != self.current.never_logged_in;
+        let detail_due = self.current.class == FindingClass::Refused
+            || now_ms.saturating_sub(self.last_told_ms) >= DETAIL_INTERVAL_MS;
+        if !vote_changed && (next.class == self.current.class || !detail_due) {
+            return None;
+        }
+        self.last_told_ms = now_ms;
+        self.current = next.clone();
+        Some(next)
+    }
+}

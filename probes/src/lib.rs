@@ -1,0 +1,18 @@
+//! Probers of data sources, and the pure judge that turns their observations into votes.
+//!
+//! One module per kind of monitor makes *attempts*; each yields an [`Observation`]. The [`judge`] keeps what changed:
+//! the node reports only transitions. A prober decides nothing about failover, writes nothing to a data source and
+//! keeps no schedule: [`schedule`] says when an attempt is due, the caller makes one at a time per target.
+
+pub mod judge;
+pub mod mysql;
+pub mod observation;
+pub mod schedule;
+pub mod secret;
+pub mod self_check;
+
+pub use judge::{Judge, JudgeSettings, Transition};
+pub use observation::{Observation, RoleInfo, Stage, StageResult};
+pub use schedule::Schedule;
+pub use secret::Secret;
+pub use self_check::WorkerSummary;

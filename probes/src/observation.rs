@@ -1,0 +1,105 @@
+//! What one attempt of a prober found.
+
+use std::fmt;
+
+use quorate_machine::FindingClass;
+
+/// Longest text of an engine that is kept, in bytes (as `VoteReport::text`).
+pub const MAX_ENGINE_TEXT_BYTES: usize = 512;
+
+/// How far an attempt came: the step that failed, or the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Name resolution.
+    Dns,
+    /// TCP connection.
+    Tcp,
+    /// TLS handshake and verification.
+    Tls,
+    /// Greeting, login and choice of the database.
+    Login,
+    /// The query.
+    Query,
+    /// Role and replication state.
+    Role,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::Dns => "dns",
+            Stage::Tcp => "tcp",
+            Stage::Tls => "tls",
+            Stage::Login => "login",
+            Stage::Query => "query",
+            Stage::Role => "role",
+        })
+    }
+}
+
+/// Role of a data source that answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleInfo {
+    /// The server refuses writes of ordinary accounts.
+    pub read_only: bool,
+    /// Replication lag as the server itself estimates it; `None` when it replicates from nobody, the link is broken or
+    /// the account may not ask. A hint for display, never a measure of lost data.
+    pub replication_lag_seconds: Option<u64>,
+    /// Version as the server names it.
+    pub server_version: String,
+}
+
+/// Result of one attempt against one address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// The step that failed, or the last one.
+    pub stage: Stage,
+    /// The finding; [`FindingClass::Ok`], `ReadOnly` and `Slow` mean that a query was answered.
+    pub class: FindingClass,
+    /// The engine's own words, at most [`MAX_ENGINE_TEXT_BYTES`] bytes in one line; empty when all is well.
+    pub engine_text: String,
+    /// Present when a query was answered.
+    pub role: Option<RoleInfo>,
+    /// Duration of the whole attempt in microseconds.
+    pub latency_us: u64,
+    /// The attempt opened a connection of its own (it did not use the kept session).
+    pub fresh: bool,
+}
+
+/// Result of one step of a connection test (C6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageResult {
+    /// The step.
+    pub stage: Stage,
+    /// [`FindingClass::Ok`] or what is wrong.
+    pub class: FindingClass,
+    /// What was found, in the engine's own words where it failed; at most [`MAX_ENGINE_TEXT_BYTES`] bytes.
+    pub text: String,
+    /// Duration of the step in microseconds.
+    pub latency_us: u64,
+}
+
+/// Makes one bounded line of an engine's text: control characters become blanks, the end is cut at a character boundary.
+pub fn bounded_text(text: &str) -> String {
+    let mut end = text.len().min(MAX_ENGINE_TEXT_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    // A control character beyond ASCII takes more bytes than its blank: the bound holds.
+    text[..end].chars().map(clean).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_ENGINE_TEXT_BYTES, bounded_text};
+
+    #[test]
+    fn texts_are_one_bounded_line() {
+        assert_eq!(bounded_text("a\r\nb\u{85}c\0"), "a  b c ");
+        let long = "数".repeat(MAX_ENGINE_TEXT_BYTES);
+        let bounded = bounded_text(&long);
+        assert_eq!(bounded.len(), MAX_ENGINE_TEXT_BYTES / 3 * 3);
+        assert!(long.starts_with(&bounded));
+    }
+}
