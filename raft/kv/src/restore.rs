@@ -1,0 +1,248 @@
+//! Putting a keyspace together from records, refusing those that contradict each other.
+
+use bytes::Bytes;
+
+use crate::auth::{Auth, UserView};
+use crate::decode::DecodeError;
+use crate::key::Key;
+use crate::keyspace::Keyspace;
+use crate::record::*;
+use crate::store::{FIRST_REVISION, NEVER_COMPACTED, Store};
+use crate::types::*;
+use crate::version::Version;
+use crate::writer::Writer;
+
+/// No counter gets there in the life of a cluster; above it, the next change could overflow.
+const MAX_COUNTER: i64 = i64::MAX / 2;
+
+/// Sections of a snapshot in their order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Section {
+    Leases,
+    Users,
+    Roles,
+    Keys,
+    Changes,
+}
+
+/// A keyspace being put together.
+pub(crate) struct Building {
+    header: Header,
+    keyspace: Keyspace,
+    section: Section,
+    last_lease: Option<i64>,
+    last_name: Option<String>,
+    last_key: Option<Bytes>,
+    /// Changes of the revision that is being read.
+    changes: Vec<Version>,
+}
+
+impl Building {
+    pub(crate) fn start(header: Header) -> Result<Self, DecodeError> {
+        let Header {
+            revision,
+            compact_revision,
+            quota_bytes,
+            auth_enabled,
+            auth_revision,
+            ..
+        } = header;
+        if revision < FIRST_REVISION || compact_revision < NEVER_COMPACTED || compact_revision > revision {
+            return Err(DecodeError::Inconsistent("revisions out of order"));
+        }
+        // The first change that the snapshot holds is that of the compact revision; revision 1 has none.
+        let before_changes = (compact_revision - 1).max(FIRST_REVISION);
+        let mut auth = Auth::new();
+        auth.enabled = auth_enabled;
+        auth.revision = auth_revision;
+        let store = Store::starting_at(before_changes, compact_revision);
+        let keyspace = Keyspace {
+            store,
+            leases: Default::default(),
+            auth,
+            quota_bytes,
+        };
+        Ok(Building {
+            header,
+            keyspace,
+            section: Section::Leases,
+            last_lease: None,
+            last_name: None,
+            last_key: None,
+            changes: Vec::new(),
+        })
+    }
+
+    /// Enters a section; sections never come back.
+    fn enter(&mut self, section: Section) -> Result<(), DecodeError> {
+        if section < self.section {
+            return Err(DecodeError::Inconsistent("records out of order"));
+        }
+        if section > self.section {
+            self.section = section;
+            self.last_name = None;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn lease(&mut self, lease: LeaseRecord) -> Result<(), DecodeError> {
+        self.enter(Section::Leases)?;
+        if lease.id == 0 || self.last_lease.is_some_and(|last| last >= lease.id) {
+            return Err(DecodeError::Inconsistent("leases out of order"));
+        }
+        self.last_lease = Some(lease.id);
+        self.keyspace.leases.restore(lease.id, lease.ttl_seconds);
+        Ok(())
+    }
+
+    fn name(&mut self, name: &str) -> Result<(), DecodeError> {
+        if name.is_empty() || self.last_name.as_deref().is_some_and(|last| last >= name) {
+            return Err(DecodeError::Inconsistent("names out of order"));
+        }
+        self.last_name = Some(name.to_owned());
+        Ok(())
+    }
+
+    pub(crate) fn user(&mut self, user: UserRecord) -> Result<(), DecodeError> {
+        self.enter(Section::Users)?;
+        self.name(&user.name)?;
+        if !user.roles.is_sorted_by(|a, b| a < b) {
+            return Err(DecodeError::Inconsistent("roles of a user out of order"));
+        }
+        let UserRecord {
+            name,
+            password_hash,
+            no_password,
+            roles,
+            revision,
+        } = user;
+        // A copy, as the hash would otherwise keep its whole block in memory.
+        let password_hash = Bytes::copy_from_slice(&password_hash);
+        let view = UserView {
+            name: name.clone(),
+            password_hash,
+            no_password,
+            roles,
+            revision,
+        };
+        self.keyspace.auth.users.insert(name, view);
+        Ok(())
+    }
+
+    pub(crate) fn role(&mut self, mut role: RoleRecord) -> Result<(), DecodeError> {
+        self.enter(Section::Roles)?;
+        self.name(&role.name)?;
+        for permission in &mut role.permissions {
+            permission.key = Bytes::copy_from_slice(&permission.key);
+            permission.range_end = Bytes::copy_from_slice(&permission.range_end);
+        }
+        let in_order = |a: &Permission, b: &Permission| (&a.key, &a.range_end) < (&b.key, &b.range_end);
+        if !role.permissions.is_sorted_by(in_order) {
+            return Err(DecodeError::Inconsistent("permissions of a role out of order"));
+        }
+        self.keyspace.auth.roles.insert(role.name, role.permissions);
+        Ok(())
+    }
+
+    pub(crate) fn key(&mut self, record: KeyRecord) -> Result<(), DecodeError> {
+        self.enter(Section::Keys)?;
+        let KeyRecord { kv, sub } = record;
+        check_put_counters(&kv)?;
+        if kv.mod_revision >= self.header.compact_revision {
+            return Err(DecodeError::Inconsistent("a key changed later than its section says"));
+        }
+        if self.last_key.as_ref().is_some_and(|last| *last >= kv.key) {
+            return Err(DecodeError::Inconsistent("keys out of order"));
+        }
+        let kv = compact_copy(kv);
+        self.last_key = Some(kv.key.clone());
+        let Keyspace { store, leases, .. } = &mut self.keyspace;
+        let version = Version::new(EventKind::Put, kv, sub);
+        leases.reattach(&version.kv().key, 0, version.kv().lease);
+        store.written_bytes += version.cost();
+        store.current.insert(Key::new(&version.kv().key), version);
+        Ok(())
+    }
+
+    pub(crate) fn change(&mut self, change: ChangeRecord) -> Result<(), DecodeError> {
+        self.enter(Section::Changes)?;
+        let kv = compact_copy(change.kv);
+        if change.deleted {
+            let tombstone = KeyValue {
+                key: kv.key.clone(),
+                mod_revision: kv.mod_revision,
+                ..KeyValue::default()
+            };
+            if kv != tombstone || kv.key.is_empty() {
+                return Err(DecodeError::Inconsistent("a deletion with more than a key"));
+            }
+        } else {
+            check_put_counters(&kv)?;
+        }
+        if self
+            .changes
+            .first()
+            .is_some_and(|first| first.kv().mod_revision != kv.mod_revision)
+        {
+            self.close_revision();
+        }
+        if kv.mod_revision != self.keyspace.store.revision + 1 {
+            return Err(DecodeError::Inconsistent("a revision is missing"));
+        }
+        let kind = if change.deleted {
+            EventKind::Delete
+        } else {
+            EventKind::Put
+        };
+        let sub = self.changes.len() as u32;
+        self.changes.push(Version::new(kind, kv, sub));
+        Ok(())
+    }
+
+    fn close_revision(&mut self) {
+        let Keyspace { store, leases, .. } = &mut self.keyspace;
+        let mut writer = Writer::new(store, leases);
+        for version in self.changes.drain(..) {
+            writer.install(version);
+        }
+        writer.commit();
+    }
+
+    pub(crate) fn finish(mut self) -> Result<Keyspace, DecodeError> {
+        self.close_revision();
+        let store = &mut self.keyspace.store;
+        if store.revision != self.header.revision {
+            return Err(DecodeError::Inconsistent("the last revisions are missing"));
+        }
+        store.change_digest = self.header.change_digest;
+        if !self.keyspace.leases.is_consistent() {
+            return Err(DecodeError::Inconsistent(
+                "a key is attached to a lease that does not exist",
+            ));
+        }
+        Ok(self.keyspace)
+    }
+}
+
+fn check_put_counters(kv: &KeyValue) -> Result<(), DecodeError> {
+    let plausible = (1..=MAX_COUNTER).contains(&kv.version)
+        && FIRST_REVISION < kv.create_revision
+        && kv.create_revision <= kv.mod_revision;
+    if kv.key.is_empty() || !plausible {
+        return Err(DecodeError::Inconsistent("a key with impossible counters"));
+    }
+    Ok(())
+}
+
+/// Moves key and value into one buffer of their own; slices of the block would keep the whole block in memory.
+fn compact_copy(kv: KeyValue) -> KeyValue {
+    let mut buffer = Vec::with_capacity(kv.key.len() + kv.value.len());
+    buffer.extend_from_slice(&kv.key);
+    buffer.extend_from_slice(&kv.value);
+    let buffer = Bytes::from(buffer);
+    KeyValue {
+        key: buffer.slice(..kv.key.len()),
+        value: buffer.slice(kv.key.len()..),
+        ..kv
+    }
+}
