@@ -1,0 +1,183 @@
+//! Who may do what (A4): one function, [`authorize`], asked by `apply` for every command and by edges for every read.
+
+use crate::command::*;
+use crate::model::*;
+use crate::reply::{Refusal, RefusalCode};
+use crate::state::State;
+
+/// What somebody wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// See an object.
+    Read,
+    /// Create, change or delete an application or a monitor.
+    Edit,
+    /// Switch, acknowledge, set the read/write state.
+    Operate,
+    /// Change settings of kinds and quotas; KV administration from the console.
+    Settings,
+    /// Create users, or change another user's password.
+    Users,
+    /// Change one's own password or make and revoke one's own tokens.
+    Own,
+    /// Act for the cluster itself: reports, ticks, leadership, nodes.
+    System,
+}
+
+/// What it is done to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Object<'a> {
+    /// Nothing that belongs to anybody.
+    Cluster,
+    /// An object that belongs to this user.
+    OwnedBy(&'a str),
+}
+
+/// Checks a permission.
+///
+/// Viewers and operators see, and operators also change, what they own; admins everything but users of their own rank;
+/// root everything. An API token narrows its user's role.
+///
+/// # Errors
+///
+/// `permission-denied`, or `credentials-changed` when the user's auth revision is another one by now or the token is gone.
+pub fn authorize(state: &State, principal: &Principal, action: Action, object: Object<'_>) -> Result<(), Refusal> {
+    let user = match &principal.kind {
+        Some(PrincipalKind::Node(_)) if action == Action::System => return Ok(()),
+        Some(PrincipalKind::User(user)) => user,
+        _ => return Err(Refusal::new(RefusalCode::PermissionDenied)),
+    };
+    let role = effective_role(state, user)?;
+    let owns = match object {
+        Object::OwnedBy(owner) => owner == user.name,
+        Object::Cluster => true,
+    };
+    let allowed = match action {
+        Action::Read => owns || role >= Role::Admin,
+        Action::Edit | Action::Operate => role >= Role::Admin || (role == Role::Operator && owns),
+        Action::Settings | Action::Users => role >= Role::Admin,
+        Action::Own => owns,
+        Action::System => false,
+    };
+    if allowed {
+        Ok(())
+    } else {
+        Err(Refusal::new(RefusalCode::PermissionDenied).with("role", role.code()))
+    }
+}
+
+/// The role that a user's request has: the user's own, narrowed by the API token if one was used.
+///
+/// # Errors
+///
+/// `credentials-changed` as for [`authorize`].
+pub fn effective_role(state: &State, principal: &UserPrincipal) -> Result<Role, Refusal> {
+    let changed = || Refusal::new(RefusalCode::CredentialsChanged);
+    let user = state.user(&principal.name).ok_or_else(changed)?;
+    if user.auth_revision != principal.auth_revision {
+        return Err(changed());
+    }
+    let Some(token) = &principal.token else {
+        return Ok(user.role());
+    };
+    let token = state
+        .api_token(token)
+        .filter(|token| token.user == user.name)
+        .ok_or_else(changed)?;
+    Ok(token.role().min(user.role()))
+}
+
+/// Checks the author of a command: the one place where commands meet permissions.
+pub(crate) fn check_author(state: &State, author: &Principal, command: &Command) -> Result<(), Refusal> {
+    let node = |node: u64| match author.kind {
+        Some(PrincipalKind::Node(id)) if id == node => Ok(()),
+        _ => Err(Refusal::new(RefusalCode::PermissionDenied)),
+    };
+    let check = |action, object| authorize(state, author, action, object);
+    match command {
+        Command::Bootstrap(_) | Command::LeaderStarted(_) | Command::WorkerSeen(_) | Command::WorkerLapsed(_) => {
+            return check(Action::System, Object::Cluster);
+        }
+        Command::Tick(_) => return check(Action::System, Object::Cluster),
+        _ if state.cluster.is_none() => return Err(Refusal::new(RefusalCode::NotBootstrapped)),
+        _ => {}
+    }
+    match command {
+        Command::ReportHealth(c) => node(c.node),
+        Command::ReportStateHash(c) => node(c.node),
+        Command::UpsertNode(_) | Command::Republish(_) | Command::ExpireLease(_) => {
+            check(Action::System, Object::Cluster)
+        }
+        Command::CreateApplication(_) => check(Action::Edit, Object::Cluster),
+        Command::UpdateApplication(c) => check(Action::Edit, application(state, &c.id)),
+        Command::DeleteApplication(c) => check(Action::Edit, application(state, &c.id)),
+        Command::CreateMonitor(c) => check(Action::Edit, application(state, &c.application)),
+        Command::UpdateMonitor(c) => check(Action::Edit, monitor(state, &c.id)),
+        Command::DeleteMonitor(c) => check(Action::Edit, monitor(state, &c.id)),
+        Command::SetConnectionPool(c) => check(Action::Edit, monitor(state, &c.monitor)),
+        Command::SetReadWrite(c) => check(Action::Operate, monitor(state, &c.monitor)),
+        Command::AcknowledgeMonitor(c) => check(Action::Operate, monitor(state, &c.monitor)),
+        Command::Switch(c) => {
+            check(Action::Operate, Object::Cluster)?;
+            c.monitors
+                .iter()
+                .try_for_each(|id| check(Action::Operate, monitor(state, id)))
+        }
+        Command::SetKindSettings(_) | Command::SetQuotas(_) => check(Action::Settings, Object::Cluster),
+        Command::CreateUser(c) => {
+            check(Action::Users, Object::Cluster)?;
+            below_own_rank(state, author, Role::try_from(c.role).unwrap_or(Role::Root))
+        }
+        Command::SetUserPassword(c) => match state.user(&c.name) {
+            Some(user) if !is_user(author, &c.name) => {
+                check(Action::Users, Object::Cluster)?;
+                below_own_rank(state, author, user.role())
+            }
+            _ => check(Action::Own, Object::OwnedBy(&c.name)),
+        },
+        Command::CreateApiToken(_) => check(Action::Own, Object::Cluster),
+        Command::RevokeApiToken(c) => match state.api_token(&c.id) {
+            Some(token) if !is_user(author, &token.user) => check(Action::Users, Object::Cluster),
+            _ => check(Action::Own, Object::Cluster),
+        },
+        Command::Kv(_) => match author.kind {
+            // The keyspace checks its own users; a node compacts and maintains.
+            Some(PrincipalKind::Kv(_) | PrincipalKind::Node(_)) => Ok(()),
+            _ => check(Action::Settings, Object::Cluster),
+        },
+        Command::Bootstrap(_)
+        | Command::LeaderStarted(_)
+        | Command::WorkerSeen(_)
+        | Command::WorkerLapsed(_)
+        | Command::Tick(_) => Ok(()),
+    }
+}
+
+fn application<'a>(state: &'a State, id: &Id) -> Object<'a> {
+    state
+        .application(id)
+        .map_or(Object::Cluster, |found| Object::OwnedBy(&found.meta.owner))
+}
+
+fn monitor<'a>(state: &'a State, id: &Id) -> Object<'a> {
+    state
+        .monitor(id)
+        .map_or(Object::Cluster, |found| Object::OwnedBy(&found.meta.owner))
+}
+
+fn is_user(author: &Principal, name: &str) -> bool {
+    matches!(&author.kind, Some(PrincipalKind::User(user)) if user.name == name)
+}
+
+/// Nobody makes or changes users of the own rank or above; root alone stands above admins, and there is one root.
+fn below_own_rank(state: &State, author: &Principal, role: Role) -> Result<(), Refusal> {
+    let Some(PrincipalKind::User(user)) = &author.kind else {
+        return Err(Refusal::new(RefusalCode::PermissionDenied));
+    };
+    let own = effective_role(state, user)?;
+    if role < own {
+        Ok(())
+    } else {
+        Err(Refusal::new(RefusalCode::PermissionDenied).with("role", own.code()))
+    }
+}

@@ -1,0 +1,345 @@
+//! The one catalogue of texts: events, audit records, refusals and field problems, in English and Chinese.
+//!
+//! The state holds codes and parameters; edges render them here. `{name}` in a text stands for the parameter of that name,
+//! and disappears where there is none.
+
+use crate::events::EventCode;
+use crate::reply::{Param, Refusal, RefusalCode};
+
+/// Languages of the catalogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Locale {
+    EnUs,
+    ZhCn,
+}
+
+impl Locale {
+    /// The language of a tag such as `zh-CN`; anything that is not Chinese is English.
+    pub fn of_tag(tag: &str) -> Locale {
+        if tag.get(..2).is_some_and(|primary| primary.eq_ignore_ascii_case("zh")) {
+            Locale::ZhCn
+        } else {
+            Locale::EnUs
+        }
+    }
+}
+
+type Texts = (&'static str, &'static str);
+
+impl Refusal {
+    /// What is wrong and what to do about it.
+    pub fn text(&self, locale: Locale) -> String {
+        render(refusal(self.code()), locale, &self.params)
+    }
+}
+
+impl RefusalCode {
+    /// English text of the code with these parameters.
+    pub fn text(self, params: &[Param]) -> String {
+        render(refusal(self), Locale::EnUs, params)
+    }
+}
+
+/// Text of an event.
+pub fn event_text(locale: Locale, code: EventCode, params: &[Param]) -> String {
+    render(event(code), locale, params)
+}
+
+/// What an audit record's code says was done. An unknown code is its own text.
+pub fn audit_text(locale: Locale, code: &str, params: &[Param]) -> String {
+    match AUDIT.iter().find(|(known, ..)| *known == code) {
+        Some((_, en, zh)) => render((en, zh), locale, params),
+        None => code.to_owned(),
+    }
+}
+
+/// Codes of the audit records that are written.
+pub fn audit_codes() -> impl Iterator<Item = &'static str> {
+    AUDIT.iter().map(|(code, ..)| *code)
+}
+
+/// What the code of a field problem means.
+pub fn field_text(locale: Locale, code: &str) -> &'static str {
+    let texts = match code {
+        "required" => ("this field is required", "此项必填"),
+        "too-long" => ("the text is too long", "内容过长"),
+        "too-many" => ("too many entries", "条目过多"),
+        "invalid-characters" => ("characters that are not allowed", "包含不允许的字符"),
+        "invalid-name" => ("not a valid name", "名称无效"),
+        "invalid-address" => ("not a valid address host:port", "地址无效，应为 主机:端口"),
+        "invalid-secret" | "invalid-hash" => ("not a valid secret", "密文无效"),
+        "out-of-range" => ("outside of the allowed range", "超出允许范围"),
+        "duplicate" => ("given twice", "重复"),
+        "same-address" => ("both data centers have the same address", "两个数据中心的地址相同"),
+        "fixed" => ("cannot be changed", "不可修改"),
+        _ => ("not supported", "不支持"),
+    };
+    pick(texts, locale)
+}
+
+fn pick(texts: Texts, locale: Locale) -> &'static str {
+    match locale {
+        Locale::EnUs => texts.0,
+        Locale::ZhCn => texts.1,
+    }
+}
+
+/// Fills the parameters in, in one pass, so that a parameter's own braces stay as they are.
+fn render(texts: Texts, locale: Locale, params: &[Param]) -> String {
+    let mut rest = pick(texts, locale);
+    let mut out = String::with_capacity(rest.len());
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}').unwrap_or((after, ""));
+        out.push_str(before);
+        if let Some(param) = params.iter().find(|param| param.name == name) {
+            out.push_str(&param.value);
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+fn refusal(code: RefusalCode) -> Texts {
+    match code {
+        RefusalCode::Unspecified => ("The request was refused.", "请求被拒绝。"),
+        RefusalCode::NotBootstrapped => (
+            "The cluster is not bootstrapped yet; run `quorate bootstrap` on one node first.",
+            "集群尚未初始化；请先在一个节点上运行 `quorate bootstrap`。",
+        ),
+        RefusalCode::AlreadyBootstrapped => (
+            "The cluster is bootstrapped already; nothing is to be done.",
+            "集群已初始化，无需再次执行。",
+        ),
+        RefusalCode::PermissionDenied => (
+            "Your role does not allow this; ask an administrator, or the owner of the object.",
+            "当前角色无权执行此操作；请联系管理员或对象的所有者。",
+        ),
+        RefusalCode::CredentialsChanged => (
+            "Your password, role or token was changed meanwhile; log in again.",
+            "密码、角色或令牌已变更；请重新登录。",
+        ),
+        RefusalCode::NotFound => (
+            "There is no such object; it may have been deleted. Refresh and try again.",
+            "对象不存在，可能已被删除；请刷新后重试。",
+        ),
+        RefusalCode::DuplicateName => (
+            "The name {name} is taken already; choose another one.",
+            "名称 {name} 已被使用；请换一个名称。",
+        ),
+        RefusalCode::GenerationConflict => (
+            "The object was changed by somebody else (generation {generation}); read it again and repeat the edit.",
+            "对象已被他人修改（版本 {generation}）；请重新读取后再编辑。",
+        ),
+        RefusalCode::QuotaExceeded => (
+            "The quota {limit} of {maximum} is used up; delete one that is not needed, or have the quota raised.",
+            "配额 {limit}（{maximum}）已用尽；请删除不用的对象，或由管理员提高配额。",
+        ),
+        RefusalCode::InvalidSpec => (
+            "The request is not valid; correct the fields that are listed.",
+            "请求无效；请更正所列字段。",
+        ),
+        RefusalCode::HasMonitors => (
+            "The application {application} still has {monitors} monitors; delete them first.",
+            "应用 {application} 仍有 {monitors} 个监控器；请先删除。",
+        ),
+        RefusalCode::FeatureDisabled => (
+            "The feature point {feature_point} is not enabled; tick it in the module and in the namespace first.",
+            "功能点 {feature_point} 未启用；请先在功能模块和命名空间中勾选。",
+        ),
+        RefusalCode::TargetAbnormal => (
+            "{monitor}: {data_center} is not healthy ({state}); wait until it is, or force the switch with a reason.",
+            "{monitor}：{data_center} 状态异常（{state}）；请等待恢复，或填写原因后强制切换。",
+        ),
+        RefusalCode::AlreadyActive => (
+            "{monitor}: {data_center} is active already; leave this monitor out.",
+            "{monitor}：{data_center} 已是活跃数据中心；请去掉该监控器。",
+        ),
+        RefusalCode::ReasonRequired => ("A forced switch needs a reason; give one.", "强制切换必须填写原因。"),
+        RefusalCode::NoConnectionPool => (
+            "{monitor} has no connection pool, so there is nothing to switch; save its connection pool first.",
+            "{monitor} 未配置连接池，无法切换；请先保存连接池配置。",
+        ),
+        RefusalCode::FenceUnsupported => (
+            "This version does not fence; set the fence policy to none.",
+            "当前版本不支持隔离；请将隔离策略设为 none。",
+        ),
+        RefusalCode::SwitchInProgress => (
+            "A switch is in progress; wait until it has ended.",
+            "切换正在进行；请等待其结束。",
+        ),
+        RefusalCode::StaleReport => (
+            "The report is older than what is known; it was ignored.",
+            "上报已过期，已忽略。",
+        ),
+        RefusalCode::StaleTerm => (
+            "The term is {term} by now; the command was ignored.",
+            "当前任期为 {term}，命令已忽略。",
+        ),
+        RefusalCode::NothingToAcknowledge => (
+            "{monitor} has no automatic switch that waits for an acknowledgement.",
+            "{monitor} 没有待确认的自动切换。",
+        ),
+        RefusalCode::ReservedPrefix => (
+            "Keys under /mas-monitor/ are written by the cluster alone.",
+            "/mas-monitor/ 下的键仅由集群写入。",
+        ),
+        RefusalCode::UnknownInstance => ("There is no instance {instance}.", "实例 {instance} 不存在。"),
+        RefusalCode::TooManyObjects => ("There are too many objects; delete some.", "对象过多；请删除一部分。"),
+        RefusalCode::ResendOutsideWindow => (
+            "The outcome of this request is no longer known, and it was not carried out again; look before repeating it.",
+            "该请求的结果已无法确认，且未再次执行；请核实后再重试。",
+        ),
+        RefusalCode::UnknownCommand => (
+            "This version does not know the command; upgrade the node.",
+            "当前版本不认识该命令；请升级节点。",
+        ),
+        RefusalCode::InvalidBatch => (
+            "Name 1 to {maximum} different monitors of one instance.",
+            "请指定同一实例中 1 到 {maximum} 个不同的监控器。",
+        ),
+    }
+}
+
+fn event(code: EventCode) -> Texts {
+    match code {
+        EventCode::Unspecified => ("An unknown event.", "未知事件。"),
+        EventCode::ClusterBootstrapped => (
+            "The cluster {cluster_id} was bootstrapped with {nodes} nodes.",
+            "集群 {cluster_id} 已初始化，节点数 {nodes}。",
+        ),
+        EventCode::DatabaseAbnormal => (
+            "The database in {data_center} is abnormal: {finding} {text} Its data may be lost to applications; look at the \
+             server and at the network path to it.",
+            "{data_center} 的数据库状态异常：{finding} {text} 该数据中心的数据可能丢失；请检查服务器及网络链路。",
+        ),
+        EventCode::DatabaseRecovered => (
+            "The database in {data_center} has recovered.",
+            "{data_center} 的数据库状态已恢复。",
+        ),
+        EventCode::MonitorInitFailed => (
+            "Monitoring of {data_center} could not begin: {finding} {text} Check address, account and database name.",
+            "{data_center} 初始化监控失败：{finding} {text} 请检查地址、账号和数据库名。",
+        ),
+        EventCode::MonitorStarted => ("Monitoring of {data_center} has begun.", "{data_center} 已开始监控。"),
+        EventCode::LoginRefused => (
+            "Node {node} was refused the login to {data_center}: {text} The state is kept; correct the password.",
+            "节点 {node} 登录 {data_center} 被拒绝：{text} 状态保持不变；请更正密码。",
+        ),
+        EventCode::Failover => (
+            "Automatic switch from {from} to {to}, epoch {epoch}. Acknowledge it once it was looked into.",
+            "自动切换：{from} → {to}，纪元 {epoch}。核实后请确认。",
+        ),
+        EventCode::FailoverWithheld => (
+            "An automatic switch is due but withheld: {reason}. Look at the monitor and switch by hand if need be.",
+            "自动切换被抑制：{reason}。请查看监控器，必要时手动切换。",
+        ),
+        EventCode::Switchover => (
+            "Switchover from {from} to {to}, epoch {epoch}. {reason}",
+            "切换：{from} → {to}，纪元 {epoch}。{reason}",
+        ),
+        EventCode::Switchback => (
+            "Switchback from {from} to {to}, epoch {epoch}. {reason}",
+            "回切：{from} → {to}，纪元 {epoch}。{reason}",
+        ),
+        EventCode::WorkerLapsed => (
+            "Node {node} no longer reports and is no voter; look at the node and its network.",
+            "节点 {node} 已停止上报，不再参与表决；请检查该节点及其网络。",
+        ),
+        EventCode::WorkerSeen => ("Node {node} reports again.", "节点 {node} 恢复上报。"),
+        EventCode::LeaderChanged => (
+            "Node {node} leads from term {term} on.",
+            "节点 {node} 成为领导者，任期 {term}。",
+        ),
+        EventCode::StateDiverged => (
+            "The state of node {node} differs from the others' at index {index}; it fences itself. Replace its data directory.",
+            "节点 {node} 的状态在索引 {index} 处与其他节点不一致，已自我隔离；请重建其数据目录。",
+        ),
+        EventCode::Acknowledged => (
+            "{actor} acknowledged the last automatic switch. {comment}",
+            "{actor} 已确认上一次自动切换。{comment}",
+        ),
+    }
+}
+
+/// (code, English, Chinese) of audit records.
+const AUDIT: [(&str, &str, &str); 22] = [
+    ("bootstrap", "bootstrapped the cluster", "初始化集群"),
+    ("create-application", "created an application", "创建应用"),
+    ("update-application", "changed an application", "修改应用"),
+    ("delete-application", "deleted an application", "删除应用"),
+    ("create-monitor", "created a monitor", "创建监控器"),
+    ("update-monitor", "changed a monitor", "修改监控器"),
+    ("delete-monitor", "deleted a monitor", "删除监控器"),
+    ("set-connection-pool", "saved a connection pool", "保存连接池配置"),
+    ("set-read-write", "set the read/write state", "修改读写状态"),
+    (
+        "acknowledge-monitor",
+        "acknowledged an automatic switch",
+        "确认自动切换",
+    ),
+    ("switch", "asked for a switch", "请求切换"),
+    (
+        "failover",
+        "switched automatically from {from} to {to}",
+        "自动切换 {from} → {to}",
+    ),
+    ("switchover", "switched from {from} to {to}", "切换 {from} → {to}"),
+    ("switchback", "switched back from {from} to {to}", "回切 {from} → {to}"),
+    (
+        "set-kind-settings",
+        "changed the global settings of {kind}",
+        "修改 {kind} 的全局配置",
+    ),
+    ("set-quotas", "changed the quotas", "修改配额"),
+    ("create-user", "created the user {name}", "创建用户 {name}"),
+    (
+        "set-user-password",
+        "changed the password of {name}",
+        "修改 {name} 的密码",
+    ),
+    (
+        "create-api-token",
+        "created the API token {name}",
+        "创建 API 令牌 {name}",
+    ),
+    (
+        "revoke-api-token",
+        "revoked the API token {name}",
+        "吊销 API 令牌 {name}",
+    ),
+    ("upsert-node", "set the record of node {node}", "设置节点 {node}"),
+    ("kv", "administered a keyspace", "管理键空间"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_both_texts() {
+        for locale in [Locale::EnUs, Locale::ZhCn] {
+            assert!(
+                RefusalCode::ALL
+                    .iter()
+                    .all(|code| !pick(refusal(*code), locale).is_empty())
+            );
+            assert!(EventCode::ALL.iter().all(|code| !pick(event(*code), locale).is_empty()));
+            assert!(audit_codes().all(|code| audit_text(locale, code, &[]) != code));
+        }
+    }
+
+    #[test]
+    fn parameters_are_filled_in_once() {
+        let params = [Param::new("name", "{name} {x")];
+        let text = RefusalCode::DuplicateName.text(&params);
+        assert_eq!(text, "The name {name} {x is taken already; choose another one.");
+    }
+
+    #[test]
+    fn locale_of_a_tag() {
+        assert_eq!(Locale::of_tag("zh-Hans-CN"), Locale::ZhCn);
+        assert_eq!(Locale::of_tag("中"), Locale::EnUs);
+        assert_eq!(Locale::of_tag("en-GB"), Locale::EnUs);
+    }
+}

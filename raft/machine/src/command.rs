@@ -1,0 +1,478 @@
+//! Commands: everything that changes the state, as the log carries it.
+//!
+//! A new command is a new variant with a new tag, a handler, a scenario and a row in the version table. Tags are never
+//! reused. Ids, hashes, sealed secrets and nonces are made at the edge before a command is proposed.
+
+use bytes::Bytes;
+use quorate_kv::{KvCaller, KvOp};
+
+use crate::model::*;
+
+/// On whose behalf a command runs, as authenticated at the edge.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Principal {
+    #[prost(oneof = "PrincipalKind", tags = "1, 2, 3")]
+    pub kind: Option<PrincipalKind>,
+    /// Where the request came from (address of the client), for the audit record.
+    #[prost(string, tag = "10")]
+    pub source: String,
+}
+
+/// Kinds of principals.
+#[derive(Clone, PartialEq, Eq, prost::Oneof)]
+pub enum PrincipalKind {
+    /// A node acting for the cluster itself (reports, ticks, leadership). Its id.
+    #[prost(uint64, tag = "1")]
+    Node(u64),
+    /// A console user or an API token of one.
+    #[prost(message, tag = "2")]
+    User(UserPrincipal),
+    /// A caller of the KV endpoint; the keyspace checks it.
+    #[prost(message, tag = "3")]
+    Kv(KvCaller),
+}
+
+/// A console user with the auth revision that was checked; a newer one in the state refuses the command.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct UserPrincipal {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(uint64, tag = "2")]
+    pub auth_revision: u64,
+    /// The API token used, if any: it may narrow the role.
+    #[prost(message, optional, tag = "3")]
+    pub token: Option<Id>,
+}
+
+/// De-duplication stamp of a forwarding node's session: a command is applied at most once per (node, incarnation, sequence).
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct SessionStamp {
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    #[prost(uint64, tag = "2")]
+    pub incarnation: u64,
+    #[prost(uint64, tag = "3")]
+    pub sequence: u64,
+    /// Every sequence below this one has been answered and will not be sent again.
+    #[prost(uint64, tag = "4")]
+    pub acked_below: u64,
+}
+
+/// What a node proposes: encoded once where it originates, carried as bytes until it is applied.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Proposal {
+    #[prost(message, optional, tag = "1")]
+    pub author: Option<Principal>,
+    #[prost(
+        oneof = "Command",
+        tags = "1001, 1002, 1003, 1004, 1005, 1006, 1007, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020, 1021, 1022, 1023, 1024, 1025, 1026, 1027, 1030, 1031"
+    )]
+    pub command: Option<Command>,
+}
+
+/// The log's envelope around an encoded [`Proposal`]; the leader stamps the times at append.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Envelope {
+    /// Cluster time in milliseconds: `apply` uses the larger of this and the last one.
+    #[prost(uint64, tag = "1")]
+    pub time_ms: u64,
+    /// Wall clock of the leader, milliseconds since the Unix epoch: for records, decides nothing.
+    #[prost(int64, tag = "2")]
+    pub wall_ms: i64,
+    #[prost(message, optional, tag = "3")]
+    pub session: Option<SessionStamp>,
+    /// An encoded [`Proposal`].
+    #[prost(bytes = "bytes", tag = "4")]
+    pub proposal: Bytes,
+}
+
+impl std::fmt::Display for Envelope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "envelope({} ms, {} bytes)", self.time_ms, self.proposal.len())
+    }
+}
+
+/// Everything that changes the state.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum Command {
+    #[prost(message, tag = "1001")]
+    Bootstrap(Box<Bootstrap>),
+    #[prost(message, tag = "1002")]
+    LeaderStarted(LeaderStarted),
+    #[prost(message, tag = "1003")]
+    WorkerSeen(WorkerSeen),
+    #[prost(message, tag = "1004")]
+    WorkerLapsed(WorkerLapsed),
+    #[prost(message, tag = "1005")]
+    ReportHealth(ReportHealth),
+    #[prost(message, tag = "1006")]
+    Tick(Tick),
+    #[prost(message, tag = "1007")]
+    ReportStateHash(ReportStateHash),
+    #[prost(message, tag = "1010")]
+    CreateApplication(CreateApplication),
+    #[prost(message, tag = "1011")]
+    UpdateApplication(UpdateApplication),
+    #[prost(message, tag = "1012")]
+    DeleteApplication(DeleteObject),
+    #[prost(message, tag = "1013")]
+    CreateMonitor(Box<CreateMonitor>),
+    #[prost(message, tag = "1014")]
+    UpdateMonitor(Box<UpdateMonitor>),
+    #[prost(message, tag = "1015")]
+    DeleteMonitor(DeleteObject),
+    #[prost(message, tag = "1016")]
+    SetConnectionPool(Box<SetConnectionPool>),
+    #[prost(message, tag = "1017")]
+    SetReadWrite(SetReadWrite),
+    #[prost(message, tag = "1018")]
+    AcknowledgeMonitor(AcknowledgeMonitor),
+    #[prost(message, tag = "1019")]
+    Switch(Switch),
+    #[prost(message, tag = "1020")]
+    Republish(Republish),
+    #[prost(message, tag = "1021")]
+    SetKindSettings(SetKindSettings),
+    #[prost(message, tag = "1022")]
+    SetQuotas(SetQuotas),
+    #[prost(message, tag = "1023")]
+    CreateUser(CreateUser),
+    #[prost(message, tag = "1024")]
+    SetUserPassword(SetUserPassword),
+    #[prost(message, tag = "1025")]
+    CreateApiToken(CreateApiToken),
+    #[prost(message, tag = "1026")]
+    RevokeApiToken(DeleteObject),
+    #[prost(message, tag = "1027")]
+    UpsertNode(UpsertNode),
+    #[prost(message, tag = "1030")]
+    Kv(KvCommand),
+    #[prost(message, tag = "1031")]
+    ExpireLease(ExpireLease),
+}
+
+/// The first command of a cluster: who it is and what exists from the start.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Bootstrap {
+    #[prost(message, required, tag = "1")]
+    pub cluster_id: Id,
+    #[prost(message, repeated, tag = "2")]
+    pub nodes: Vec<NodeRecord>,
+    #[prost(message, required, tag = "3")]
+    pub module_id: Id,
+    #[prost(message, required, tag = "4")]
+    pub namespace_id: Id,
+    #[prost(message, required, tag = "5")]
+    pub instance_id: Id,
+    #[prost(message, required, tag = "6")]
+    pub root_user_id: Id,
+    /// argon2 hash of the console's root password.
+    #[prost(string, tag = "7")]
+    pub root_password_hash: String,
+    /// bcrypt hashes of the KV users `root` and `mas`.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub kv_root_password_hash: Bytes,
+    #[prost(bytes = "bytes", tag = "9")]
+    pub kv_sdk_password_hash: Bytes,
+    #[prost(string, repeated, tag = "10")]
+    pub feature_points: Vec<String>,
+}
+
+/// A node was added or its addresses changed.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct UpsertNode {
+    #[prost(message, required, tag = "1")]
+    pub node: NodeRecord,
+}
+
+/// First command of a term; automatic decisions hold until the leader has heard the workers.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct LeaderStarted {
+    #[prost(uint64, tag = "1")]
+    pub term: u64,
+    #[prost(uint64, tag = "2")]
+    pub node: u64,
+}
+
+/// The leader of `term` has heard this worker (once a term).
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct WorkerSeen {
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    #[prost(uint64, tag = "2")]
+    pub incarnation: u64,
+    #[prost(uint64, tag = "3")]
+    pub term: u64,
+}
+
+/// Three heartbeats of this worker were missed by the leader of `term`.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct WorkerLapsed {
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    #[prost(uint64, tag = "2")]
+    pub incarnation: u64,
+    #[prost(uint64, tag = "3")]
+    pub term: u64,
+}
+
+/// One vote of a worker, with its finding.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct VoteReport {
+    #[prost(message, required, tag = "1")]
+    pub monitor: Id,
+    /// Generation of the monitor's configuration that was probed; another one is ignored.
+    #[prost(uint64, tag = "2")]
+    pub generation: u64,
+    #[prost(enumeration = "DataCenter", tag = "3")]
+    pub data_center: i32,
+    #[prost(enumeration = "Vote", tag = "4")]
+    pub vote: i32,
+    #[prost(enumeration = "FindingClass", tag = "5")]
+    pub class: i32,
+    /// The engine's own words, at most 512 bytes.
+    #[prost(string, tag = "6")]
+    pub text: String,
+    /// Login refused before the first success: the side is `init-failed`.
+    #[prost(bool, tag = "7")]
+    pub never_logged_in: bool,
+    /// How long before the report was sent the first failed attempt of this transition ended, milliseconds; for timelines.
+    #[prost(uint32, tag = "8")]
+    pub age_ms: u32,
+}
+
+/// Changed votes of one worker; with `full`, all of them (what is not named is `unknown`).
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ReportHealth {
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    #[prost(uint64, tag = "2")]
+    pub incarnation: u64,
+    /// Rises with every report of an incarnation; a lower one is ignored.
+    #[prost(uint64, tag = "3")]
+    pub sequence: u64,
+    #[prost(message, repeated, tag = "4")]
+    pub votes: Vec<VoteReport>,
+    #[prost(bool, tag = "5")]
+    pub full: bool,
+}
+
+/// Only time passed.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Tick {}
+
+/// State hash of one node after it applied `index`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ReportStateHash {
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub hash: Bytes,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct CreateApplication {
+    #[prost(message, required, tag = "1")]
+    pub id: Id,
+    #[prost(message, required, tag = "2")]
+    pub instance: Id,
+    #[prost(message, required, tag = "3")]
+    pub spec: ApplicationSpec,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct UpdateApplication {
+    #[prost(message, required, tag = "1")]
+    pub id: Id,
+    /// Generation the editor saw (If-Match); another one is a conflict.
+    #[prost(uint64, tag = "2")]
+    pub generation: u64,
+    #[prost(message, required, tag = "3")]
+    pub spec: ApplicationSpec,
+}
+
+/// Deletion of an object, guarded by its generation when that is not 0.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct DeleteObject {
+    #[prost(message, required, tag = "1")]
+    pub id: Id,
+    #[prost(uint64, tag = "2")]
+    pub generation: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct CreateMonitor {
+    #[prost(message, required, tag = "1")]
+    pub id: Id,
+    #[prost(message, required, tag = "2")]
+    pub application: Id,
+    #[prost(message, required, tag = "3")]
+    pub spec: MonitorSpec,
+    /// Saved with the monitor when given; otherwise later by [`SetConnectionPool`].
+    #[prost(message, optional, tag = "4")]
+    pub pool: Option<ConnectionPool>,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct UpdateMonitor {
+    #[prost(message, required, tag = "1")]
+    pub id: Id,
+    #[prost(uint64, tag = "2")]
+    pub generation: u64,
+    #[prost(message, required, tag = "3")]
+    pub spec: MonitorSpec,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct SetConnectionPool {
+    #[prost(message, required, tag = "1")]
+    pub monitor: Id,
+    #[prost(uint64, tag = "2")]
+    pub generation: u64,
+    #[prost(message, required, tag = "3")]
+    pub pool: ConnectionPool,
+}
+
+/// Sets the read/write state of one side (C9).
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct SetReadWrite {
+    #[prost(message, required, tag = "1")]
+    pub monitor: Id,
+    #[prost(enumeration = "DataCenter", tag = "2")]
+    pub data_center: i32,
+    #[prost(message, required, tag = "3")]
+    pub state: ReadWrite,
+}
+
+/// An operator has looked at the last automatic switch: the repeat block is lifted.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct AcknowledgeMonitor {
+    #[prost(message, required, tag = "1")]
+    pub monitor: Id,
+    #[prost(string, tag = "2")]
+    pub comment: String,
+}
+
+/// A manual switchover or switchback of monitors: all of them in one revision, or none.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Switch {
+    #[prost(message, repeated, tag = "1")]
+    pub monitors: Vec<Id>,
+    #[prost(enumeration = "DataCenter", tag = "2")]
+    pub to: i32,
+    /// Accept an abnormal target; needs a reason.
+    #[prost(bool, tag = "3")]
+    pub force: bool,
+    #[prost(string, tag = "4")]
+    pub reason: String,
+    /// Lift the repeat block as well.
+    #[prost(bool, tag = "5")]
+    pub acknowledge: bool,
+    /// Make the new active side's counterpart readable again in the same revision (C5, one step).
+    #[prost(bool, tag = "6")]
+    pub restore_readable: bool,
+}
+
+/// Puts again what is active now; ignored if the monitor's epoch is another one.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Republish {
+    #[prost(message, repeated, tag = "1")]
+    pub items: Vec<RepublishItem>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct RepublishItem {
+    #[prost(message, required, tag = "1")]
+    pub monitor: Id,
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+    /// Which of the repetitions this is (work id of the effect it answers).
+    #[prost(uint64, tag = "3")]
+    pub work: u64,
+}
+
+/// Global settings of a kind (C11).
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct SetKindSettings {
+    #[prost(message, required, tag = "1")]
+    pub instance: Id,
+    /// Feature point, for example `mysql`.
+    #[prost(string, tag = "2")]
+    pub kind: String,
+    #[prost(message, required, tag = "3")]
+    pub settings: KindSettings,
+}
+
+/// Quotas (A1); 0 keeps the present value.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct SetQuotas {
+    #[prost(uint32, tag = "1")]
+    pub namespaces: u32,
+    #[prost(uint32, tag = "2")]
+    pub instances: u32,
+    #[prost(uint32, tag = "3")]
+    pub applications_per_instance: u32,
+    #[prost(uint32, tag = "4")]
+    pub processes_per_application: u32,
+    #[prost(uint32, tag = "5")]
+    pub monitors_per_instance: u32,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct CreateUser {
+    #[prost(message, required, tag = "1")]
+    pub id: Id,
+    #[prost(string, tag = "2")]
+    pub name: String,
+    #[prost(string, tag = "3")]
+    pub password_hash: String,
+    #[prost(enumeration = "Role", tag = "4")]
+    pub role: i32,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct SetUserPassword {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, tag = "2")]
+    pub password_hash: String,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct CreateApiToken {
+    #[prost(message, required, tag = "1")]
+    pub id: Id,
+    #[prost(string, tag = "2")]
+    pub name: String,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub hash: Bytes,
+    #[prost(enumeration = "Role", tag = "4")]
+    pub role: i32,
+    #[prost(int64, tag = "5")]
+    pub expires_at_ms: i64,
+}
+
+/// An operation of a KV client on one instance's keyspace.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct KvCommand {
+    #[prost(message, required, tag = "100")]
+    pub instance: Id,
+    #[prost(
+        oneof = "KvOp",
+        tags = "1, 2, 3, 4, 5, 6, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20"
+    )]
+    pub op: Option<KvOp>,
+}
+
+/// The leader of `term` saw the lease run out; refused if another term has begun.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct ExpireLease {
+    #[prost(message, required, tag = "1")]
+    pub instance: Id,
+    #[prost(int64, tag = "2")]
+    pub lease: i64,
+    #[prost(uint64, tag = "3")]
+    pub term: u64,
+}

@@ -1,0 +1,54 @@
+//! The replicated state machine: everything the cluster agrees on, as a pure value.
+//!
+//! [`apply`] takes one entry of the log and gives a reply, revisions and wake-ups; [`outstanding`] tells a new leader what
+//! is still to be done; [`next_deadline`] tells the leader when to propose a `Tick`. Decisions about failover live here
+//! and nowhere else ([`decide`]). It knows no clock, no randomness, no I/O: time, ids, nonces and sealed secrets arrive in
+//! the command. It is deliberately no server and renders no text but that of its `catalog`.
+
+mod access;
+mod apply;
+mod audit;
+pub mod catalog;
+mod command;
+mod deadline;
+mod digest;
+mod divergence;
+mod events;
+mod hash;
+mod health;
+mod keyspaces;
+mod live;
+mod model;
+mod names;
+mod outstanding;
+mod preview;
+mod registry;
+mod reply;
+mod ring;
+mod sdk_configuration;
+mod sdk_keys;
+mod sessions;
+mod snapshot;
+mod state;
+mod switch;
+mod validate;
+
+pub use access::{Action, Object, authorize, effective_role};
+pub use apply::{Outcome, Wake, apply};
+pub use audit::{AuditRecord, Change, MAX_AUDIT_RECORDS, actor};
+pub use command::*;
+pub use deadline::next_deadline;
+pub use digest::{DigestVote, worker_digest};
+pub use events::{EventCode, EventRecord, Level, MAX_EVENTS_RECORDS};
+pub use health::{Decision, LEADER_SETTLE_MS, REPEAT_BLOCK_MS, Tally, Verdict, decide, tally};
+pub use live::*;
+pub use model::*;
+pub use outstanding::{Effect, outstanding};
+pub use preview::{Preview, PreviewMonitor, preview_switch};
+pub use reply::*;
+pub use ring::{MAX_RING_BYTES, Ring, RingRecord};
+pub use sdk_configuration::{SdkConfiguration, SdkNode, sdk_configuration};
+pub use sdk_keys::{RESERVED_PREFIX, sdk_keys};
+pub use sessions::{MAX_SESSION_BYTES, MAX_SESSION_REPLIES, MAX_SESSIONS};
+pub use snapshot::{SNAPSHOT_FORMAT_VERSION, SnapshotError, StateDecoder, encode_snapshot};
+pub use state::State;

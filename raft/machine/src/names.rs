@@ -1,0 +1,60 @@
+//! Stable names of commands and the object that each is about, for audit records.
+
+use crate::command::*;
+use crate::model::Id;
+
+impl Command {
+    /// Stable name, the code of the command's audit records.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Command::Bootstrap(_) => "bootstrap",
+            Command::LeaderStarted(_) => "leader-started",
+            Command::WorkerSeen(_) => "worker-seen",
+            Command::WorkerLapsed(_) => "worker-lapsed",
+            Command::ReportHealth(_) => "report-health",
+            Command::Tick(_) => "tick",
+            Command::ReportStateHash(_) => "report-state-hash",
+            Command::CreateApplication(_) => "create-application",
+            Command::UpdateApplication(_) => "update-application",
+            Command::DeleteApplication(_) => "delete-application",
+            Command::CreateMonitor(_) => "create-monitor",
+            Command::UpdateMonitor(_) => "update-monitor",
+            Command::DeleteMonitor(_) => "delete-monitor",
+            Command::SetConnectionPool(_) => "set-connection-pool",
+            Command::SetReadWrite(_) => "set-read-write",
+            Command::AcknowledgeMonitor(_) => "acknowledge-monitor",
+            Command::Switch(_) => "switch",
+            Command::Republish(_) => "republish",
+            Command::SetKindSettings(_) => "set-kind-settings",
+            Command::SetQuotas(_) => "set-quotas",
+            Command::CreateUser(_) => "create-user",
+            Command::SetUserPassword(_) => "set-user-password",
+            Command::CreateApiToken(_) => "create-api-token",
+            Command::RevokeApiToken(_) => "revoke-api-token",
+            Command::UpsertNode(_) => "upsert-node",
+            Command::Kv(_) => "kv",
+            Command::ExpireLease(_) => "expire-lease",
+        }
+    }
+
+    /// The object the command is about, where it names exactly one.
+    pub(crate) fn object(&self) -> Option<Id> {
+        match self {
+            Command::CreateApplication(c) => Some(c.id),
+            Command::UpdateApplication(c) => Some(c.id),
+            Command::DeleteApplication(c) | Command::DeleteMonitor(c) | Command::RevokeApiToken(c) => Some(c.id),
+            Command::CreateMonitor(c) => Some(c.id),
+            Command::UpdateMonitor(c) => Some(c.id),
+            Command::SetConnectionPool(c) => Some(c.monitor),
+            Command::SetReadWrite(c) => Some(c.monitor),
+            Command::AcknowledgeMonitor(c) => Some(c.monitor),
+            Command::Switch(c) if c.monitors.len() == 1 => Some(c.monitors[0]),
+            Command::SetKindSettings(c) => Some(c.instance),
+            Command::CreateUser(c) => Some(c.id),
+            Command::CreateApiToken(c) => Some(c.id),
+            Command::Kv(c) => Some(c.instance),
+            Command::ExpireLease(c) => Some(c.instance),
+            _ => None,
+        }
+    }
+}

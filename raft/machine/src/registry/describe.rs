@@ -1,0 +1,66 @@
+//! Objects as (field, value) lists, for the before and after of audit records. Secrets show only that they changed hands.
+
+use crate::live::MonitorRecord;
+use crate::model::*;
+
+type Fields = Vec<(String, String)>;
+
+pub(super) fn describe_application(application: &Application) -> Fields {
+    vec![
+        ("name".to_owned(), application.spec.name.clone()),
+        ("description".to_owned(), application.spec.description.clone()),
+    ]
+}
+
+pub(super) fn describe_monitor(monitor: &MonitorRecord) -> Fields {
+    let spec = &monitor.spec;
+    let mut fields = Fields::new();
+    let mut add = |name: &str, value: String| fields.push((name.to_owned(), value));
+    let time = |value: Option<u32>| value.map(|ms| ms.to_string()).unwrap_or_else(|| "global".to_owned());
+    add("name", spec.name.clone());
+    add("kind", monitor.kind_name().to_owned());
+    add("notification", spec.notification.to_string());
+    add("probing", spec.probing.to_string());
+    add("automatic_switch", spec.automatic_switch.to_string());
+    add("timing.retry_interval_ms", time(spec.timing.retry_interval_ms));
+    add("timing.monitor_timeout_ms", time(spec.timing.monitor_timeout_ms));
+    add("timing.access_timeout_ms", time(spec.timing.access_timeout_ms));
+    add("timing.fast_profile", spec.timing.fast_profile.to_string());
+    if let Some(mysql) = spec.mysql() {
+        add("mysql.user", mysql.user.clone());
+        add("mysql.password", secret(mysql.password.as_ref()));
+        add("mysql.monitoring_database", mysql.monitoring_database.clone());
+        add("mysql.connecting_database", mysql.connecting_database.clone());
+        for dc in DataCenter::ALL {
+            let (site, dc) = (mysql.site(dc), dc.name());
+            add(&format!("mysql.{dc}.cloud"), site.cloud.clone());
+            add(&format!("mysql.{dc}.region"), site.region.clone());
+            add(&format!("mysql.{dc}.address"), site.address.clone());
+            add(&format!("mysql.{dc}.replicas"), site.replicas.join(","));
+        }
+    }
+    if let Some(pool) = &monitor.pool {
+        add("pool.database", pool.database.clone());
+        add("pool.routing", pool.routing().name().to_owned());
+        for dc in DataCenter::ALL {
+            let (site, dc) = (pool.site(dc), dc.name());
+            let source = |source: &DataSource| format!("{}={}/{}", source.name, source.address, source.schema);
+            let replicas: Vec<String> = site.replicas.iter().map(source).collect();
+            add(&format!("pool.{dc}.source"), source(&site.source));
+            add(&format!("pool.{dc}.replicas"), replicas.join(","));
+            add(
+                &format!("pool.{dc}.load_balance"),
+                site.load_balance().name().to_owned(),
+            );
+        }
+    }
+    fields
+}
+
+/// A secret's mark: a short digest of the sealed bytes, so that a change shows and nothing else does.
+fn secret(sealed: Option<&Sealed>) -> String {
+    use sha2::{Digest, Sha256};
+    let Some(sealed) = sealed else { return String::new() };
+    let digest: [u8; 32] = Sha256::digest(&sealed.bytes).into();
+    format!("(secret {:02x}{:02x})", digest[0], digest[1])
+}

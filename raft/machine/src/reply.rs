@@ -1,0 +1,258 @@
+//! What `apply` gives back: replies, refusals and wake-ups.
+
+use quorate_kv::KvReply;
+
+use crate::model::Id;
+
+/// Reply to a command. Kept in the de-duplication sessions, hence encodable.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Reply {
+    #[prost(oneof = "ReplyKind", tags = "1, 2, 3, 4, 5")]
+    pub kind: Option<ReplyKind>,
+}
+
+/// Kinds of replies.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum ReplyKind {
+    /// Carried out; nothing to say.
+    #[prost(message, tag = "1")]
+    Done(quorate_kv::Nothing),
+    /// An object was created or changed: its id and its generation now.
+    #[prost(message, tag = "2")]
+    Object(ObjectReply),
+    /// Monitors were switched.
+    #[prost(message, tag = "3")]
+    Switched(SwitchedReply),
+    #[prost(message, tag = "4")]
+    Kv(KvReply),
+    #[prost(message, tag = "5")]
+    Refused(Refusal),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct ObjectReply {
+    #[prost(message, required, tag = "1")]
+    pub id: Id,
+    #[prost(uint64, tag = "2")]
+    pub generation: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct SwitchedReply {
+    /// Revision of the keyspace that carries the whole batch.
+    #[prost(int64, tag = "1")]
+    pub revision: i64,
+    /// (monitor, epoch) in the order asked for.
+    #[prost(message, repeated, tag = "2")]
+    pub monitors: Vec<SwitchedMonitor>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct SwitchedMonitor {
+    #[prost(message, required, tag = "1")]
+    pub monitor: Id,
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+}
+
+impl Reply {
+    /// The refusal, if this is one.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match &self.kind {
+            Some(ReplyKind::Refused(refusal)) => Some(refusal),
+            _ => None,
+        }
+    }
+}
+
+impl From<Refusal> for Reply {
+    fn from(refusal: Refusal) -> Self {
+        Reply {
+            kind: Some(ReplyKind::Refused(refusal)),
+        }
+    }
+}
+
+/// A refusal: a stable code, a text that says what to do, and parameters for rendering at the edge.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Refusal {
+    /// Stable code such as `quota-exceeded`; the table of codes is `RefusalCode`.
+    #[prost(enumeration = "RefusalCode", tag = "1")]
+    pub code: i32,
+    #[prost(message, repeated, tag = "2")]
+    pub params: Vec<Param>,
+    /// Problems with single fields, as JSON pointers into the object sent.
+    #[prost(message, repeated, tag = "3")]
+    pub fields: Vec<FieldProblem>,
+}
+
+impl Refusal {
+    /// A refusal without parameters.
+    pub fn new(code: RefusalCode) -> Self {
+        Refusal {
+            code: code as i32,
+            params: Vec::new(),
+            fields: Vec::new(),
+        }
+    }
+
+    /// Adds a parameter.
+    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
+        self.params.push(Param::new(name, value));
+        self
+    }
+
+    /// A request with one invalid field.
+    pub fn invalid_field(pointer: &str, code: &str, detail: &str) -> Self {
+        let problem = FieldProblem {
+            pointer: pointer.to_owned(),
+            code: code.to_owned(),
+            detail: detail.to_owned(),
+        };
+        Refusal::invalid(vec![problem])
+    }
+
+    /// An invalid object, with what is wrong with its fields.
+    pub fn invalid(fields: Vec<FieldProblem>) -> Self {
+        Refusal {
+            fields,
+            ..Refusal::new(RefusalCode::InvalidSpec)
+        }
+    }
+}
+
+/// A typed parameter of a refusal, event or audit record.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Param {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, tag = "2")]
+    pub value: String,
+}
+
+impl Param {
+    /// A parameter of a name.
+    pub fn new(name: &str, value: impl ToString) -> Self {
+        Param {
+            name: name.to_owned(),
+            value: value.to_string(),
+        }
+    }
+}
+
+/// What is wrong with one field.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct FieldProblem {
+    /// JSON pointer, for example `/timing/retry_interval_ms`.
+    #[prost(string, tag = "1")]
+    pub pointer: String,
+    /// Stable code such as `out-of-range`.
+    #[prost(string, tag = "2")]
+    pub code: String,
+    #[prost(string, tag = "3")]
+    pub detail: String,
+}
+
+/// Codes of refusals. The kebab-case name is the stable code of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum RefusalCode {
+    Unspecified = 0,
+    /// The cluster has not been bootstrapped, or has been already.
+    NotBootstrapped = 1,
+    AlreadyBootstrapped = 2,
+    /// The caller may not do this, or its credentials were changed meanwhile.
+    PermissionDenied = 3,
+    CredentialsChanged = 4,
+    NotFound = 5,
+    /// The name is taken.
+    DuplicateName = 6,
+    /// The object changed since it was read.
+    GenerationConflict = 7,
+    QuotaExceeded = 8,
+    InvalidSpec = 9,
+    /// The application still has monitors.
+    HasMonitors = 10,
+    FeatureDisabled = 11,
+    /// The target side is abnormal; force with a reason.
+    TargetAbnormal = 12,
+    AlreadyActive = 13,
+    ReasonRequired = 14,
+    /// No connection pool saved yet, so there is nothing to switch.
+    NoConnectionPool = 15,
+    FenceUnsupported = 16,
+    SwitchInProgress = 17,
+    StaleReport = 18,
+    StaleTerm = 19,
+    NothingToAcknowledge = 20,
+    ReservedPrefix = 21,
+    UnknownInstance = 22,
+    TooManyObjects = 23,
+    /// The repeat of a command whose outcome is no longer known; it was not applied again.
+    ResendOutsideWindow = 24,
+    /// The entry holds a command that this version does not know.
+    UnknownCommand = 25,
+    /// The monitors of one batch belong to more than one instance, or none or too many are named.
+    InvalidBatch = 26,
+}
+
+impl RefusalCode {
+    /// Every code that is produced.
+    pub const ALL: [RefusalCode; 22] = [
+        RefusalCode::NotBootstrapped,
+        RefusalCode::AlreadyBootstrapped,
+        RefusalCode::PermissionDenied,
+        RefusalCode::CredentialsChanged,
+        RefusalCode::NotFound,
+        RefusalCode::DuplicateName,
+        RefusalCode::GenerationConflict,
+        RefusalCode::QuotaExceeded,
+        RefusalCode::InvalidSpec,
+        RefusalCode::HasMonitors,
+        RefusalCode::FeatureDisabled,
+        RefusalCode::TargetAbnormal,
+        RefusalCode::AlreadyActive,
+        RefusalCode::ReasonRequired,
+        RefusalCode::NoConnectionPool,
+        RefusalCode::FenceUnsupported,
+        RefusalCode::StaleReport,
+        RefusalCode::StaleTerm,
+        RefusalCode::NothingToAcknowledge,
+        RefusalCode::UnknownInstance,
+        RefusalCode::ResendOutsideWindow,
+        RefusalCode::InvalidBatch,
+    ];
+
+    /// Stable code of the API.
+    pub const fn code(self) -> &'static str {
+        match self {
+            RefusalCode::Unspecified => "unspecified",
+            RefusalCode::NotBootstrapped => "not-bootstrapped",
+            RefusalCode::AlreadyBootstrapped => "already-bootstrapped",
+            RefusalCode::PermissionDenied => "permission-denied",
+            RefusalCode::CredentialsChanged => "credentials-changed",
+            RefusalCode::NotFound => "not-found",
+            RefusalCode::DuplicateName => "duplicate-name",
+            RefusalCode::GenerationConflict => "generation-conflict",
+            RefusalCode::QuotaExceeded => "quota-exceeded",
+            RefusalCode::InvalidSpec => "invalid-spec",
+            RefusalCode::HasMonitors => "has-monitors",
+            RefusalCode::FeatureDisabled => "feature-disabled",
+            RefusalCode::TargetAbnormal => "target-abnormal",
+            RefusalCode::AlreadyActive => "already-active",
+            RefusalCode::ReasonRequired => "reason-required",
+            RefusalCode::NoConnectionPool => "no-connection-pool",
+            RefusalCode::FenceUnsupported => "fence-unsupported",
+            RefusalCode::SwitchInProgress => "switch-in-progress",
+            RefusalCode::StaleReport => "stale-report",
+            RefusalCode::StaleTerm => "stale-term",
+            RefusalCode::NothingToAcknowledge => "nothing-to-acknowledge",
+            RefusalCode::ReservedPrefix => "reserved-prefix",
+            RefusalCode::UnknownInstance => "unknown-instance",
+            RefusalCode::TooManyObjects => "too-many-objects",
+            RefusalCode::ResendOutsideWindow => "resend-outside-window",
+            RefusalCode::UnknownCommand => "unknown-command",
+            RefusalCode::InvalidBatch => "invalid-batch",
+        }
+    }
+}

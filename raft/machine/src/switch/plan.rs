@@ -1,0 +1,89 @@
+//! Whether a manual switch may happen, monitor by monitor. The preview asks the same questions.
+
+use crate::command::Switch;
+use crate::health::{Verdict, tally};
+use crate::live::*;
+use crate::model::*;
+use crate::reply::*;
+use crate::state::State;
+
+/// Monitors of one batch.
+pub(crate) const MAX_BATCH_MONITORS: usize = 1_000;
+/// Characters of an operator's reason or comment.
+pub(crate) const MAX_REASON_CHARS: usize = 1_000;
+
+/// A switch of one monitor that may happen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Planned {
+    pub monitor: Id,
+    pub from: DataCenter,
+    pub to: DataCenter,
+    pub cause: SwitchCause,
+}
+
+/// Checks what concerns the batch as a whole; gives its instance and direction.
+pub(crate) fn check_batch(state: &State, command: &Switch) -> Result<(Id, DataCenter), Refusal> {
+    let Ok(to) = DataCenter::try_from(command.to) else {
+        return Err(Refusal::invalid_field("/to", "unsupported", "dc1 or dc2"));
+    };
+    let mut sorted = command.monitors.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let whole = sorted.len() == command.monitors.len() && sorted.len() <= MAX_BATCH_MONITORS;
+    let mut instances: Vec<Id> = sorted
+        .iter()
+        .filter_map(|id| state.monitor(id))
+        .map(|monitor| monitor.instance)
+        .collect();
+    instances.dedup();
+    if let Some(missing) = sorted.iter().find(|id| state.monitor(id).is_none()) {
+        return Err(Refusal::new(RefusalCode::NotFound).with("monitor", missing));
+    }
+    let (true, [instance]) = (whole, instances.as_slice()) else {
+        return Err(Refusal::new(RefusalCode::InvalidBatch).with("maximum", MAX_BATCH_MONITORS));
+    };
+    if command.reason.chars().count() > MAX_REASON_CHARS {
+        return Err(Refusal::invalid_field("/reason", "too-long", "at most 1000 characters"));
+    }
+    if command.force && command.reason.trim().is_empty() {
+        return Err(Refusal::new(RefusalCode::ReasonRequired));
+    }
+    Ok((*instance, to))
+}
+
+/// Checks one monitor of a batch that [`check_batch`] let pass.
+pub(crate) fn check_monitor(
+    state: &State,
+    monitor: &MonitorRecord,
+    to: DataCenter,
+    force: bool,
+) -> Result<Planned, Refusal> {
+    let refused = |code| {
+        Refusal::new(code)
+            .with("monitor", &monitor.spec.name)
+            .with("data_center", to.name())
+    };
+    if monitor.pool.is_none() {
+        return Err(refused(RefusalCode::NoConnectionPool));
+    }
+    if monitor.active() == to {
+        return Err(refused(RefusalCode::AlreadyActive));
+    }
+    let target = monitor.side(to);
+    let precision = state.effective_timing(monitor).health_precision;
+    let healthy = tally(state, target, precision).verdict() == Verdict::Healthy;
+    if !healthy && !force {
+        return Err(refused(RefusalCode::TargetAbnormal).with("state", target.state().code()));
+    }
+    let cause = if healthy {
+        SwitchCause::Manual
+    } else {
+        SwitchCause::Forced
+    };
+    Ok(Planned {
+        monitor: monitor.id(),
+        from: to.other(),
+        to,
+        cause,
+    })
+}

@@ -1,0 +1,310 @@
+//! Validation of what users configure: complete, before anything changes. Every problem of an object is told at once, as
+//! JSON pointers into the object sent.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::model::*;
+use crate::reply::{FieldProblem, Refusal, RefusalCode};
+
+const MAX_NAME_CHARS: usize = 64;
+const MAX_DESCRIPTION_CHARS: usize = 255;
+const MAX_PLACE_CHARS: usize = 64;
+const MAX_ACCOUNT_CHARS: usize = 64;
+const MAX_REPLICAS: usize = 16;
+const MAX_SEALED_BYTES: usize = 4_096;
+
+/// Bounds of C3 in milliseconds: least of the fast profile, least of the reference, most.
+const RETRY_INTERVAL_MS: (u32, u32, u32) = (100, 1_000, 30_000);
+const MONITOR_TIMEOUT_MS: (u32, u32, u32) = (300, 1_000, 400_000);
+const ACCESS_TIMEOUT_MS: (u32, u32, u32) = (100, 3_000, 100_000);
+
+/// Problems of one object.
+#[derive(Default)]
+pub(crate) struct Problems(Vec<FieldProblem>);
+
+impl Problems {
+    pub fn add(&mut self, pointer: impl Into<String>, code: &str, detail: impl Into<String>) {
+        self.0.push(FieldProblem {
+            pointer: pointer.into(),
+            code: code.to_owned(),
+            detail: detail.into(),
+        });
+    }
+
+    /// A refusal if there is any problem.
+    pub fn into_result(self) -> Result<(), Refusal> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Refusal::invalid(self.0))
+        }
+    }
+
+    fn text(&mut self, pointer: &str, value: &str, least: usize, most: usize) {
+        let chars = value.chars().count();
+        if least > 0 && value.trim().is_empty() {
+            self.add(pointer, "required", "must not be empty");
+        } else if chars > most {
+            self.add(pointer, "too-long", format!("{chars} characters; at most {most}"));
+        } else if value.chars().any(char::is_control) {
+            self.add(pointer, "invalid-characters", "control characters are not allowed");
+        }
+    }
+
+    fn identifier(&mut self, pointer: &str, value: &str) {
+        let allowed = value
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        if !(1..=MAX_NAME_CHARS).contains(&value.len()) || !allowed {
+            self.add(pointer, "invalid-name", "1 to 64 of A-Z a-z 0-9 _ -");
+        }
+    }
+
+    fn address(&mut self, pointer: &str, value: &str) {
+        if let Err(detail) = check_address(value) {
+            self.add(pointer, "invalid-address", detail);
+        }
+    }
+
+    fn range(&mut self, pointer: &str, value: u32, least: u32, most: u32) {
+        if !(least..=most).contains(&value) {
+            self.add(pointer, "out-of-range", format!("{value}; between {least} and {most}"));
+        }
+    }
+}
+
+/// Checks an application.
+pub(crate) fn application(spec: &ApplicationSpec) -> Result<(), Refusal> {
+    let mut problems = Problems::default();
+    problems.text("/name", &spec.name, 1, MAX_NAME_CHARS);
+    problems.text("/description", &spec.description, 0, MAX_DESCRIPTION_CHARS);
+    problems.into_result()
+}
+
+/// Checks a monitor. `has_password`: the monitor has one already, so that an edit may leave it out.
+pub(crate) fn monitor(spec: &MonitorSpec, has_password: bool) -> Result<(), Refusal> {
+    let mut problems = Problems::default();
+    problems.identifier("/name", &spec.name);
+    timing(&mut problems, &spec.timing);
+    match &spec.kind {
+        Some(MonitorKind::Mysql(mysql)) => relational(&mut problems, mysql, has_password),
+        None => problems.add("/kind", "required", "name what is to be monitored, for example mysql"),
+    }
+    problems.into_result()?;
+    match FencePolicy::try_from(spec.fence_policy) {
+        Ok(FencePolicy::None) => Ok(()),
+        _ => Err(Refusal::new(RefusalCode::FenceUnsupported)),
+    }
+}
+
+fn timing(problems: &mut Problems, timing: &Timing) {
+    let mut check = |pointer: &str, value: Option<u32>, (fast, least, most): (u32, u32, u32)| {
+        if let Some(value) = value {
+            problems.range(pointer, value, if timing.fast_profile { fast } else { least }, most);
+        }
+    };
+    check("/timing/retry_interval_ms", timing.retry_interval_ms, RETRY_INTERVAL_MS);
+    check(
+        "/timing/monitor_timeout_ms",
+        timing.monitor_timeout_ms,
+        MONITOR_TIMEOUT_MS,
+    );
+    check("/timing/access_timeout_ms", timing.access_timeout_ms, ACCESS_TIMEOUT_MS);
+}
+
+fn relational(problems: &mut Problems, spec: &MysqlSpec, has_password: bool) {
+    problems.text("/mysql/user", &spec.user, 1, MAX_ACCOUNT_CHARS);
+    problems.text(
+        "/mysql/monitoring_database",
+        &spec.monitoring_database,
+        1,
+        MAX_ACCOUNT_CHARS,
+    );
+    problems.text(
+        "/mysql/connecting_database",
+        &spec.connecting_database,
+        1,
+        MAX_ACCOUNT_CHARS,
+    );
+    match &spec.password {
+        None if !has_password => problems.add("/mysql/password", "required", "must be given for a new monitor"),
+        Some(sealed) if sealed.bytes.is_empty() || sealed.bytes.len() > MAX_SEALED_BYTES => {
+            problems.add(
+                "/mysql/password",
+                "invalid-secret",
+                "the sealed secret is empty or too long",
+            );
+        }
+        _ => {}
+    }
+    for dc in DataCenter::ALL {
+        let (site, at) = (spec.site(dc), format!("/mysql/{}", dc.name()));
+        problems.text(&format!("{at}/cloud"), &site.cloud, 0, MAX_PLACE_CHARS);
+        problems.text(&format!("{at}/region"), &site.region, 0, MAX_PLACE_CHARS);
+        problems.address(&format!("{at}/address"), &site.address);
+        if site.replicas.len() > MAX_REPLICAS {
+            problems.add(format!("{at}/replicas"), "too-many", format!("at most {MAX_REPLICAS}"));
+        }
+        let mut seen = BTreeSet::from([site.address.to_ascii_lowercase()]);
+        for (position, replica) in site.replicas.iter().enumerate() {
+            let pointer = format!("{at}/replicas/{position}");
+            problems.address(&pointer, replica);
+            if !seen.insert(replica.to_ascii_lowercase()) {
+                problems.add(pointer, "duplicate", "this address is listed already");
+            }
+        }
+    }
+    if spec.dc1.address.eq_ignore_ascii_case(&spec.dc2.address) {
+        problems.add(
+            "/mysql/dc2/address",
+            "same-address",
+            "dc1 and dc2 must be two different servers",
+        );
+    }
+}
+
+/// Checks a connection pool (C10).
+pub(crate) fn pool(pool: &ConnectionPool) -> Result<(), Refusal> {
+    let mut problems = Problems::default();
+    problems.text("/database", &pool.database, 1, MAX_ACCOUNT_CHARS);
+    if pool.database.contains('/') {
+        problems.add("/database", "invalid-characters", "a slash is not allowed");
+    }
+    if Routing::try_from(pool.routing).is_err() {
+        problems.add("/routing", "unsupported", "unknown routing algorithm");
+    }
+    let mut names = BTreeSet::new();
+    for dc in DataCenter::ALL {
+        let (site, at) = (pool.site(dc), format!("/{}", dc.name()));
+        if LoadBalance::try_from(site.load_balance).is_err() {
+            problems.add(format!("{at}/load_balance"), "unsupported", "unknown load balance");
+        }
+        if site.replicas.len() > MAX_REPLICAS {
+            problems.add(format!("{at}/replicas"), "too-many", format!("at most {MAX_REPLICAS}"));
+        }
+        data_source(&mut problems, &mut names, &format!("{at}/source"), &site.source);
+        for (position, replica) in site.replicas.iter().enumerate() {
+            data_source(&mut problems, &mut names, &format!("{at}/replicas/{position}"), replica);
+        }
+    }
+    if pool.dc1.source.address.eq_ignore_ascii_case(&pool.dc2.source.address) {
+        problems.add(
+            "/dc2/source/address",
+            "same-address",
+            "dc1 and dc2 must be two different servers",
+        );
+    }
+    problems.into_result()
+}
+
+fn data_source(problems: &mut Problems, names: &mut BTreeSet<String>, at: &str, source: &DataSource) {
+    problems.identifier(&format!("{at}/name"), &source.name);
+    if !names.insert(source.name.clone()) {
+        problems.add(
+            format!("{at}/name"),
+            "duplicate",
+            "data source names are unique within a pool",
+        );
+    }
+    problems.address(&format!("{at}/address"), &source.address);
+    problems.text(&format!("{at}/schema"), &source.schema, 1, MAX_ACCOUNT_CHARS);
+}
+
+/// Checks the global settings of a kind (C11).
+pub(crate) fn kind_settings(settings: &KindSettings) -> Result<(), Refusal> {
+    let mut problems = Problems::default();
+    let mut check = |pointer: &str, value, (_, least, most): (u32, u32, u32)| {
+        problems.range(pointer, value, least, most);
+    };
+    check("/retry_interval_ms", settings.retry_interval_ms, RETRY_INTERVAL_MS);
+    check("/monitor_timeout_ms", settings.monitor_timeout_ms, MONITOR_TIMEOUT_MS);
+    check("/access_timeout_ms", settings.access_timeout_ms, ACCESS_TIMEOUT_MS);
+    problems.range("/health_precision", settings.health_precision, 1, 2);
+    problems.into_result()
+}
+
+/// Checks the name of a console user or an API token.
+pub(crate) fn user_name(name: &str) -> Result<(), Refusal> {
+    let mut problems = Problems::default();
+    problems.identifier("/name", name);
+    problems.into_result()
+}
+
+/// Checks `host:port`, where host is an IPv4 address, an IPv6 address in brackets, or a DNS name.
+fn check_address(address: &str) -> Result<(), String> {
+    let Some((host, port)) = address.rsplit_once(':') else {
+        return Err("write it as host:port".to_owned());
+    };
+    let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    if !digits || !port.parse::<u16>().is_ok_and(|port| port > 0) {
+        return Err("the port must be a number between 1 and 65535".to_owned());
+    }
+    if let Some(v6) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        return v6
+            .parse::<Ipv6Addr>()
+            .map(|_| ())
+            .map_err(|_| "not an IPv6 address in brackets".to_owned());
+    }
+    let labels: Vec<&str> = host.split('.').collect();
+    let numeric = labels
+        .last()
+        .is_some_and(|label| label.bytes().all(|b| b.is_ascii_digit()));
+    if numeric {
+        return host
+            .parse::<Ipv4Addr>()
+            .map(|_| ())
+            .map_err(|_| "not an IPv4 address".to_owned());
+    }
+    let label_ok = |label: &&str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if host.len() <= 253 && labels.iter().all(label_ok) {
+        Ok(())
+    } else {
+        Err("not a host name".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_address;
+
+    #[test]
+    fn addresses() {
+        for good in [
+            "10.0.0.1:3306",
+            "[::1]:3306",
+            "db.example.com:1",
+            "localhost:65535",
+            "mysql_1:3306",
+        ] {
+            assert_eq!(check_address(good), Ok(()), "{good}");
+        }
+        let bad = [
+            "",
+            ":",
+            "10.0.0.1",
+            "10.0.0.1:0",
+            "10.0.0.1:65536",
+            "10.0.0.256:1",
+            "::1:3306",
+            "[::g]:1",
+            "a b:1",
+            "-a:1",
+            "a..b:1",
+            "host:+1",
+            "10.0.0.1:",
+            ":3306",
+            "http://a:1",
+        ];
+        for bad in bad {
+            assert!(check_address(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Scenarios: commands as text in, golden output out. One file per topic.
+
+mod common;
+
+macro_rules! scenarios {
+    ($($name:ident),* $(,)?) => {
+        $(
+            #[test]
+            fn $name() {
+                let text = include_str!(concat!("scenarios/", stringify!($name), ".txt"));
+                insta::assert_snapshot!(stringify!($name), common::check(text));
+            }
+        )*
+    };
+}
+
+scenarios!(
+    bootstrap,
+    registry,
+    quotas,
+    tally,
+    timeout,
+    failover,
+    leader_change,
+    repeat_block,
+    manual_switch,
+    republish,
+    sessions,
+    authorization,
+    reserved_prefix,
+    sdk_keys,
+    workers,
+    votes,
+    divergence,
+);
