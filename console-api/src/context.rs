@@ -1,0 +1,215 @@
+//! What the routes work with: the consensus handle and what the node lends.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_machine::{Command, Id, Principal, Proposal, Refusal, RefusalCode, Reply, ReplyKind, Sealed, State};
+use quorate_raft::Handle;
+use tokio::sync::{Semaphore, watch};
+
+use crate::auth::{Caller, LoginLimits, PasswordChecker, SessionKey};
+use crate::limits::{CONNECTION_TESTS_AT_ONCE, MAX_STREAMS, READ_DEADLINE, RETRY_AFTER_SECONDS, WRITE_DEADLINE};
+use crate::problem::Problem;
+
+/// A future that a node's implementation gives back.
+pub type EdgeFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Seals secrets with the cluster key. The associated data is (object id, field, generation).
+pub trait Sealer: Send + Sync + 'static {
+    /// Seals `plain` for the field of an object in the generation that the object will have once the change is applied.
+    fn seal(&self, object: Id, field: &str, generation: u64, plain: &[u8]) -> Sealed;
+}
+
+/// What a connection test should try (C6). Debug output does not show the password.
+#[derive(Clone)]
+pub struct ConnectionTest {
+    /// Feature point, for example `mysql`.
+    pub kind: &'static str,
+    /// Addresses as `host:port`, in the order of the answer.
+    pub addresses: Vec<String>,
+    pub user: String,
+    pub password: TestPassword,
+    pub database: String,
+    /// Time for one step of one attempt.
+    pub access_timeout: Duration,
+}
+
+/// Password of a connection test.
+#[derive(Clone)]
+pub enum TestPassword {
+    /// As typed, in clear.
+    Plain(String),
+    /// That of a stored monitor, as the state holds it.
+    Stored { object: Id, sealed: Sealed },
+}
+
+impl std::fmt::Debug for ConnectionTest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ConnectionTest({} {:?} as {})", self.kind, self.addresses, self.user)
+    }
+}
+
+/// What one address answered to a connection test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressReport {
+    pub address: String,
+    /// The attempt ended with an answered query.
+    pub passed: bool,
+    /// Class of the finding in kebab case, for example `refused` or `auth`.
+    pub class: String,
+    /// The engine's own words; empty if it passed.
+    pub text: String,
+    /// How long the attempt took, milliseconds.
+    pub elapsed_ms: u64,
+}
+
+/// Tests connections before a monitor is saved (C6). Runs on this node.
+pub trait ConnectionTester: Send + Sync + 'static {
+    /// Tries every address and reports each, in order.
+    fn test(&self, test: ConnectionTest) -> EdgeFuture<Vec<AddressReport>>;
+}
+
+/// Names of the KV client's TLS files as the SDK configuration mentions them (sdk-contract 8).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub ca: String,
+    pub cert: String,
+    pub key: String,
+}
+
+impl Default for TlsFiles {
+    fn default() -> Self {
+        Self {
+            ca: "ca.crt".to_owned(),
+            cert: "client.crt".to_owned(),
+            key: "client.key.pem".to_owned(),
+        }
+    }
+}
+
+/// What the node lends to the REST edge.
+pub struct ApiSettings {
+    pub handle: Handle,
+    /// Key of the sessions' HMAC: the same on every node, so that a session is valid on each of them.
+    pub session_key: SessionKey,
+    pub sealer: Arc<dyn Sealer>,
+    pub tester: Arc<dyn ConnectionTester>,
+    /// Where the SDK configuration says that the KV client's TLS files are.
+    pub tls_files: TlsFiles,
+    /// Wall time in milliseconds since the Unix epoch; sessions and tokens expire by it.
+    pub wall_clock: fn() -> i64,
+}
+
+/// Shared state of all routes; cheap to clone.
+#[derive(Clone)]
+pub struct ApiContext(Arc<Inner>);
+
+struct Inner {
+    settings: ApiSettings,
+    passwords: PasswordChecker,
+    login_limits: LoginLimits,
+    streams: Arc<Semaphore>,
+    tests: Arc<Semaphore>,
+    stopping: watch::Sender<bool>,
+}
+
+impl ApiContext {
+    /// Builds the context.
+    pub fn new(settings: ApiSettings) -> Self {
+        Self(Arc::new(Inner {
+            settings,
+            passwords: PasswordChecker::new(),
+            login_limits: LoginLimits::new(),
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            tests: Arc::new(Semaphore::new(CONNECTION_TESTS_AT_ONCE)),
+            stopping: watch::Sender::new(false),
+        }))
+    }
+
+    /// Ends every event stream, so that a graceful stop does not wait for them. Not reversible.
+    pub fn end_streams(&self) {
+        self.0.stopping.send_replace(true);
+    }
+
+    pub(crate) fn settings(&self) -> &ApiSettings {
+        &self.0.settings
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.0.settings.handle
+    }
+
+    pub(crate) fn passwords(&self) -> &PasswordChecker {
+        &self.0.passwords
+    }
+
+    pub(crate) fn login_limits(&self) -> &LoginLimits {
+        &self.0.login_limits
+    }
+
+    pub(crate) fn streams(&self) -> Arc<Semaphore> {
+        self.0.streams.clone()
+    }
+
+    pub(crate) fn tests(&self) -> Arc<Semaphore> {
+        self.0.tests.clone()
+    }
+
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.0.stopping.subscribe()
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        (self.0.settings.wall_clock)()
+    }
+
+    /// Reads the state after everything that was committed when the call began, or as it stands here if `serializable`.
+    pub(crate) async fn read<T>(&self, serializable: bool, read: impl FnOnce(&State) -> T) -> Result<T, Problem> {
+        if !serializable {
+            self.handle().read_index(READ_DEADLINE).await?;
+        }
+        Ok(self.handle().read(read))
+    }
+
+    /// Waits until this node's state holds everything committed so far; 503 while the cluster has no state at all.
+    pub(crate) async fn catch_up(&self) -> Result<(), Problem> {
+        self.handle().read_index(READ_DEADLINE).await?;
+        if self.handle().read(|state| state.cluster().is_some()) {
+            return Ok(());
+        }
+        let refusal = Refusal::new(RefusalCode::NotBootstrapped);
+        Err(Problem::from(&refusal).retry_after(RETRY_AFTER_SECONDS))
+    }
+
+    /// Proposes a command on behalf of the caller; the machine's refusal becomes a problem.
+    pub(crate) async fn propose(&self, caller: &Caller, command: Command) -> Result<ReplyKind, Problem> {
+        let author: Principal = caller.principal.clone();
+        let proposal = Proposal {
+            author: Some(author),
+            command: Some(command),
+        };
+        let committed = self.handle().propose(proposal, WRITE_DEADLINE).await?;
+        let Reply { kind } = committed.reply;
+        match kind.expect("the machine answers every command") {
+            ReplyKind::Refused(refusal) => Err(Problem::from(&refusal)),
+            other => Ok(other),
+        }
+    }
+}
+
+/// A source address as limits and audit records see it: of IPv6, the /64 that one host commonly owns.
+pub(crate) fn source_key(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => v4.to_string(),
+            None => {
+                let network = u128::from(v6) >> 64 << 64;
+                format!("{}/64", std::net::Ipv6Addr::from(network))
+            }
+        },
+    }
+}

@@ -1,0 +1,117 @@
+//! The JSON of the API and its conversion from and to the machine's types: the only module that knows both.
+//!
+//! Bodies refuse unknown fields. Optional fields of a body have the defaults of the feature catalogue. Ids are 32
+//! lower-case hexadecimal digits, times RFC 3339 in UTC.
+
+mod application;
+mod cluster;
+mod connection;
+mod monitor;
+mod monitor_view;
+mod pool;
+mod record;
+mod registry;
+mod sdk;
+mod settings;
+mod switch;
+mod user;
+mod words;
+
+use quorate_machine::{Id, Meta};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+pub(crate) use application::{ApplicationBody, ApplicationView};
+pub(crate) use cluster::{ClusterView, Standing, cluster_view};
+pub(crate) use connection::{AddressReportView, ConnectionTestBody, ConnectionTestView};
+pub(crate) use monitor::{MonitorBody, NewMonitorBody};
+pub(crate) use monitor_view::MonitorView;
+pub(crate) use pool::PoolBody;
+pub(crate) use record::{AuditView, EventView};
+pub(crate) use registry::{InstanceConnectionView, InstanceView, ModuleView, NamespaceView, instance_connection};
+pub(crate) use sdk::{SdkConfigurationView, sdk_view};
+pub(crate) use settings::{KindSettingsBody, KindSettingsView, QuotasBody, QuotasView};
+pub(crate) use switch::{
+    AcknowledgeBody, ApplicationSwitchBody, MonitorSwitchBody, MonitorsSwitchBody, ReadWriteBody, SwitchOptions,
+    SwitchView,
+};
+pub(crate) use user::{
+    LoginBody, LoginView, MeView, NewTokenBody, NewTokenView, NewUserBody, PasswordBody, TokenView, UserView,
+};
+
+/// An RFC 3339 time in UTC with milliseconds.
+pub(crate) fn rfc3339(wall_ms: i64) -> String {
+    let time = jiff::Timestamp::from_millisecond(wall_ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    format!("{time:.3}")
+}
+
+/// What every object carries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct MetaView {
+    pub(crate) id: String,
+    /// Counts the configuration's changes; the ETag is this number in quotes.
+    pub(crate) generation: u64,
+    pub(crate) owner: String,
+    pub(crate) created_by: String,
+    pub(crate) created_at: String,
+}
+
+impl From<&Meta> for MetaView {
+    fn from(meta: &Meta) -> Self {
+        Self {
+            id: meta.id.to_string(),
+            generation: meta.generation,
+            owner: meta.owner.clone(),
+            created_by: meta.created_by.clone(),
+            created_at: rfc3339(meta.created_at_ms),
+        }
+    }
+}
+
+/// An object was created or changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Changed {
+    pub(crate) id: String,
+    /// Generation now; the ETag of the answer is the same number in quotes.
+    pub(crate) generation: u64,
+}
+
+impl Changed {
+    pub(crate) fn new(id: Id, generation: u64) -> Self {
+        Self {
+            id: id.to_string(),
+            generation,
+        }
+    }
+}
+
+/// A whole list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct List<T> {
+    pub(crate) items: Vec<T>,
+}
+
+impl<T> List<T> {
+    pub(crate) fn of(items: Vec<T>) -> Self {
+        Self { items }
+    }
+}
+
+/// One page of a long list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Page<T> {
+    pub(crate) items: Vec<T>,
+    /// Pass it as `cursor` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// Parameters of every read.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ReadQuery {
+    /// Answer from this node's state as it stands, without asking the quorum; it may be behind.
+    #[serde(default)]
+    pub(crate) serializable: bool,
+}

@@ -1,0 +1,62 @@
+//! Every limit of the REST edge, in one place.
+
+use std::time::Duration;
+
+/// Largest request body: 256 KiB. A larger one is answered with 413.
+pub(crate) const MAX_BODY_BYTES: usize = 256 * 1024;
+/// How long a write waits for its outcome before the answer is 504.
+pub(crate) const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a fresh read waits for the read index before the answer is 503 or 504.
+pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(3);
+/// Records in a page of events or audit records when the caller names no limit.
+pub(crate) const DEFAULT_PAGE_RECORDS: usize = 100;
+/// Records in a page of events or audit records at most.
+pub(crate) const MAX_PAGE_RECORDS: usize = 500;
+/// Monitors named in one switch at most: the quota of an instance.
+pub(crate) const MAX_SWITCH_MONITORS: usize = 1000;
+/// Life of a console session.
+pub(crate) const SESSION_LIFE: Duration = Duration::from_secs(12 * 3600);
+/// Longest life of an API token: 366 days.
+pub(crate) const MAX_TOKEN_LIFE_SECONDS: i64 = 366 * 24 * 3600;
+/// Clocks of two nodes may differ by this much before a session of one is refused by the other.
+pub(crate) const MAX_CLOCK_SKEW_MS: i64 = 5 * 60 * 1000;
+/// Characters of a user's or token's name at most.
+pub(crate) const MAX_NAME_CHARACTERS: usize = 64;
+/// Shortest password of a console user, in characters.
+pub(crate) const MIN_PASSWORD_CHARACTERS: usize = 8;
+/// Longest password of any kind, in bytes: bounds the work of one hash.
+pub(crate) const MAX_PASSWORD_BYTES: usize = 512;
+/// Password hashes computed at the same time on one node.
+pub(crate) const PASSWORD_CHECKS_AT_ONCE: usize = 2;
+/// How long a login waits for its turn to be hashed before the answer is 503.
+pub(crate) const PASSWORD_QUEUE_WAIT: Duration = Duration::from_secs(2);
+/// Login attempts of one source address: this many at once, then one a second.
+pub(crate) const LOGIN_BURST_PER_SOURCE: u32 = 60;
+/// Login attempts for one user: this many at once, then one every two seconds.
+pub(crate) const LOGIN_BURST_PER_USER: u32 = 20;
+/// Addresses and users that the login limiters remember; idle ones are forgotten first.
+pub(crate) const LOGIN_LIMITER_KEYS: usize = 10_000;
+/// Open event streams on one node at most.
+pub(crate) const MAX_STREAMS: usize = 256;
+/// Least time between two looks at the state by one event stream.
+pub(crate) const STREAM_PACE: Duration = Duration::from_millis(100);
+/// Silence after which an event stream sends a comment, so that proxies keep it open.
+pub(crate) const STREAM_KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// Events sent from one look at the state; the rest follows at the next.
+pub(crate) const STREAM_BATCH_EVENTS: usize = 256;
+/// Connection tests under way on one node at the same time.
+pub(crate) const CONNECTION_TESTS_AT_ONCE: usize = 4;
+/// Time for a whole connection test of all addresses.
+pub(crate) const CONNECTION_TEST_DEADLINE: Duration = Duration::from_secs(20);
+/// Connections on one console port at most; further ones wait in the backlog.
+pub(crate) const MAX_CONNECTIONS: usize = 1024;
+/// Time for a TLS handshake.
+pub(crate) const TLS_HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
+/// Time for the headers of a request.
+pub(crate) const HEADER_DEADLINE: Duration = Duration::from_secs(10);
+/// Time for the body of a request.
+pub(crate) const BODY_DEADLINE: Duration = Duration::from_secs(30);
+/// Time that requests in flight get when the server stops.
+pub(crate) const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+/// `Retry-After` of answers that a little patience cures, in seconds.
+pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;

@@ -1,0 +1,257 @@
+//! Monitors: create, list, read, edit, delete, connection pool, SDK configuration (C2, C7, C8, C10).
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+use quorate_machine::{
+    Command, ConnectionPool, CreateMonitor, DeleteObject, Id, SetConnectionPool, UpdateMonitor, sdk_configuration,
+};
+use rand::RngExt;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::{changed, created, find_application, find_instance, find_monitor, may_see, new_id, object_of, with_etag};
+use crate::auth::Caller;
+use crate::context::ApiContext;
+use crate::dto::{
+    Changed, List, MonitorBody, MonitorView, NewMonitorBody, PoolBody, ReadQuery, SdkConfigurationView, sdk_view,
+};
+use crate::extract::{Body, IfMatch, Query, Segments};
+use crate::problem::Problem;
+
+/// Name under which a monitor's password is sealed.
+const PASSWORD_FIELD: &str = "password";
+/// Characters of generated names, and how many of them follow `{kind}-`.
+const NAME_ALPHABET: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+const NAME_CHARACTERS: usize = 10;
+
+/// Filters of the monitor list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct MonitorsQuery {
+    /// Id of an application.
+    #[serde(default)]
+    application: Option<String>,
+    /// Kind, for example `mysql`.
+    #[serde(default)]
+    kind: Option<String>,
+    /// State that one of the two sides must have, for example `abnormal`.
+    #[serde(default)]
+    state: Option<String>,
+    /// Answer from this node's state as it stands; it may be behind.
+    #[serde(default)]
+    serializable: bool,
+}
+
+impl MonitorsQuery {
+    fn admits(&self, view: &MonitorView) -> bool {
+        let wants = |filter: &Option<String>, value: &str| filter.as_deref().is_none_or(|wanted| wanted == value);
+        let state = self.state.as_deref();
+        wants(&self.application, &view.application)
+            && wants(&self.kind, &view.kind)
+            && state.is_none_or(|state| view.dc1.state == state || view.dc2.state == state)
+    }
+}
+
+/// Lists the monitors that the caller may see, with their live state.
+#[utoipa::path(get, path = "/instances/{instance}/monitors", tag = "monitors", params(MonitorsQuery),
+    responses((status = 200, body = List<MonitorView>), (status = "default", body = Problem)))]
+pub(crate) async fn list_monitors(
+    State(context): State<ApiContext>,
+    caller: Caller,
+    Segments(instance): Segments<String>,
+    Query(query): Query<MonitorsQuery>,
+) -> Result<Json<List<MonitorView>>, Problem> {
+    let read = context.read(query.serializable, |state| {
+        let instance = find_instance(state, &instance)?.meta.id;
+        let visible = state
+            .monitors(&instance)
+            .filter(|monitor| may_see(state, &caller, &monitor.meta.owner));
+        let views = visible.map(|monitor| MonitorView::new(state, monitor));
+        Ok(views.filter(|view| query.admits(view)).collect())
+    });
+    read.await?.map(|items| Json(List::of(items)))
+}
+
+/// Creates a monitor, with its connection pool if one is given.
+#[utoipa::path(post, path = "/instances/{instance}/monitors", tag = "monitors", request_body = NewMonitorBody,
+    responses((status = 201, body = Changed), (status = "default", body = Problem)))]
+pub(crate) async fn create_monitor(
+    State(context): State<ApiContext>,
+    caller: Caller,
+    Segments(instance): Segments<String>,
+    Body(mut body): Body<NewMonitorBody>,
+) -> Result<Response, Problem> {
+    let application = context
+        .read(false, |state| {
+            let found = find_application(state, &caller, &instance, &body.application);
+            let missing = |_| {
+                Problem::field(
+                    "/application",
+                    "not-found",
+                    "there is no such application in the instance",
+                )
+            };
+            found
+                .map(|application| (application.meta.id, application.instance))
+                .map_err(missing)
+        })
+        .await?;
+    let (application, instance) = application?;
+    let id = new_id();
+    let name = if body.name.is_empty() {
+        generated_name("mysql")
+    } else {
+        std::mem::take(&mut body.name)
+    };
+    let pool = body.connection_pool.take().map(ConnectionPool::from);
+    let sealer = &context.settings().sealer;
+    let spec = body.into_spec(name, |password| sealer.seal(id, PASSWORD_FIELD, 1, password))?;
+    let command = CreateMonitor {
+        id,
+        application,
+        spec,
+        pool,
+    };
+    let reply = context
+        .propose(&caller, Command::CreateMonitor(Box::new(command)))
+        .await;
+    let object = object_of(reply.map_err(|problem| problem.under("/connection_pool", is_pool_field))?);
+    Ok(created(object, &format!("/api/v1/instances/{instance}/monitors")))
+}
+
+/// The machine points into the pool; in the body of a creation the pool is one field.
+fn is_pool_field(pointer: &str) -> bool {
+    ["/database", "/routing", "/dc1", "/dc2"]
+        .iter()
+        .any(|field| pointer.starts_with(field))
+}
+
+/// `{kind}-` and ten random characters (C2).
+fn generated_name(kind: &str) -> String {
+    let mut random = rand::rng();
+    let mut name = format!("{kind}-");
+    for _ in 0..NAME_CHARACTERS {
+        name.push(char::from(NAME_ALPHABET[random.random_range(0..NAME_ALPHABET.len())]));
+    }
+    name
+}
+
+/// Reads a monitor with its live state; its ETag is its generation.
+#[utoipa::path(get, path = "/instances/{instance}/monitors/{monitor}", tag = "monitors", params(ReadQuery),
+    responses((status = 200, body = MonitorView), (status = "default", body = Problem)))]
+pub(crate) async fn read_monitor(
+    State(context): State<ApiContext>,
+    caller: Caller,
+    Segments((instance, monitor)): Segments<(String, String)>,
+    Query(query): Query<ReadQuery>,
+) -> Result<Response, Problem> {
+    let read = context.read(query.serializable, |state| {
+        let found = find_monitor(state, &caller, &instance, &monitor)?;
+        Ok(MonitorView::new(state, found))
+    });
+    read.await?
+        .map(|view: MonitorView| with_etag(view.meta.generation, view))
+}
+
+/// Edits a monitor: everything but kind, application and name; `If-Match` names the generation that was read.
+#[utoipa::path(put, path = "/instances/{instance}/monitors/{monitor}", tag = "monitors",
+    params(("If-Match" = String, Header)), request_body = MonitorBody,
+    responses((status = 200, body = Changed), (status = "default", body = Problem)))]
+pub(crate) async fn update_monitor(
+    State(context): State<ApiContext>,
+    caller: Caller,
+    Segments((instance, monitor)): Segments<(String, String)>,
+    IfMatch(generation): IfMatch,
+    Body(body): Body<MonitorBody>,
+) -> Result<Response, Problem> {
+    let read = context.read(false, |state| {
+        find_monitor(state, &caller, &instance, &monitor).cloned()
+    });
+    let present = read.await??;
+    let id = present.id();
+    let sealer = &context.settings().sealer;
+    let spec = body.into_spec(&present, |password| {
+        sealer.seal(id, PASSWORD_FIELD, generation + 1, password)
+    })?;
+    let command = UpdateMonitor { id, generation, spec };
+    let reply = context
+        .propose(&caller, Command::UpdateMonitor(Box::new(command)))
+        .await?;
+    Ok(changed(object_of(reply)))
+}
+
+/// Deletes a monitor and its SDK keys.
+#[utoipa::path(delete, path = "/instances/{instance}/monitors/{monitor}", tag = "monitors",
+    params(("If-Match" = String, Header)),
+    responses((status = 204), (status = "default", body = Problem)))]
+pub(crate) async fn delete_monitor(
+    State(context): State<ApiContext>,
+    caller: Caller,
+    Segments((instance, monitor)): Segments<(String, String)>,
+    IfMatch(generation): IfMatch,
+) -> Result<StatusCode, Problem> {
+    let id = monitor_id(&context, &caller, &instance, &monitor).await?;
+    context
+        .propose(&caller, Command::DeleteMonitor(DeleteObject { id, generation }))
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Saves the connection pool; all SDK keys of the monitor change at one revision.
+#[utoipa::path(put, path = "/instances/{instance}/monitors/{monitor}/connection-pool", tag = "monitors",
+    params(("If-Match" = String, Header)), request_body = PoolBody,
+    responses((status = 200, body = Changed), (status = "default", body = Problem)))]
+pub(crate) async fn set_connection_pool(
+    State(context): State<ApiContext>,
+    caller: Caller,
+    Segments((instance, monitor)): Segments<(String, String)>,
+    IfMatch(generation): IfMatch,
+    Body(body): Body<PoolBody>,
+) -> Result<Response, Problem> {
+    let command = SetConnectionPool {
+        monitor: monitor_id(&context, &caller, &instance, &monitor).await?,
+        generation,
+        pool: body.into(),
+    };
+    let reply = context
+        .propose(&caller, Command::SetConnectionPool(Box::new(command)))
+        .await?;
+    Ok(changed(object_of(reply)))
+}
+
+/// The SDK access configuration of a monitor, ready to copy (C8).
+#[utoipa::path(get, path = "/instances/{instance}/monitors/{monitor}/sdk-configuration", tag = "monitors",
+    params(ReadQuery),
+    responses((status = 200, body = SdkConfigurationView), (status = "default", body = Problem)))]
+pub(crate) async fn read_sdk_configuration(
+    State(context): State<ApiContext>,
+    caller: Caller,
+    Segments((instance, monitor)): Segments<(String, String)>,
+    Query(query): Query<ReadQuery>,
+) -> Result<Json<SdkConfigurationView>, Problem> {
+    let read = context.read(query.serializable, |state| {
+        let id = find_monitor(state, &caller, &instance, &monitor)?.id();
+        let detail = "the monitor has no connection pool, so it has no SDK keys yet; save one first";
+        let missing = || Problem::new(StatusCode::CONFLICT, "no-connection-pool", detail);
+        sdk_configuration(state, &id).ok_or_else(missing)
+    });
+    let configuration = read.await??;
+    Ok(Json(sdk_view(&configuration, &context.settings().tls_files)))
+}
+
+/// Id of a monitor that exists, is in the instance and may be seen.
+pub(super) async fn monitor_id(
+    context: &ApiContext,
+    caller: &Caller,
+    instance: &str,
+    monitor: &str,
+) -> Result<Id, Problem> {
+    context
+        .read(false, |state| {
+            find_monitor(state, caller, instance, monitor).map(|found| found.id())
+        })
+        .await?
+}

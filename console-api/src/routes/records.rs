@@ -1,0 +1,202 @@
+//! Lists of events (F1) and audit records (A4), newest first, in pages.
+
+use axum::Json;
+use axum::extract::State;
+use quorate_machine::{Action, AuditRecord, EventRecord, Object, authorize};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::may_see;
+use crate::auth::Caller;
+use crate::context::ApiContext;
+use crate::dto::{AuditView, EventView, Page};
+use crate::extract::Query;
+use crate::limits::{DEFAULT_PAGE_RECORDS, MAX_PAGE_RECORDS};
+use crate::problem::Problem;
+
+/// Filters and page of the event list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct EventsQuery {
+    /// `next_cursor` of the page before.
+    #[serde(default)]
+    cursor: Option<String>,
+    /// Records in the page, 1 to 500; 100 when left out.
+    #[serde(default)]
+    limit: Option<usize>,
+    /// Stable code, for example `failover`.
+    #[serde(default)]
+    code: Option<String>,
+    /// `info`, `minor`, `major` or `critical`.
+    #[serde(default)]
+    level: Option<String>,
+    /// Id of an instance.
+    #[serde(default)]
+    instance: Option<String>,
+    /// Id of an application.
+    #[serde(default)]
+    application: Option<String>,
+    /// Id of a monitor.
+    #[serde(default)]
+    monitor: Option<String>,
+    /// Only what happened at or after this RFC 3339 time.
+    #[serde(default)]
+    since: Option<String>,
+    /// Answer from this node's state as it stands; it may be behind.
+    #[serde(default)]
+    serializable: bool,
+}
+
+/// Filters and page of the audit list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct AuditQuery {
+    /// `next_cursor` of the page before.
+    #[serde(default)]
+    cursor: Option<String>,
+    /// Records in the page, 1 to 500; 100 when left out.
+    #[serde(default)]
+    limit: Option<usize>,
+    /// What was done, for example `create-monitor`.
+    #[serde(default)]
+    code: Option<String>,
+    /// Who, for example `user:root`.
+    #[serde(default)]
+    actor: Option<String>,
+    /// Id of the object.
+    #[serde(default)]
+    object: Option<String>,
+    /// Only what happened at or after this RFC 3339 time.
+    #[serde(default)]
+    since: Option<String>,
+    /// Answer from this node's state as it stands; it may be behind.
+    #[serde(default)]
+    serializable: bool,
+}
+
+/// Where a page begins, how long it is and how far back it reaches.
+struct Window {
+    /// Only sequences below this one.
+    below: u64,
+    limit: usize,
+    since_ms: i64,
+}
+
+impl Window {
+    fn parse(cursor: Option<&str>, limit: Option<usize>, since: Option<&str>) -> Result<Self, Problem> {
+        let below = match cursor {
+            None => u64::MAX,
+            Some(text) => text.parse().map_err(|_| {
+                Problem::field(
+                    "?cursor",
+                    "bad-parameter",
+                    "pass `next_cursor` of the page before, unchanged",
+                )
+            })?,
+        };
+        let limit = limit.unwrap_or(DEFAULT_PAGE_RECORDS);
+        if !(1..=MAX_PAGE_RECORDS).contains(&limit) {
+            let detail = format!("a page has 1 to {MAX_PAGE_RECORDS} records");
+            return Err(Problem::field("?limit", "out-of-range", detail));
+        }
+        let since_ms = match since {
+            None => i64::MIN,
+            Some(text) => text
+                .parse::<jiff::Timestamp>()
+                .map(|time| time.as_millisecond())
+                .map_err(|_| Problem::field("?since", "bad-parameter", "a time looks like 2026-01-31T08:00:00Z"))?,
+        };
+        Ok(Self { below, limit, since_ms })
+    }
+}
+
+/// A page out of records that come newest first and passed every filter; one more than the limit tells that there are more.
+fn page<'a, R: 'a, V: From<&'a R>>(
+    records: impl Iterator<Item = &'a R>,
+    limit: usize,
+    sequence: fn(&R) -> u64,
+) -> Page<V> {
+    let mut found: Vec<&R> = records.take(limit + 1).collect();
+    let more = found.len() > limit;
+    found.truncate(limit);
+    Page {
+        next_cursor: found.last().filter(|_| more).map(|last| sequence(last).to_string()),
+        items: found.into_iter().map(V::from).collect(),
+    }
+}
+
+/// True unless a filter is set and differs.
+fn wants(filter: &Option<String>, value: Option<String>) -> bool {
+    filter.is_none() || *filter == value
+}
+
+/// Lists events, newest first.
+#[utoipa::path(get, path = "/events", tag = "records", params(EventsQuery),
+    responses((status = 200, body = Page<EventView>), (status = "default", body = Problem)))]
+pub(crate) async fn list_events(
+    State(context): State<ApiContext>,
+    caller: Caller,
+    Query(query): Query<EventsQuery>,
+) -> Result<Json<Page<EventView>>, Problem> {
+    let window = Window::parse(query.cursor.as_deref(), query.limit, query.since.as_deref())?;
+    let read = context.read(query.serializable, |state| {
+        let admits = |event: &&EventRecord| {
+            event.sequence < window.below
+                && wants(&query.code, Some(event.code().code().to_owned()))
+                && wants(&query.level, Some(event.level().code().to_owned()))
+                && wants(&query.instance, event.instance.map(|id| id.to_string()))
+                && wants(&query.application, event.application.map(|id| id.to_string()))
+                && wants(&query.monitor, event.monitor.map(|id| id.to_string()))
+                && may_see_event(state, &caller, event)
+        };
+        let recent = state
+            .events()
+            .iter()
+            .rev()
+            .take_while(|event| event.wall_ms >= window.since_ms);
+        page(recent.filter(admits), window.limit, |event| event.sequence)
+    });
+    Ok(Json(read.await?))
+}
+
+/// An event of a monitor is for who may see the monitor; one of the cluster is for everybody.
+pub(super) fn may_see_event(state: &quorate_machine::State, caller: &Caller, event: &EventRecord) -> bool {
+    match &event.monitor {
+        None => true,
+        Some(id) => match state.monitor(id) {
+            Some(monitor) => may_see(state, caller, &monitor.meta.owner),
+            None => may_see(state, caller, ""),
+        },
+    }
+}
+
+/// Lists audit records, newest first: everybody's for administrators, otherwise the caller's own.
+#[utoipa::path(get, path = "/audit", tag = "records", params(AuditQuery),
+    responses((status = 200, body = Page<AuditView>), (status = "default", body = Problem)))]
+pub(crate) async fn list_audit(
+    State(context): State<ApiContext>,
+    caller: Caller,
+    Query(query): Query<AuditQuery>,
+) -> Result<Json<Page<AuditView>>, Problem> {
+    let window = Window::parse(query.cursor.as_deref(), query.limit, query.since.as_deref())?;
+    let own = format!("user:{}", caller.user);
+    let read = context.read(query.serializable, |state| {
+        let all = authorize(state, &caller.principal, Action::Read, Object::OwnedBy("")).is_ok();
+        let admits = |record: &&AuditRecord| {
+            record.sequence < window.below
+                && (all || record.actor == own)
+                && wants(&query.code, Some(record.code.clone()))
+                && wants(&query.actor, Some(record.actor.clone()))
+                && wants(&query.object, record.object.map(|id| id.to_string()))
+        };
+        let recent = state
+            .audit()
+            .iter()
+            .rev()
+            .take_while(|record| record.wall_ms >= window.since_ms);
+        page(recent.filter(admits), window.limit, |record| record.sequence)
+    });
+    Ok(Json(read.await?))
+}

@@ -1,0 +1,171 @@
+//! Login, users and tokens.
+
+use serde_json::json;
+
+use crate::support::{App, ROOT_PASSWORD, Transcript, stable};
+
+#[tokio::test]
+async fn login_tells_nothing_apart_and_is_limited() {
+    let app = App::start().await;
+    let mut transcript = Transcript::default();
+    let login = async |user: &str, password: &str| {
+        let body = json!({"user": user, "password": password}).to_string();
+        app.call("POST", "/api/v1/login", "", &[], &body).await
+    };
+    transcript.step("wrong password", &login("root", "wrong").await);
+    transcript.step("unknown user", &login("nobody", "wrong").await);
+    transcript.step("very long password", &login("root", &"x".repeat(600)).await);
+    transcript.step("right password", &login("root", ROOT_PASSWORD).await);
+    let mut limited = login("guest", "wrong").await;
+    for _ in 0..40 {
+        if limited.status == 429 {
+            break;
+        }
+        limited = login("guest", "wrong").await;
+    }
+    transcript.step("many attempts for one user", &limited);
+    assert!(limited.headers.contains_key("retry-after"));
+    insta::assert_snapshot!(transcript.finish());
+}
+
+#[tokio::test]
+async fn users_and_roles() {
+    let app = App::start().await;
+    let mut transcript = Transcript::default();
+    let user =
+        |name: &str, role: &str, password: &str| json!({"name": name, "role": role, "password": password}).to_string();
+    transcript.step(
+        "create",
+        &app.root("POST", "/users", &user("ada", "operator", "ada-password"))
+            .await,
+    );
+    transcript.step(
+        "twice",
+        &app.root("POST", "/users", &user("ada", "operator", "ada-password"))
+            .await,
+    );
+    transcript.step(
+        "short password",
+        &app.root("POST", "/users", &user("bob", "viewer", "short")).await,
+    );
+    transcript.step(
+        "a second root",
+        &app.root("POST", "/users", &user("bob", "root", "bob-password")).await,
+    );
+    transcript.step(
+        "unknown role",
+        &app.root("POST", "/users", &user("bob", "king", "bob-password")).await,
+    );
+    let ada = app.login("ada", "ada-password").await;
+    let as_ada =
+        async |method: &str, path: &str, body: &str| app.call(method, &format!("/api/v1{path}"), &ada, &[], body).await;
+    transcript.step(
+        "ada creates a user",
+        &as_ada("POST", "/users", &user("eve", "viewer", "eve-password")).await,
+    );
+    transcript.step("ada lists users", &as_ada("GET", "/users", "").await);
+    transcript.step(
+        "ada sets quotas",
+        &as_ada("PUT", "/quotas", r#"{"monitors_per_instance":7}"#).await,
+    );
+    let of_root = app.application("of-root").await;
+    transcript.name(&of_root, "of-root");
+    let path = format!("/instances/default/applications/{of_root}");
+    transcript.step("ada reads root's application", &as_ada("GET", &path, "").await);
+    let own = as_ada("POST", "/instances/default/applications", r#"{"name":"of-ada"}"#).await;
+    transcript.step("ada creates an application", &own);
+    let listed = as_ada("GET", "/instances/default/applications", "").await;
+    assert_eq!(
+        listed.body["items"].as_array().map(Vec::len),
+        Some(1),
+        "{}",
+        listed.body
+    );
+    transcript.step(
+        "ada changes her password",
+        &as_ada("PUT", "/users/ada/password", r#"{"password":"another-one"}"#).await,
+    );
+    transcript.step("ada's old session", &as_ada("GET", "/me", "").await);
+    insta::assert_snapshot!(transcript.finish());
+}
+
+#[tokio::test]
+async fn tokens_are_shown_once_and_can_be_revoked() {
+    let app = App::start().await;
+    let mut transcript = Transcript::default();
+    let body = json!({"name": "ci", "role": "viewer", "expires_in_seconds": 3600}).to_string();
+    let created = app.root("POST", "/tokens", &body).await;
+    transcript.step("create", &created);
+    let (id, token) = (created.text("/id"), created.text("/token"));
+    let with_token = async |method: &str, path: &str, body: &str| {
+        app.call(method, &format!("/api/v1{path}"), &token, &[], body).await
+    };
+    let me = with_token("GET", "/me", "").await;
+    transcript.step("use", &me);
+    transcript.step(
+        "a viewer's token creates",
+        &with_token("POST", "/instances/default/applications", r#"{"name":"x"}"#).await,
+    );
+    let listed = app.root("GET", "/tokens", "").await;
+    assert!(!listed.body.to_string().contains(&token));
+    transcript.step("revoke", &app.root("DELETE", &format!("/tokens/{id}"), "").await);
+    transcript.step("use after revoking", &with_token("GET", "/me", "").await);
+    transcript.step("revoke again", &app.root("DELETE", &format!("/tokens/{id}"), "").await);
+    let forever = json!({"name": "ci", "role": "viewer", "expires_in_seconds": 1e9 as i64}).to_string();
+    transcript.step("too long a life", &app.root("POST", "/tokens", &forever).await);
+    insta::assert_snapshot!(transcript.finish());
+    insta::assert_snapshot!(
+        "token_views",
+        format!("{:#}\n{:#}", stable(&me.body), stable(&listed.body))
+    );
+}
+
+#[tokio::test]
+async fn settings_and_registry() {
+    let app = App::start().await;
+    let mut transcript = Transcript::default();
+    let settings = json!({"retry_interval_ms": 3000, "monitor_timeout_ms": 10000, "access_timeout_ms": 3000, "health_precision": 2});
+    let path = "/instances/default/kind-settings/mysql";
+    transcript.step("set", &app.root("PUT", path, &settings.to_string()).await);
+    let mut bad = settings.clone();
+    bad["health_precision"] = json!(3);
+    transcript.step("precision 3", &app.root("PUT", path, &bad.to_string()).await);
+    bad["health_precision"] = json!(-1);
+    transcript.step("precision -1", &app.root("PUT", path, &bad.to_string()).await);
+    transcript.step(
+        "unknown kind",
+        &app.root("PUT", "/instances/default/kind-settings/cobol", &settings.to_string())
+            .await,
+    );
+    transcript.step(
+        "unknown instance",
+        &app.root("GET", "/instances/nope/kind-settings", "").await,
+    );
+    transcript.step(
+        "quotas",
+        &app.root("PUT", "/quotas", r#"{"monitors_per_instance":2}"#).await,
+    );
+    insta::assert_snapshot!(transcript.finish());
+    let mut views = String::new();
+    for path in [
+        "/modules",
+        "/namespaces",
+        "/instances",
+        "/instances/default",
+        "/instances/default/connection",
+        "/quotas",
+        "/instances/default/kind-settings",
+    ] {
+        let answer = app.root("GET", path, "").await;
+        views.push_str(&format!("{path} {:#}\n", stable(&answer.body)));
+    }
+    insta::assert_snapshot!("registry_views", views);
+    let cluster = app.root("GET", "/cluster", "").await;
+    assert_eq!(
+        cluster.body["nodes"].as_array().map(Vec::len),
+        Some(3),
+        "{}",
+        cluster.body
+    );
+    assert_eq!(cluster.body["serving"], true);
+}
