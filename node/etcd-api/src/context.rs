@@ -1,0 +1,274 @@
+//! What every service of one instance's port shares: who asks, whether this node can answer, reads, proposals, headers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_kv::{Keyspace, KvCaller, KvError, KvOp, KvReply, KvResult};
+use quorate_machine::{Command, Id, KvCommand, Principal, PrincipalKind, Proposal, ReplyKind};
+use quorate_raft::{ClusterStatus, Handle};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::{Extensions, Request, Status, metadata::MetadataMap};
+
+use crate::clients::Clients;
+use crate::credentials::Credentials;
+use crate::errors;
+use crate::lessor::LeaseKeeper;
+use crate::pb::etcdserverpb::ResponseHeader;
+use crate::token::{Claims, TokenKey};
+use crate::watch::WatchHub;
+
+/// Version of etcd whose behaviour the endpoint has, as `/version` and `Status` say.
+pub const EMULATED_VERSION: &str = "3.6.16";
+
+/// Cluster version that goes with [`EMULATED_VERSION`].
+pub const EMULATED_CLUSTER_VERSION: &str = "3.6.0";
+
+/// Longest wait for consensus in one request, as etcd's: five seconds and two elections. Clients usually give up earlier.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
+
+/// Times that a proposal is made again because users changed between the check and `apply`.
+const MAX_AUTH_RETRIES: usize = 3;
+
+/// Shared by all services of one port.
+pub(crate) struct Context {
+    pub(crate) handle: Handle,
+    pub(crate) instance: Id,
+    pub(crate) cluster_id: u64,
+    pub(crate) member_id: u64,
+    pub(crate) status: watch::Receiver<ClusterStatus>,
+    pub(crate) tokens: TokenKey,
+    pub(crate) credentials: Credentials,
+    pub(crate) leases: Arc<dyn LeaseKeeper>,
+    pub(crate) hub: WatchHub,
+    pub(crate) clients: Arc<Clients>,
+    /// Cancelled when the port closes: streams end.
+    pub(crate) drain: CancellationToken,
+}
+
+/// What the connection says of the client; set once per connection.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    /// Address of the client, `ip:port`.
+    pub(crate) source: Arc<str>,
+}
+
+/// Who sent a request, before the state was asked about it.
+#[derive(Clone)]
+pub(crate) struct Client {
+    token: Token,
+    pub(crate) source: Arc<str>,
+    /// The client wants an error rather than waiting while there is no leader (`hasleader`).
+    pub(crate) requires_leader: bool,
+}
+
+#[derive(Clone)]
+enum Token {
+    None,
+    Valid(Claims),
+    Invalid,
+}
+
+impl Client {
+    /// The user as the keyspace knows it now. Without a token an empty user, which the checks refuse.
+    pub(crate) fn caller(&self, keyspace: &Keyspace) -> Result<KvCaller, KvError> {
+        if !keyspace.auth_enabled() {
+            return Ok(KvCaller::default());
+        }
+        match &self.token {
+            Token::None => Ok(KvCaller::default()),
+            Token::Invalid => Err(KvError::InvalidAuthToken),
+            Token::Valid(claims) => {
+                let user = keyspace.user(&claims.user);
+                user.filter(|user| user.revision == claims.user_revision)
+                    .ok_or(KvError::InvalidAuthToken)?;
+                Ok(KvCaller {
+                    user: claims.user.clone(),
+                    auth_revision: keyspace.auth_revision(),
+                })
+            }
+        }
+    }
+
+    fn has_valid_token(&self) -> bool {
+        matches!(self.token, Token::Valid(_))
+    }
+}
+
+impl Context {
+    /// Who sends this request.
+    pub(crate) fn client<T>(&self, request: &Request<T>) -> Client {
+        self.client_of(request.metadata(), request.extensions())
+    }
+
+    fn client_of(&self, metadata: &MetadataMap, extensions: &Extensions) -> Client {
+        let token = match metadata.get("token").or_else(|| metadata.get("authorization")) {
+            None => Token::None,
+            Some(text) => text
+                .to_str()
+                .ok()
+                .map(|text| text.strip_prefix("Bearer ").unwrap_or(text))
+                .and_then(|text| self.tokens.verify(self.instance, text))
+                .map_or(Token::Invalid, Token::Valid),
+        };
+        let source = extensions
+            .get::<Connection>()
+            .map(|connection| Arc::clone(&connection.source));
+        Client {
+            token,
+            source: source.unwrap_or_else(|| Arc::from("")),
+            requires_leader: metadata.get("hasleader").is_some_and(|value| value == "true"),
+        }
+    }
+
+    /// Refuses at once while this node has lost contact with a quorum, so that the client tries its next endpoint.
+    pub(crate) fn ensure_serving(&self, client: &Client) -> Result<(), Status> {
+        let status = self.status.borrow();
+        if !status.serving || (client.requires_leader && status.leader.is_none()) {
+            return Err(errors::no_leader());
+        }
+        Ok(())
+    }
+
+    /// Looks at the keyspace under the state's short lock.
+    pub(crate) fn keyspace<T>(&self, read: impl FnOnce(&Keyspace) -> T) -> Result<T, Status> {
+        self.handle
+            .read(|state| state.keyspace(&self.instance).map(read))
+            .ok_or_else(errors::unknown_instance)
+    }
+
+    /// An unchanging view of the keyspace, for reads that are too long for the lock.
+    pub(crate) fn keyspace_view(&self) -> Result<Keyspace, Status> {
+        self.keyspace(Keyspace::clone)
+    }
+
+    /// Waits until the local state holds everything committed so far.
+    pub(crate) async fn read_index(&self) -> Result<(), Status> {
+        self.handle
+            .read_index(REQUEST_TIMEOUT)
+            .await
+            .map_err(errors::call_status)
+    }
+
+    /// Runs a check with the caller on the local state. A denial is checked again on the newest state, because this node
+    /// may lag behind the grant.
+    pub(crate) async fn authorize<T>(
+        &self,
+        client: &Client,
+        check: impl Fn(&Keyspace, KvCaller) -> Result<T, KvError>,
+    ) -> Result<T, Status> {
+        let attempt = || self.keyspace(|keyspace| client.caller(keyspace).and_then(|caller| check(keyspace, caller)));
+        match attempt()? {
+            Err(KvError::InvalidAuthToken | KvError::PermissionDenied | KvError::AuthOldRevision)
+                if client.has_valid_token() =>
+            {
+                self.read_index().await?;
+                attempt()?.map_err(errors::kv_status)
+            }
+            result => result.map_err(errors::kv_status),
+        }
+    }
+
+    /// Allows only holders of the role `root` (everybody while authentication is off).
+    pub(crate) async fn authorize_admin(&self, client: &Client) -> Result<(), Status> {
+        self.authorize(client, |keyspace, caller| keyspace.check_admin(Some(&caller)))
+            .await
+    }
+
+    /// Allows any authenticated user.
+    pub(crate) async fn authorize_user(&self, client: &Client) -> Result<(), Status> {
+        self.authorize(client, |keyspace, caller| {
+            if keyspace.auth_enabled() && caller.user.is_empty() {
+                return Err(KvError::UserEmpty);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Validates and proposes an operation, and waits for its result and the revision after it.
+    pub(crate) async fn propose(&self, client: &Client, op: KvOp) -> Result<(KvResult, i64), Status> {
+        self.ensure_serving(client)?;
+        quorate_kv::validate(&op).map_err(errors::kv_status)?;
+        let mut retries = 0;
+        loop {
+            let caller = self
+                .authorize(client, |keyspace, caller| {
+                    keyspace.check_op(Some(&caller), &op)?;
+                    Ok(caller)
+                })
+                .await?;
+            let reply = self.propose_as(caller, client, op.clone()).await?;
+            match reply.result {
+                Some(KvResult::Refused(code)) => {
+                    let error = KvError::try_from(code).unwrap_or(KvError::Unspecified);
+                    if error != KvError::AuthOldRevision || retries == MAX_AUTH_RETRIES {
+                        return Err(errors::kv_status(error));
+                    }
+                    retries += 1;
+                    self.read_index().await?;
+                }
+                Some(result) => return Ok((result, reply.revision)),
+                None => return Err(Status::internal("quorate: an operation was answered without a result")),
+            }
+        }
+    }
+
+    async fn propose_as(&self, caller: KvCaller, client: &Client, op: KvOp) -> Result<KvReply, Status> {
+        let proposal = Proposal {
+            author: Some(Principal {
+                kind: Some(PrincipalKind::Kv(caller)),
+                source: client.source.as_ref().to_owned(),
+            }),
+            command: Some(Command::Kv(KvCommand {
+                instance: self.instance,
+                op: Some(op),
+            })),
+        };
+        let committed = self.handle.propose(proposal, REQUEST_TIMEOUT).await;
+        match committed.map_err(errors::call_status)?.reply.kind {
+            Some(ReplyKind::Kv(reply)) => Ok(reply),
+            Some(ReplyKind::Refused(refusal)) => Err(errors::refusal_status(&refusal)),
+            _ => Err(Status::internal(
+                "quorate: an operation was answered with the reply of another command",
+            )),
+        }
+    }
+
+    /// Header of an answer at this revision.
+    pub(crate) fn header(&self, revision: i64) -> ResponseHeader {
+        ResponseHeader {
+            cluster_id: self.cluster_id,
+            member_id: self.member_id,
+            revision,
+            raft_term: self.status.borrow().term,
+        }
+    }
+
+    /// Header at the newest local revision.
+    pub(crate) fn current_header(&self) -> Result<ResponseHeader, Status> {
+        Ok(self.header(self.keyspace(Keyspace::revision)?))
+    }
+}
+
+/// etcd's `cluster_id` of an instance: a hash of the ids of cluster and instance.
+pub(crate) fn cluster_id(cluster: Id, instance: Id) -> u64 {
+    hash(b"quorate cluster", &[cluster.as_u128(), instance.as_u128()])
+}
+
+/// etcd's member id of a node as seen on an instance's port.
+pub(crate) fn member_id(cluster_id: u64, node: u64) -> u64 {
+    hash(b"quorate member", &[cluster_id.into(), node.into()])
+}
+
+fn hash(domain: &[u8], values: &[u128]) -> u64 {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    context.update(domain);
+    for value in values {
+        context.update(&value.to_be_bytes());
+    }
+    let digest = context.finish();
+    let bytes: [u8; 8] = digest.as_ref()[..8].try_into().expect("SHA-256 has 32 bytes");
+    // Clients take 0 for "none".
+    u64::from_be_bytes(bytes).max(1)
+}

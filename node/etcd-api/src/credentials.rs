@@ -1,0 +1,109 @@
+//! Checks of passwords: bcrypt on a few blocking threads, and a cache of what was verified before, so that an SDK's login
+//! stays far below its limit of one second.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use quorate_kv::UserView;
+use quorate_machine::Id;
+use tokio::sync::Semaphore;
+use tonic::Status;
+
+use crate::errors::too_many_requests;
+use crate::token::TokenKey;
+
+/// bcrypt computations at a time.
+const MAX_CONCURRENT_HASHES: usize = 2;
+
+/// Computations that run or wait; more are refused.
+const MAX_QUEUED_HASHES: usize = 256;
+
+/// Remembered users; the cache starts anew when it is full.
+const MAX_CACHED_USERS: usize = 4_096;
+
+/// bcrypt cost, as etcd's default.
+const BCRYPT_COST: u32 = 10;
+
+/// What was verified: for this revision of the user, this digest of the password.
+struct Verified {
+    user_revision: u64,
+    digest: [u8; 32],
+}
+
+/// Password checks of one process. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Credentials {
+    key: TokenKey,
+    running: Arc<Semaphore>,
+    queued: Arc<Semaphore>,
+    verified: Arc<Mutex<HashMap<(Id, String), Verified>>>,
+}
+
+impl Credentials {
+    pub(crate) fn new(key: TokenKey) -> Credentials {
+        Credentials {
+            key,
+            running: Arc::new(Semaphore::new(MAX_CONCURRENT_HASHES)),
+            queued: Arc::new(Semaphore::new(MAX_QUEUED_HASHES)),
+            verified: Arc::default(),
+        }
+    }
+
+    /// Whether `password` is the user's.
+    ///
+    /// # Errors
+    ///
+    /// "too many requests" while the queue of checks is full.
+    pub(crate) async fn verify(&self, instance: Id, user: &UserView, password: &str) -> Result<bool, Status> {
+        if user.no_password || user.password_hash.is_empty() {
+            return Ok(false);
+        }
+        let digest = self.key.digest_password(instance, &user.name, password);
+        let entry = (instance, user.name.clone());
+        if let Some(known) = self.lock().get(&entry)
+            && known.user_revision == user.revision
+            && aws_lc_rs::constant_time::verify_slices_are_equal(&known.digest, &digest).is_ok()
+        {
+            return Ok(true);
+        }
+        let (password, hash) = (password.to_owned(), user.password_hash.clone());
+        let matches = self
+            .hash(move || {
+                let hash = std::str::from_utf8(&hash).unwrap_or_default();
+                bcrypt::verify(&password, hash).unwrap_or(false)
+            })
+            .await?;
+        if matches {
+            let mut verified = self.lock();
+            if verified.len() >= MAX_CACHED_USERS {
+                verified.clear();
+            }
+            let user_revision = user.revision;
+            verified.insert(entry, Verified { user_revision, digest });
+        }
+        Ok(matches)
+    }
+
+    /// A bcrypt hash as etcd stores it.
+    ///
+    /// # Errors
+    ///
+    /// "too many requests" while the queue is full; invalid argument for a password that bcrypt cannot take.
+    pub(crate) async fn hash_password(&self, password: String) -> Result<Bytes, Status> {
+        let hash = self.hash(move || bcrypt::hash(&password, BCRYPT_COST)).await?;
+        let hash = hash.map_err(|error| Status::invalid_argument(format!("quorate: unusable password: {error}")))?;
+        Ok(Bytes::from(hash))
+    }
+
+    async fn hash<T: Send + 'static>(&self, compute: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+        let _queued = self.queued.try_acquire().map_err(|_| too_many_requests())?;
+        let _running = self.running.acquire().await.map_err(|_| too_many_requests())?;
+        let result = tokio::task::spawn_blocking(compute).await;
+        result.map_err(|_| Status::unavailable("etcdserver: server stopped"))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(Id, String), Verified>> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,336 @@
+//! One instance's port: TLS and plaintext side by side, told apart by the first byte.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use quorate_machine::Id;
+use quorate_raft::Handle;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clients::Clients;
+use crate::context::{Connection, Context, cluster_id, member_id};
+use crate::credentials::Credentials;
+use crate::lessor::LeaseKeeper;
+use crate::route::{ConnectionService, Routes};
+use crate::token::TokenKey;
+use crate::watch::WatchHub;
+
+/// Connections of one port; further ones are closed at once.
+pub const MAX_CONNECTIONS: usize = 10_000;
+
+/// Requests that run at a time on one connection.
+const MAX_STREAMS_PER_CONNECTION: u32 = 10_000;
+
+/// Requests that a client may give up on one connection before this node has looked at them: a time-out hits many at once.
+const MAX_PENDING_RESETS: usize = 4_096;
+
+/// Connections that the system holds before they are accepted.
+const BACKLOG_CONNECTIONS: u32 = 1_024;
+
+/// HTTP/2 windows, in bytes: one request of the largest size fits, and many small ones of a busy connection.
+const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+
+/// A silent client is asked after the first and given up after the second: five seconds together (sdk-contract 4).
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(3);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// For the first byte, and again for the TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// For requests in flight when the port closes.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often a port that is not open yet looks for its instance.
+const READY_RECHECK: Duration = Duration::from_millis(100);
+
+/// Pause after the system refused to accept, for example for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// First byte of a TLS connection: a handshake record.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// Why a port could not be served.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorError {
+    /// The address cannot be bound or listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    /// Consensus ended before the port could open.
+    #[error("consensus stopped before the port opened")]
+    Stopped,
+    /// The settings leave no way in.
+    #[error("the port has neither TLS nor plaintext; configure a certificate or allow plaintext")]
+    NoTransport,
+}
+
+/// A port that is reserved but does not accept connections yet.
+#[derive(Debug)]
+pub struct KvPort {
+    socket: TcpSocket,
+    address: SocketAddr,
+}
+
+impl KvPort {
+    /// Reserves an address, so that a conflict shows at start, while clients are still refused and try another node.
+    ///
+    /// # Errors
+    ///
+    /// If the address cannot be bound.
+    pub fn reserve(address: SocketAddr) -> Result<KvPort, DoorError> {
+        let bind = || {
+            let socket = if address.is_ipv4() {
+                TcpSocket::new_v4()?
+            } else {
+                TcpSocket::new_v6()?
+            };
+            socket.set_reuseaddr(true)?;
+            socket.set_nodelay(true)?;
+            socket.bind(address)?;
+            let address = socket.local_addr()?;
+            Ok(KvPort { socket, address })
+        };
+        bind().map_err(|source| DoorError::Listen { address, source })
+    }
+
+    /// The reserved address, with the port that the system chose where 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn listen(self) -> Result<TcpListener, DoorError> {
+        let address = self.address;
+        self.socket
+            .listen(BACKLOG_CONNECTIONS)
+            .map_err(|source| DoorError::Listen { address, source })
+    }
+}
+
+/// What serves one instance.
+pub struct KvDoor {
+    /// The instance whose keyspace is served.
+    pub instance: Id,
+    /// This node's consensus.
+    pub handle: Handle,
+    /// The process's matcher.
+    pub hub: WatchHub,
+    /// Usually the process's [`crate::Lessor`].
+    pub leases: Arc<dyn LeaseKeeper>,
+    /// The process's registry of clients.
+    pub clients: Arc<Clients>,
+    /// Signs tokens; equal on every node of the cluster.
+    pub token_key: TokenKey,
+    /// Certificate and client verification; a new value is used for new connections. ALPN is set here.
+    pub tls: Option<watch::Receiver<Arc<rustls::ServerConfig>>>,
+    /// Whether connections without TLS are served.
+    pub allow_plaintext: bool,
+    /// Refuses plaintext and TLS without a client certificate.
+    pub require_client_certificate: bool,
+}
+
+/// Serves a port until `shutdown` ends, then lets requests finish and ends streams.
+///
+/// Connections are accepted once this node can answer: it has contact with a quorum and holds the instance.
+///
+/// # Errors
+///
+/// [`DoorError`] if the port cannot be opened.
+pub async fn serve_kv(port: KvPort, door: KvDoor, shutdown: impl Future<Output = ()>) -> Result<(), DoorError> {
+    if door.tls.is_none() && (!door.allow_plaintext || door.require_client_certificate) {
+        return Err(DoorError::NoTransport);
+    }
+    tokio::pin!(shutdown);
+    let cluster = tokio::select! {
+        ready = ready(&door) => ready?,
+        () = &mut shutdown => return Ok(()),
+    };
+    let drain = CancellationToken::new();
+    let cluster_id = cluster_id(cluster, door.instance);
+    let context = Context {
+        member_id: member_id(cluster_id, door.handle.node_id()),
+        cluster_id,
+        instance: door.instance,
+        status: door.handle.status(),
+        credentials: Credentials::new(door.token_key.clone()),
+        tokens: door.token_key,
+        leases: door.leases,
+        hub: door.hub,
+        clients: door.clients,
+        handle: door.handle,
+        drain: drain.clone(),
+    };
+    let acceptor = Acceptor {
+        routes: Routes::new(Arc::new(context)),
+        http: http_settings(),
+        tls: door.tls.map(|configs| configs_with_alpn(configs, drain.clone())),
+        allow_plaintext: door.allow_plaintext && !door.require_client_certificate,
+        require_client_certificate: door.require_client_certificate,
+        drain: drain.clone(),
+    };
+    let listener = port.listen()?;
+    let connections = TaskTracker::new();
+    tokio::select! {
+        () = accept(listener, Arc::new(acceptor), &connections) => {}
+        () = &mut shutdown => {}
+    }
+    drain.cancel();
+    connections.close();
+    if timeout(DRAIN_TIMEOUT, connections.wait()).await.is_err() {
+        tracing::warn!(
+            "KV connections were still busy {} s after the port closed",
+            DRAIN_TIMEOUT.as_secs()
+        );
+    }
+    Ok(())
+}
+
+/// Waits until this node can serve the instance; gives the cluster's id.
+async fn ready(door: &KvDoor) -> Result<Id, DoorError> {
+    let mut status = door.handle.status();
+    loop {
+        let serving = status.borrow_and_update().serving;
+        let cluster = door.handle.read(|state| {
+            state.keyspace(&door.instance)?;
+            state.cluster_id()
+        });
+        if let Some(cluster) = cluster.filter(|_| serving) {
+            return Ok(cluster);
+        }
+        // The instance may come with an entry or a snapshot, neither of which has to show in the standing.
+        if let Ok(changed) = timeout(READY_RECHECK, status.changed()).await {
+            changed.map_err(|_| DoorError::Stopped)?;
+        }
+    }
+}
+
+/// The configurations with ALPN for HTTP/2 and HTTP/1.1, following changes until `drain`.
+fn configs_with_alpn(
+    mut configs: watch::Receiver<Arc<rustls::ServerConfig>>,
+    drain: CancellationToken,
+) -> watch::Receiver<Arc<rustls::ServerConfig>> {
+    let with_alpn = |config: &rustls::ServerConfig| {
+        let mut config = config.clone();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Arc::new(config)
+    };
+    let (sender, receiver) = watch::channel(with_alpn(&configs.borrow_and_update()));
+    tokio::spawn(drain.run_until_cancelled_owned(async move {
+        while configs.changed().await.is_ok() {
+            let config = with_alpn(&configs.borrow_and_update());
+            sender.send_replace(config);
+        }
+        // The last configuration stays in use.
+        std::future::pending::<()>().await;
+    }));
+    receiver
+}
+
+fn http_settings() -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HANDSHAKE_TIMEOUT);
+    http.http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
+    http
+}
+
+struct Acceptor {
+    routes: Routes,
+    http: auto::Builder<TokioExecutor>,
+    tls: Option<watch::Receiver<Arc<rustls::ServerConfig>>>,
+    allow_plaintext: bool,
+    require_client_certificate: bool,
+    drain: CancellationToken,
+}
+
+async fn accept(listener: TcpListener, acceptor: Arc<Acceptor>, connections: &TaskTracker) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!("cannot accept a KV connection: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            tracing::warn!(client = %peer, "KV connection refused: {MAX_CONNECTIONS} are open");
+            continue;
+        };
+        let acceptor = Arc::clone(&acceptor);
+        connections.spawn(async move {
+            if let Err(error) = acceptor.serve(stream, peer).await {
+                tracing::debug!(client = %peer, "KV connection ended: {error}");
+            }
+            drop(place);
+        });
+    }
+}
+
+type ConnectionError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Acceptor {
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr) -> Result<(), ConnectionError> {
+        stream.set_nodelay(true)?;
+        let mut first = [0];
+        if timeout(HANDSHAKE_TIMEOUT, stream.peek(&mut first)).await?? == 0 {
+            return Ok(());
+        }
+        if first[0] != TLS_HANDSHAKE {
+            if !self.allow_plaintext {
+                return Err("plaintext is refused on this port; connect with TLS".into());
+            }
+            return self.serve_http(stream, peer).await;
+        }
+        let Some(configs) = &self.tls else {
+            return Err("TLS is not configured on this port".into());
+        };
+        let config = Arc::clone(&configs.borrow());
+        let stream = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await??;
+        if self.require_client_certificate && stream.get_ref().1.peer_certificates().is_none() {
+            return Err("this port needs a client certificate".into());
+        }
+        self.serve_http(stream, peer).await
+    }
+
+    async fn serve_http(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: SocketAddr,
+    ) -> Result<(), ConnectionError> {
+        let source = Arc::from(peer.to_string());
+        let service = ConnectionService::new(self.routes.clone(), Connection { source });
+        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        tokio::select! {
+            result = connection.as_mut() => result,
+            () = self.drain.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Proposes the expiry of leases that ran out.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use quorate_machine::{Command, ExpireLease, Principal, PrincipalKind, Proposal, RefusalCode, Reply, ReplyKind};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::Shared;
+use super::table::LeaseKey;
+
+/// How often leases are looked at, as in etcd.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Expiries in one sweep: 1000 a second, as in etcd.
+const MAX_SWEEP_EXPIRIES: usize = 500;
+
+/// Expiries in flight.
+const MAX_CONCURRENT_PROPOSALS: usize = 64;
+
+/// Wait for the outcome of an expiry; without one it is proposed again in the next sweep.
+const EXPIRY_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub(super) async fn run(shared: &Shared) {
+    let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        sweep.tick().await;
+        let Some(term) = shared.leading_term() else {
+            continue;
+        };
+        let existing = existing_leases(shared);
+        let due = shared
+            .table()
+            .sweep(term, &existing, Instant::now(), MAX_SWEEP_EXPIRIES);
+        stream::iter(due)
+            .for_each_concurrent(MAX_CONCURRENT_PROPOSALS, |key| expire(shared, term, key))
+            .await;
+    }
+}
+
+fn existing_leases(shared: &Shared) -> Vec<(LeaseKey, i64)> {
+    shared.handle.read(|state| {
+        let of_instance = |instance: &quorate_machine::Instance| {
+            let id = instance.meta.id;
+            let leases = state
+                .keyspace(&id)
+                .into_iter()
+                .flat_map(|keyspace| keyspace.lease_ttls());
+            leases.map(move |(lease, ttl)| ((id, lease), ttl)).collect::<Vec<_>>()
+        };
+        state.instances().flat_map(of_instance).collect()
+    })
+}
+
+async fn expire(shared: &Shared, term: u64, key: LeaseKey) {
+    let (instance, lease) = key;
+    let proposal = Proposal {
+        author: Some(Principal {
+            kind: Some(PrincipalKind::Node(shared.handle.node_id())),
+            source: String::new(),
+        }),
+        command: Some(Command::ExpireLease(ExpireLease { instance, lease, term })),
+    };
+    match shared.handle.propose(proposal, EXPIRY_TIMEOUT).await {
+        Ok(committed) if is_stale_term(&committed.reply) => shared.table().clear(),
+        // Expired now, or gone before.
+        Ok(_) => shared.table().remove(term, key),
+        // The expiry may still be applied: the lease stays marked and the next sweep proposes again.
+        Err(error) => tracing::debug!(lease, "the expiry of a lease has no outcome yet: {error}"),
+    }
+    shared.settled.notify_waiters();
+}
+
+fn is_stale_term(reply: &Reply) -> bool {
+    matches!(&reply.kind, Some(ReplyKind::Refused(refusal)) if refusal.code() == RefusalCode::StaleTerm)
+}

@@ -1,0 +1,34 @@
+//! The KV endpoint: etcd's v3 gRPC API in front of one instance's keyspace.
+//!
+//! etcd clients and the application SDKs speak to this crate unmodified. It translates wire messages to the operations of
+//! [`quorate_kv`], authenticates callers, proposes and reads through [`quorate_raft::Handle`], streams watch events and
+//! keeps the leases of the node that leads. It deliberately holds no data: what is stored, and who may do what, is decided
+//! by the replicated state.
+//!
+//! - [`serve_kv`] opens one instance's port: gRPC, `/health` and `/version`, TLS and plaintext told apart by the first bytes;
+//! - [`WatchHub`] is the one task per process that matches applied revisions with watchers;
+//! - [`Lessor`] renews and expires leases while this node leads;
+//! - [`TokenKey`] makes and checks the tokens that every node accepts;
+//! - [`Clients`] knows which application processes watch, and which unknown keys were asked for;
+//! - [`pb`] is the wire, generated from `proto/` (see `examples/codegen.rs`), with clients for tests and tools.
+
+mod clients;
+mod context;
+mod convert;
+mod credentials;
+mod door;
+mod errors;
+mod lessor;
+pub mod pb;
+mod random;
+mod route;
+mod services;
+mod token;
+mod watch;
+
+pub use clients::{Clients, ConnectedProcess, MAX_PROCESSES, MAX_UNKNOWN_KEYS, UnknownKey};
+pub use context::{EMULATED_CLUSTER_VERSION, EMULATED_VERSION, REQUEST_TIMEOUT};
+pub use door::{DoorError, KvDoor, KvPort, MAX_CONNECTIONS, serve_kv};
+pub use lessor::{LEASE_REQUEST_TAG, LeaseKeeper, Lessor, Remaining};
+pub use token::TokenKey;
+pub use watch::{MAX_QUEUED_BYTES, MAX_STREAM_BYTES, MAX_STREAM_EVENTS, WatchHub};

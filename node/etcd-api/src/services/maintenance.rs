@@ -1,0 +1,95 @@
+//! Service Maintenance. The state is in memory, so there is nothing to defragment.
+
+use std::pin::Pin;
+
+use futures_util::Stream;
+use tonic::{Request, Response, Status};
+
+use super::Services;
+use crate::context::{EMULATED_CLUSTER_VERSION, EMULATED_VERSION, member_id};
+use crate::errors::unimplemented;
+use crate::pb::etcdserverpb as pb;
+
+#[tonic::async_trait]
+impl pb::maintenance_server::Maintenance for Services {
+    /// Lists the alarms: only a full keyspace raises one, on every member. It ends by itself, so there is nothing to disarm.
+    async fn alarm(&self, request: Request<pb::AlarmRequest>) -> Result<Response<pb::AlarmResponse>, Status> {
+        let context = &self.0;
+        let client = context.client(&request);
+        let request = request.into_inner();
+        context.ensure_serving(&client)?;
+        context.authorize_user(&client).await?;
+        if request.action() != pb::alarm_request::AlarmAction::Get {
+            return Err(unimplemented("raising or disarming an alarm"));
+        }
+        let is_full = context.keyspace(|keyspace| keyspace.size_bytes() >= keyspace.quota_bytes())?;
+        let alarm = pb::AlarmMember {
+            member_id: context.member_id,
+            alarm: pb::AlarmType::Nospace as i32,
+        };
+        Ok(Response::new(pb::AlarmResponse {
+            header: Some(context.current_header()?),
+            alarms: if is_full { vec![alarm] } else { Vec::new() },
+        }))
+    }
+
+    /// Needs no user, as in etcd, and answers without a leader.
+    async fn status(&self, _: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
+        let context = &self.0;
+        let (revision, size, quota) =
+            context.keyspace(|keyspace| (keyspace.revision(), keyspace.size_bytes(), keyspace.quota_bytes()))?;
+        let status = context.status.borrow().clone();
+        let leader = status.leader.map_or(0, |leader| member_id(context.cluster_id, leader));
+        let mut errors: Vec<String> = status.fatal.into_iter().collect();
+        if status.leader.is_none() {
+            errors.push("etcdserver: no leader".to_owned());
+        }
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        Ok(Response::new(pb::StatusResponse {
+            header: Some(context.header(revision)),
+            version: EMULATED_VERSION.to_owned(),
+            db_size: size,
+            leader,
+            raft_index: status.committed_index,
+            raft_term: status.term,
+            raft_applied_index: status.applied_index,
+            errors,
+            db_size_in_use: size,
+            is_learner: status.learners.contains(&status.node_id),
+            storage_version: EMULATED_CLUSTER_VERSION.to_owned(),
+            db_size_quota: i64::try_from(quota).unwrap_or(i64::MAX),
+            downgrade_info: Some(pb::DowngradeInfo::default()),
+        }))
+    }
+
+    async fn defragment(
+        &self,
+        request: Request<pb::DefragmentRequest>,
+    ) -> Result<Response<pb::DefragmentResponse>, Status> {
+        self.0.authorize_admin(&self.0.client(&request)).await?;
+        // etcd fills no header here.
+        Ok(Response::new(pb::DefragmentResponse { header: None }))
+    }
+
+    async fn hash(&self, _: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
+        Err(unimplemented("Hash"))
+    }
+
+    async fn hash_kv(&self, _: Request<pb::HashKvRequest>) -> Result<Response<pb::HashKvResponse>, Status> {
+        Err(unimplemented("HashKV"))
+    }
+
+    type SnapshotStream = Pin<Box<dyn Stream<Item = Result<pb::SnapshotResponse, Status>> + Send>>;
+
+    async fn snapshot(&self, _: Request<pb::SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
+        Err(unimplemented("Snapshot"))
+    }
+
+    async fn move_leader(&self, _: Request<pb::MoveLeaderRequest>) -> Result<Response<pb::MoveLeaderResponse>, Status> {
+        Err(unimplemented("MoveLeader"))
+    }
+
+    async fn downgrade(&self, _: Request<pb::DowngradeRequest>) -> Result<Response<pb::DowngradeResponse>, Status> {
+        Err(unimplemented("Downgrade"))
+    }
+}

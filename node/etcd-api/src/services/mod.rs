@@ -1,0 +1,16 @@
+//! The gRPC services. Each method authenticates, translates, asks consensus or the local state, and translates back.
+
+mod auth;
+mod cluster;
+mod kv;
+mod lease;
+mod maintenance;
+mod watch;
+
+use std::sync::Arc;
+
+use crate::context::Context;
+
+/// Implementation of all services of one port; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Services(pub(crate) Arc<Context>);

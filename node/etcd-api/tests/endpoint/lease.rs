@@ -1,0 +1,101 @@
+//! Leases: grant, keep-alive, expiry, revoke.
+
+use std::time::{Duration, Instant};
+
+use futures_util::stream;
+use quorate_etcd_api::pb::etcdserverpb as pb;
+use tonic::Code;
+
+use crate::support::{Login, Node, PATIENCE};
+
+async fn grant(root: &mut Login, ttl: i64) -> i64 {
+    let granted = root
+        .lease
+        .lease_grant(pb::LeaseGrantRequest { ttl, id: 0 })
+        .await
+        .expect("grant")
+        .into_inner();
+    assert!(granted.id > 0);
+    granted.id
+}
+
+async fn put_leased(root: &mut Login, key: &str, lease: i64) {
+    let request = pb::PutRequest {
+        key: key.to_owned().into(),
+        lease,
+        ..Default::default()
+    };
+    root.kv.put(request).await.expect("put");
+}
+
+async fn keep_alive(root: &mut Login, leases: Vec<i64>) -> Vec<i64> {
+    let requests = stream::iter(leases.into_iter().map(|id| pb::LeaseKeepAliveRequest { id }));
+    let mut answers = root
+        .lease
+        .lease_keep_alive(requests)
+        .await
+        .expect("stream")
+        .into_inner();
+    let mut ttls = Vec::new();
+    while let Some(answer) = answers.message().await.expect("answer") {
+        ttls.push(answer.ttl);
+    }
+    ttls
+}
+
+#[tokio::test]
+async fn a_lease_is_told_listed_renewed_and_revoked() {
+    let node = Node::start().await;
+    let mut root = node.root().await;
+    let lease = grant(&mut root, 100).await;
+    put_leased(&mut root, "k", lease).await;
+    let request = pb::LeaseTimeToLiveRequest { id: lease, keys: true };
+    let told = root.lease.lease_time_to_live(request).await.expect("told").into_inner();
+    assert_eq!((told.granted_ttl, told.keys.len()), (100, 1));
+    assert!((98..=100).contains(&told.ttl), "{}", told.ttl);
+    let listed = root
+        .lease
+        .lease_leases(pb::LeaseLeasesRequest {})
+        .await
+        .expect("listed")
+        .into_inner();
+    assert_eq!(listed.leases, [pb::LeaseStatus { id: lease }]);
+    assert_eq!(keep_alive(&mut root, vec![lease, 12345]).await, [100, 0]);
+    root.lease
+        .lease_revoke(pb::LeaseRevokeRequest { id: lease })
+        .await
+        .expect("revoked");
+    assert_eq!(root.get("k").await, None);
+    let again = root
+        .lease
+        .lease_revoke(pb::LeaseRevokeRequest { id: lease })
+        .await
+        .expect_err("gone");
+    assert_eq!(
+        (again.code(), again.message()),
+        (Code::NotFound, "etcdserver: requested lease not found")
+    );
+    let told = root
+        .lease
+        .lease_time_to_live(pb::LeaseTimeToLiveRequest { id: lease, keys: false })
+        .await;
+    assert_eq!(told.expect("told").into_inner().ttl, -1);
+}
+
+#[tokio::test]
+async fn a_lease_that_nobody_renews_takes_its_keys_with_it_and_a_renewed_one_stays() {
+    let node = Node::start().await;
+    let mut root = node.root().await;
+    let (short, kept) = (grant(&mut root, 1).await, grant(&mut root, 2).await);
+    put_leased(&mut root, "short", short).await;
+    put_leased(&mut root, "kept", kept).await;
+    let start = Instant::now();
+    while root.get("short").await.is_some() {
+        assert!(start.elapsed() < PATIENCE, "the lease never expires");
+        assert_eq!(keep_alive(&mut root, vec![kept]).await, [2]);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // A time to live below the minimum of two seconds is raised to it; an expiry is never early.
+    assert!(start.elapsed() >= Duration::from_millis(1900), "{:?}", start.elapsed());
+    assert!(root.get("kept").await.is_some());
+}

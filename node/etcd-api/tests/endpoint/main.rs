@@ -1,0 +1,9 @@
+//! The endpoint over real connections, on a single node's consensus.
+
+mod auth;
+mod door;
+mod kv;
+mod lease;
+mod quorum;
+mod support;
+mod watch;
