@@ -1,0 +1,86 @@
+//! `cargo xtask bench`: what the appliance takes, beside its peers.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use quorate_chaos::bench::{Programs, failover, idle, kv, leader_loss};
+use quorate_chaos::faults::Signal;
+
+#[derive(Parser)]
+#[command(about = "Measures failover, leader loss, idling and the KV beside real etcd")]
+struct Cli {
+    /// The appliance's binary.
+    #[arg(long)]
+    quorate: PathBuf,
+    /// Directory of real etcd.
+    #[arg(long)]
+    etcd: PathBuf,
+    #[command(subcommand)]
+    measure: Option<Measure>,
+}
+
+#[derive(Subcommand, Clone)]
+enum Measure {
+    /// From the fault of a real database to the last watcher.
+    Failover {
+        #[arg(long, default_value_t = 20)]
+        runs: usize,
+    },
+    /// Leader SIGKILL under writers with a deadline of 1 s.
+    LeaderLoss {
+        #[arg(long, default_value_t = 20)]
+        runs: usize,
+        /// SIGSTOP in place of SIGKILL.
+        #[arg(long)]
+        stop: bool,
+    },
+    /// Puts and gets beside real etcd.
+    Kv {
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Seconds of each row.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+    },
+    /// 100 monitors and nothing happening.
+    Idle,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        eprintln!("another TLS provider is installed already");
+        return ExitCode::FAILURE;
+    }
+    let programs = Programs {
+        quorate: cli.quorate,
+        etcd: cli.etcd,
+    };
+    let every = vec![
+        Measure::Failover { runs: 20 },
+        Measure::LeaderLoss { runs: 20, stop: false },
+        Measure::Idle,
+        Measure::Kv { rounds: 3, seconds: 5 },
+    ];
+    for measure in cli.measure.map_or(every, |one| vec![one]) {
+        if let Err(error) = run(&programs, measure).await {
+            eprintln!("the measurement failed: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+async fn run(programs: &Programs, measure: Measure) -> anyhow::Result<()> {
+    match measure {
+        Measure::Failover { runs } => failover::run(programs, runs).await,
+        Measure::LeaderLoss { runs, stop } => {
+            let signal = if stop { Signal::Stop } else { Signal::Kill };
+            leader_loss::run(programs, runs, signal).await
+        }
+        Measure::Kv { rounds, seconds } => kv::run(programs, rounds, seconds).await,
+        Measure::Idle => idle::run(programs).await,
+    }
+}

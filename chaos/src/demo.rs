@@ -1,0 +1,142 @@
+//! The demonstration: the main job done once, on real servers, with its timeline.
+//!
+//! It is a program over this library and nothing more: whatever it shows, a user can do through the public API.
+
+mod failover;
+mod leader_loss;
+mod load;
+mod report;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::cluster::DevCluster;
+use crate::ports;
+use crate::scenario::{Stage, Timing};
+
+pub use failover::{sightings, watch_active};
+pub use leader_loss::read_all;
+pub use load::{ApplicationLoad, Row, rows_of};
+
+use report::Report;
+
+/// What the command line says.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The appliance's binary.
+    pub quorate: PathBuf,
+    /// Leave everything running at the end.
+    pub keep: bool,
+}
+
+/// Runs the whole story; an error is a promise that was not kept.
+pub async fn run(options: &Options) -> Result<()> {
+    let started = Instant::now();
+    let directory = tempfile::Builder::new().prefix("quorate-demo-").tempdir()?;
+    open_for_servers(directory.path())?;
+    let mut report = Report::default();
+
+    report.act("Three nodes start");
+    let ports = ports::documented()?;
+    let mut cluster = DevCluster::start(&options.quorate, &directory.path().join("cluster"), ports, &[]).await?;
+    for node in &cluster.info.nodes {
+        report.say(&format!(
+            "{} in {}: KV {}, console {}",
+            node.name, node.zone, node.kv, node.console
+        ));
+    }
+
+    report.act("Two MariaDB servers replicate both ways; a monitor watches them");
+    let mut stage = Stage::build(&cluster, &directory.path().join("databases"), Timing::FAST).await?;
+    report.say(&format!(
+        "dc1 is {}, dc2 is {}",
+        stage.pair.dc1.address(),
+        stage.pair.dc2.address()
+    ));
+    report.say("both sides are healthy; dc1 is active");
+
+    report.act("Application processes write rows and follow the monitor's `active` key");
+    let load = ApplicationLoad::start(&cluster, &stage).await?;
+    load.wait_rows(50).await?;
+    report.say(&format!(
+        "{} processes, one preferring each node; {} rows acknowledged",
+        load.clients().len(),
+        load.acknowledged()
+    ));
+
+    failover::run(&cluster, &mut stage, load, &mut report).await?;
+    leader_loss::run(&mut cluster, &mut report).await?;
+
+    report.summary(started.elapsed());
+    if options.keep {
+        keep(cluster, stage, directory, &report)
+    } else {
+        drop(stage);
+        cluster.stop().await
+    }
+}
+
+/// Database servers run as an ordinary user and must be able to search the directory.
+fn open_for_servers(directory: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755))?;
+    std::fs::create_dir_all(directory.join("databases"))?;
+    Ok(())
+}
+
+fn keep(cluster: DevCluster, stage: Stage, directory: tempfile::TempDir, report: &Report) -> Result<()> {
+    let path = directory.keep();
+    let json = path.join("cluster/dev.json");
+    report.line("\nEverything keeps running. Addresses and credentials:");
+    for node in &cluster.info.nodes {
+        report.line(&format!(
+            "  {}: console {}  KV {}  peers {}  pid {}",
+            node.name, node.console, node.kv, node.peer, node.pid
+        ));
+    }
+    let console = &cluster.info.console;
+    report.line(&format!(
+        "  console user {} / {}   (CA: {})",
+        console.user,
+        console.password,
+        console.ca.display()
+    ));
+    let kv = &cluster.info.kv;
+    report.line(&format!(
+        "  KV user {} / {}   SDK user {} / {}",
+        kv.root.user, kv.root.password, kv.sdk.user, kv.sdk.password
+    ));
+    report.line(&format!(
+        "  databases: dc1 {}  dc2 {}",
+        stage.pair.dc1.address(),
+        stage.pair.dc2.address()
+    ));
+    report.line("\nTry next:");
+    let quorate = cluster
+        .info
+        .nodes
+        .first()
+        .and_then(|node| node.argv.first())
+        .context("dev.json names no node")?;
+    report.line(&format!("  {quorate} --cluster {} monitor list", json.display()));
+    report.line(&format!(
+        "  {quorate} --cluster {} switch monitor {} --to dc2",
+        json.display(),
+        stage.monitor
+    ));
+    report.line(&format!("  {quorate} --cluster {} event list", json.display()));
+    report.line("Press Ctrl-C to stop everything.");
+    wait_for_interrupt()?;
+    drop((cluster, stage));
+    std::fs::remove_dir_all(path)?;
+    Ok(())
+}
+
+/// The servers are this program's children and end with it, so it stays until it is told to go.
+fn wait_for_interrupt() -> Result<()> {
+    tokio::task::block_in_place(|| {
+        tokio::runtime::Handle::current().block_on(async { Ok(tokio::signal::ctrl_c().await?) })
+    })
+}
