@@ -21,6 +21,12 @@ pub const MAX_PROCESSES: usize = 100_000;
 /// Remembered pairs of client and unknown key; later ones are not logged.
 pub const MAX_UNKNOWN_KEYS: usize = 1_024;
 
+/// Longest application in a key that is counted, in bytes; real ones are ids of 32.
+const MAX_APPLICATION_BYTES: usize = 128;
+
+/// What is kept of an unknown key, in bytes; real ones are shorter.
+const MAX_UNKNOWN_KEY_BYTES: usize = 512;
+
 /// An application process, seen by an authenticated watch stream on its application's keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectedProcess {
@@ -41,6 +47,7 @@ pub struct UnknownKey {
     pub instance: Id,
     /// Address of the client, without the port.
     pub client: String,
+    /// Its first 512 bytes.
     pub key: String,
 }
 
@@ -111,7 +118,7 @@ impl Clients {
                 .rsplit_once(':')
                 .map_or(source, |(address, _)| address)
                 .to_owned(),
-            key: String::from_utf8_lossy(key).into_owned(),
+            key: String::from_utf8_lossy(&key[..key.len().min(MAX_UNKNOWN_KEY_BYTES)]).into_owned(),
         };
         let mut unknown = lock(&self.unknown);
         if unknown.len() < MAX_UNKNOWN_KEYS && !unknown.contains(&entry) {
@@ -136,7 +143,7 @@ fn application_of(key: &[u8]) -> Option<String> {
     let application = rest
         .split(|byte| *byte == b'/')
         .next()
-        .filter(|name| !name.is_empty())?;
+        .filter(|name| !name.is_empty() && name.len() <= MAX_APPLICATION_BYTES)?;
     std::str::from_utf8(application).ok().map(str::to_owned)
 }
 
@@ -164,6 +171,8 @@ mod tests {
         );
         clients.watch_created(2, INSTANCE, "", "10.0.0.2:5", active);
         clients.watch_created(3, INSTANCE, "mas", "10.0.0.3:5", b"/orders/1");
+        let endless = format!("/mas-monitor/status/db/services/{}/m", "a".repeat(1_000_000));
+        clients.watch_created(4, INSTANCE, "mas", "10.0.0.4:5", endless.as_bytes());
         let processes = clients.connected_processes();
         assert_eq!(processes.len(), 1);
         assert_eq!((processes[0].application.as_str(), processes[0].watches), ("app1", 2));
@@ -178,7 +187,10 @@ mod tests {
             clients.key_not_found(INSTANCE, source, b"/mas-monitor/conf/dds/services/a/m/servers");
             clients.key_not_found(INSTANCE, source, b"/other");
         }
+        clients.key_not_found(INSTANCE, "10.0.0.1:5", &[b"/mas-monitor/", &[0xff; 1_000_000][..]].concat());
+        let longest = clients.unknown_keys().into_iter().map(|entry| entry.key.len()).max();
+        assert!(longest < Some(2_000), "{longest:?}");
         let found: Vec<String> = clients.unknown_keys().into_iter().map(|key| key.client).collect();
-        assert_eq!(found, ["10.0.0.1", "10.0.0.2"]);
+        assert_eq!(found, ["10.0.0.1", "10.0.0.1", "10.0.0.2"]);
     }
 }

@@ -25,6 +25,10 @@ const MAX_CACHED_USERS: usize = 4_096;
 /// bcrypt cost, as etcd's default.
 const BCRYPT_COST: u32 = 10;
 
+/// Highest cost of a hash that a client brings: one second. A higher one would occupy this node's few hashing threads at
+/// every login.
+const MAX_BCRYPT_COST: u32 = 14;
+
 /// What was verified: for this revision of the user, this digest of the password.
 struct Verified {
     user_revision: u64,
@@ -91,9 +95,26 @@ impl Credentials {
     ///
     /// "too many requests" while the queue is full; invalid argument for a password that bcrypt cannot take.
     pub(crate) async fn hash_password(&self, password: String) -> Result<Bytes, Status> {
-        let hash = self.hash(move || bcrypt::hash(&password, BCRYPT_COST)).await?;
+        let hash = self.hash(move || bcrypt::non_truncating_hash(&password, BCRYPT_COST)).await?;
         let hash = hash.map_err(|error| Status::invalid_argument(format!("quorate: unusable password: {error}")))?;
         Ok(Bytes::from(hash))
+    }
+
+    /// Takes a hash that the client computed.
+    ///
+    /// # Errors
+    ///
+    /// Invalid argument for anything but a bcrypt hash of a bearable cost.
+    pub(crate) fn accept_hash(hash: Vec<u8>) -> Result<Bytes, Status> {
+        let parts = std::str::from_utf8(&hash)
+            .ok()
+            .and_then(|text| text.parse::<bcrypt::HashParts>().ok());
+        match parts {
+            Some(parts) if parts.get_cost() <= MAX_BCRYPT_COST => Ok(Bytes::from(hash)),
+            _ => Err(Status::invalid_argument(format!(
+                "quorate: hashedPassword is no bcrypt hash of a cost up to {MAX_BCRYPT_COST}"
+            ))),
+        }
     }
 
     async fn hash<T: Send + 'static>(&self, compute: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {

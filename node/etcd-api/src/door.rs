@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::clients::Clients;
 use crate::context::{Connection, Context, cluster_id, member_id};
 use crate::credentials::Credentials;
+use crate::greeting::Greeting;
 use crate::lessor::LeaseKeeper;
 use crate::route::{ConnectionService, Routes};
 use crate::token::TokenKey;
@@ -46,7 +47,7 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(3);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// For the first byte, and again for the TLS handshake.
+/// For the first byte, again for the TLS handshake, and again for the first words of a request.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// For requests in flight when the port closes.
@@ -323,6 +324,7 @@ impl Acceptor {
     ) -> Result<(), ConnectionError> {
         let source = Arc::from(peer.to_string());
         let service = ConnectionService::new(self.routes.clone(), Connection { source });
+        let stream = Greeting::within(HANDSHAKE_TIMEOUT, stream);
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         tokio::select! {

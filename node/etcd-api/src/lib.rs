@@ -12,12 +12,14 @@
 //! - [`Clients`] knows which application processes watch, and which unknown keys were asked for;
 //! - [`pb`] is the wire, generated from `proto/` (see `examples/codegen.rs`), with clients for tests and tools.
 
+mod body;
 mod clients;
 mod context;
 mod convert;
 mod credentials;
 mod door;
 mod errors;
+mod greeting;
 mod lessor;
 pub mod pb;
 mod random;

@@ -11,6 +11,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower_service::Service as _;
 
+use crate::body::{Arrivals, MeteredBody};
 use crate::context::{Connection, Context, EMULATED_CLUSTER_VERSION, EMULATED_VERSION};
 use crate::pb::etcdserverpb::auth_server::AuthServer;
 use crate::pb::etcdserverpb::cluster_server::ClusterServer;
@@ -24,10 +25,14 @@ use crate::services::Services;
 /// the two the answer is etcd's "request is too large".
 const MAX_MESSAGE_BYTES: usize = quorate_kv::MAX_REQUEST_BYTES + 512 * 1024;
 
+/// Calls on which a client sends messages one after the other.
+const STREAMING_PATHS: [&str; 2] = ["/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive"];
+
 /// The services of one port.
 #[derive(Clone)]
 pub(crate) struct Routes {
     context: Arc<Context>,
+    arrivals: Arc<Arrivals>,
     kv: KvServer<Services>,
     watch: WatchServer<Services>,
     lease: LeaseServer<Services>,
@@ -42,6 +47,7 @@ impl Routes {
         let limit = MAX_MESSAGE_BYTES;
         Routes {
             context,
+            arrivals: Arc::default(),
             kv: KvServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
             watch: WatchServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
             lease: LeaseServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
@@ -53,10 +59,12 @@ impl Routes {
 
     fn dispatch(&self, request: Request<Incoming>) -> BoxFuture<'static, Result<Response<Body>, Infallible>> {
         let path = request.uri().path();
+        let unary = !STREAMING_PATHS.contains(&path);
         let service = path
             .strip_prefix("/etcdserverpb.")
-            .and_then(|rest| rest.split('/').next());
-        match service {
+            .and_then(|rest| rest.split('/').next().map(str::to_owned));
+        let request = request.map(|body| MeteredBody::new(body, unary, Arc::clone(&self.arrivals)));
+        match service.as_deref() {
             Some("KV") => self.kv.clone().call(request),
             Some("Watch") => self.watch.clone().call(request),
             Some("Lease") => self.lease.clone().call(request),
@@ -70,7 +78,7 @@ impl Routes {
         }
     }
 
-    fn page(&self, request: &Request<Incoming>) -> Response<Body> {
+    fn page<B>(&self, request: &Request<B>) -> Response<Body> {
         let content_type = request.headers().get(header::CONTENT_TYPE);
         if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")) {
             return Status::unimplemented("quorate: unknown service").into_http();

@@ -7,6 +7,7 @@ use tonic::{Request, Response, Status};
 
 use super::Services;
 use crate::context::Client;
+use crate::credentials::Credentials;
 use crate::errors::kv_status;
 use crate::pb::etcdserverpb as pb;
 use crate::token::Claims;
@@ -41,8 +42,8 @@ impl Services {
             return self.0.credentials.hash_password(password).await;
         }
         let hash = base64::engine::general_purpose::STANDARD.decode(hashed);
-        hash.map(Bytes::from)
-            .map_err(|_| Status::invalid_argument("quorate: hashedPassword is not base64"))
+        let hash = hash.map_err(|_| Status::invalid_argument("quorate: hashedPassword is not base64"))?;
+        Credentials::accept_hash(hash)
     }
 }
 

@@ -247,3 +247,32 @@ async fn a_repeated_login_is_fast() {
     // Twenty full bcrypt checks would take more than a second.
     assert!(start.elapsed().as_millis() < 800, "{:?}", start.elapsed());
 }
+
+#[tokio::test]
+async fn passwords_that_bcrypt_would_cut_and_hashes_that_take_hours_are_refused() {
+    let node = Node::start().await;
+    let mut root = node.root().await;
+    let add = |password: String, hashed_password: String| pb::AuthUserAddRequest {
+        name: "ann".to_owned(),
+        password,
+        hashed_password,
+        ..Default::default()
+    };
+    let refused = root.auth.user_add(add("a".repeat(100), String::new())).await;
+    assert_eq!(refused.expect_err("too long").code(), Code::InvalidArgument);
+    let hash = bcrypt::hash("secret", 4).expect("hash");
+    let encode = |hash: &str| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, hash);
+    for bad in ["not a hash", &hash.replacen("$04$", "$31$", 1)] {
+        let refused = root.auth.user_add(add(String::new(), encode(bad))).await;
+        check(
+            refused,
+            Code::InvalidArgument,
+            "quorate: hashedPassword is no bcrypt hash of a cost up to 14",
+        );
+    }
+    root.auth
+        .user_add(add(String::new(), encode(&hash)))
+        .await
+        .expect("a good hash");
+    authenticate(node.channel().await, "ann", "secret").await.expect("login");
+}

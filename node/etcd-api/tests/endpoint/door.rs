@@ -98,6 +98,42 @@ async fn garbage_and_silence_do_no_harm() {
     drop(silent);
 }
 
+/// Reads until the other side ends the connection; an error is as good an end as a clean one.
+async fn until_ended(mut stream: impl tokio::io::AsyncRead + Unpin) {
+    let ended = async {
+        let mut buffer = [0; 1024];
+        while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
+    };
+    tokio::time::timeout(PATIENCE, ended)
+        .await
+        .expect("the node ends the connection");
+}
+
+#[tokio::test]
+async fn who_does_not_finish_a_request_loses_the_connection_or_the_call() {
+    let node = Node::start().await;
+    let plaintext = async |words: &[u8]| {
+        let mut stream = TcpStream::connect(node.address).await.expect("connection");
+        stream.write_all(words).await.expect("sent");
+        stream
+    };
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(node.certificate.der().clone()).expect("root");
+    let config = rustls::ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("127.0.0.1").expect("name");
+    let stream = TcpStream::connect(node.address).await.expect("connection");
+    let silent_tls = TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+        .expect("TLS");
+    let call = b"POST /etcdserverpb.KV/Put HTTP/1.1\r\nhost: x\r\ncontent-type: application/grpc\r\n\
+        content-length: 99\r\nconnection: close\r\n\r\n\0\0\0\0";
+    let (preface, call) = (plaintext(b"PRI * HTTP").await, plaintext(call).await);
+    tokio::join!(until_ended(silent_tls), until_ended(preface), until_ended(call));
+}
+
 #[tokio::test]
 async fn closing_the_port_ends_streams_with_unavailable() {
     let mut node = Node::start().await;

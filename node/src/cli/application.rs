@@ -1,0 +1,95 @@
+//! `quorate application`: create, list, show, edit, delete.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::failure::Failure;
+use super::output::{Column, Rendered};
+
+/// What to do with applications. APPLICATION is an id or a name.
+#[derive(Subcommand, Debug)]
+pub enum Verb {
+    /// List
+    List,
+    /// Show one
+    Show { application: String },
+    /// Create
+    Create {
+        #[arg(long)]
+        name: String,
+        #[arg(long, default_value = "")]
+        description: String,
+    },
+    /// Change name or description
+    Edit {
+        application: String,
+        #[arg(long)]
+        name: Option<String>,
+        #[arg(long)]
+        description: Option<String>,
+    },
+    /// Delete; refused while it has monitors
+    Delete { application: String },
+}
+
+/// Columns of applications.
+pub const COLUMNS: &[Column] = &[
+    ("NAME", &["/name"]),
+    ("ID", &["/id"]),
+    ("MONITORS", &["/monitors"]),
+    ("OWNER", &["/owner"]),
+    ("DESCRIPTION", &["/description"]),
+];
+
+/// Carries a verb out.
+pub async fn run(client: &Client, verb: &Verb) -> Result<Rendered, Failure> {
+    let collection = client.of_instance("/applications");
+    let path = async |application: &str| {
+        client
+            .resolve("applications", application)
+            .await
+            .map(|id| format!("{collection}/{id}"))
+    };
+    match verb {
+        Verb::List => Ok(Rendered::list(client.get(&collection).await?.body, COLUMNS)),
+        Verb::Show { application } => Ok(Rendered::object(
+            client.get(&path(application).await?).await?.body,
+            COLUMNS,
+        )),
+        Verb::Create { name, description } => {
+            let body = json!({"name": name, "description": description});
+            let created = client.post(&collection, &body).await?.body;
+            Ok(Rendered::done(
+                format!("created application {name} {}", id_of(&created)),
+                created,
+            ))
+        }
+        Verb::Edit {
+            application,
+            name,
+            description,
+        } => {
+            let path = path(application).await?;
+            let read = client.get(&path).await?;
+            let kept = |field: &str| read.body.get(field).cloned().unwrap_or_default();
+            let body = json!({
+                "name": name.as_ref().map_or_else(|| kept("name"), |name| json!(name)),
+                "description": description.as_ref().map_or_else(|| kept("description"), |text| json!(text)),
+            });
+            let changed = client.put(&path, &body, read.generation).await?.body;
+            Ok(Rendered::done(format!("changed application {application}"), changed))
+        }
+        Verb::Delete { application } => {
+            let path = path(application).await?;
+            let generation = client.get(&path).await?.generation;
+            let deleted = client.delete(&path, generation).await?.body;
+            Ok(Rendered::done(format!("deleted application {application}"), deleted))
+        }
+    }
+}
+
+/// The `id` of an answer.
+pub fn id_of(body: &Value) -> &str {
+    body.get("id").and_then(Value::as_str).unwrap_or("-")
+}

@@ -1,0 +1,153 @@
+//! `quorate cluster`: standing, quotas, global settings, KV endpoints.
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+use super::client::Client;
+use super::failure::Failure;
+use super::output::{Column, Rendered};
+
+/// What to do with the cluster.
+#[derive(Subcommand, Debug)]
+pub enum Verb {
+    /// Standing as one node sees it
+    Status,
+    /// Members
+    Nodes,
+    /// How clients reach the KV endpoint of the instance
+    Endpoints,
+    /// Quotas in force
+    Quotas,
+    /// Change quotas; what is not named stays
+    SetQuotas(QuotaOptions),
+    /// Global settings per kind
+    Settings,
+    /// Change the global settings of a kind
+    SetSettings(SettingsOptions),
+}
+
+/// New quotas.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = true)]
+pub struct QuotaOptions {
+    #[arg(long)]
+    applications_per_instance: Option<u32>,
+    #[arg(long)]
+    monitors_per_instance: Option<u32>,
+    #[arg(long)]
+    processes_per_application: Option<u32>,
+}
+
+/// New global settings of a kind, milliseconds.
+#[derive(Args, Debug)]
+pub struct SettingsOptions {
+    #[arg(long, default_value = "mysql")]
+    kind: String,
+    #[arg(long, default_value_t = 3000, value_name = "MS")]
+    retry_interval_ms: u32,
+    #[arg(long, default_value_t = 10000, value_name = "MS")]
+    monitor_timeout_ms: u32,
+    #[arg(long, default_value_t = 3000, value_name = "MS")]
+    access_timeout_ms: u32,
+    /// Nodes that must reach a data source for it to count as healthy
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=2))]
+    health_precision: u32,
+}
+
+const STATUS: &[Column] = &[
+    ("cluster", &["/cluster_id"]),
+    ("answered by node", &["/answered_by"]),
+    ("leader", &["/leader"]),
+    ("term", &["/term"]),
+    ("serving", &["/serving"]),
+    ("committed index", &["/committed_index"]),
+    ("applied index", &["/applied_index"]),
+    ("snapshot index", &["/snapshot_index"]),
+    ("fatal", &["/fatal"]),
+];
+
+const NODES: &[Column] = &[
+    ("ID", &["/id"]),
+    ("NAME", &["/name"]),
+    ("ZONE", &["/zone"]),
+    ("SITE", &["/site"]),
+    ("ROLE", &["/role"]),
+    ("REACHABLE", &["/reachable"]),
+    ("WORKER", &["/worker"]),
+    ("KV", &["/kv"]),
+    ("PEER", &["/peer"]),
+    ("CONSOLE", &["/console"]),
+];
+
+const ENDPOINTS: &[Column] = &[
+    ("instance", &["/instance"]),
+    ("endpoints", &["/endpoints"]),
+    ("SDK user", &["/sdk_user"]),
+    ("TLS files", &["/tls_files"]),
+    ("warnings", &["/warnings"]),
+];
+
+const QUOTAS: &[Column] = &[
+    ("namespaces", &["/namespaces"]),
+    ("instances", &["/instances"]),
+    ("applications per instance", &["/applications_per_instance"]),
+    ("processes per application", &["/processes_per_application"]),
+    ("monitors per instance", &["/monitors_per_instance"]),
+];
+
+const SETTINGS: &[Column] = &[
+    ("KIND", &["/kind"]),
+    ("RETRY MS", &["/settings/retry_interval_ms"]),
+    ("TIMEOUT MS", &["/settings/monitor_timeout_ms"]),
+    ("ACCESS MS", &["/settings/access_timeout_ms"]),
+    ("PRECISION", &["/settings/health_precision"]),
+];
+
+/// Carries a verb out.
+pub async fn run(client: &Client, verb: &Verb) -> Result<Rendered, Failure> {
+    match verb {
+        Verb::Status => Ok(Rendered::object(client.get("/cluster").await?.body, STATUS)),
+        Verb::Nodes => Ok(Rendered::rows(client.get("/cluster").await?.body, "/nodes", NODES)),
+        Verb::Endpoints => {
+            let body = client.get(&client.of_instance("/connection")).await?.body;
+            Ok(Rendered::object(body, ENDPOINTS))
+        }
+        Verb::Quotas => Ok(Rendered::object(client.get("/quotas").await?.body, QUOTAS)),
+        Verb::SetQuotas(options) => {
+            let done = client.put("/quotas", &options.body(), None).await?.body;
+            Ok(Rendered::done("changed the quotas", done))
+        }
+        Verb::Settings => {
+            let body = client.get(&client.of_instance("/kind-settings")).await?.body;
+            Ok(Rendered::list(body, SETTINGS))
+        }
+        Verb::SetSettings(options) => {
+            let body = json!({
+                "retry_interval_ms": options.retry_interval_ms,
+                "monitor_timeout_ms": options.monitor_timeout_ms,
+                "access_timeout_ms": options.access_timeout_ms,
+                "health_precision": options.health_precision,
+            });
+            let path = client.of_instance(&format!("/kind-settings/{}", options.kind));
+            let done = client.put(&path, &body, None).await?.body;
+            Ok(Rendered::done(
+                format!("changed the global settings of {}", options.kind),
+                done,
+            ))
+        }
+    }
+}
+
+impl QuotaOptions {
+    fn body(&self) -> Value {
+        let given = [
+            ("applications_per_instance", self.applications_per_instance),
+            ("monitors_per_instance", self.monitors_per_instance),
+            ("processes_per_application", self.processes_per_application),
+        ];
+        let fields = given
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), json!(value?))));
+        Value::Object(fields.collect::<Map<_, _>>())
+    }
+}

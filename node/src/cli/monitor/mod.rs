@@ -1,0 +1,271 @@
+//! `quorate monitor`: create, list, show, edit, delete, connection pool, connection test, SDK configuration, acknowledge.
+
+mod body;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::application::id_of;
+use super::client::Client;
+use super::failure::Failure;
+use super::output::{Column, Rendered};
+pub use body::{CreateOptions, EditOptions, PoolOptions, TestOptions};
+
+/// What to do with monitors. MONITOR is an id or a name.
+#[derive(Subcommand, Debug)]
+pub enum Verb {
+    /// List, with live state
+    List {
+        /// Only those of this application (id or name)
+        #[arg(long)]
+        application: Option<String>,
+        /// Only those of which one side has this state, for example `abnormal`
+        #[arg(long)]
+        state: Option<String>,
+    },
+    /// Show one, with live state
+    Show { monitor: String },
+    /// What every node says of both sides
+    Votes { monitor: String },
+    /// Create
+    Create(Box<CreateOptions>),
+    /// Change; what is not named stays
+    Edit(Box<EditOptions>),
+    /// Delete, with its SDK keys
+    Delete { monitor: String },
+    /// Connection pool
+    #[command(subcommand)]
+    Pool(PoolVerb),
+    /// Try addresses from one node before saving
+    TestConnection(TestOptions),
+    /// SDK configuration, ready to copy
+    SdkConfiguration { monitor: String },
+    /// Acknowledge the last automatic switch: the repeat block is lifted
+    Acknowledge {
+        monitor: String,
+        #[arg(long, default_value = "")]
+        comment: String,
+    },
+    /// Set the read/write state of one side as published to SDKs
+    ReadWrite {
+        monitor: String,
+        #[arg(long, value_parser = ["dc1", "dc2"])]
+        data_center: String,
+        #[arg(long, action = clap::ArgAction::Set)]
+        readable: bool,
+        #[arg(long, action = clap::ArgAction::Set)]
+        writable: bool,
+    },
+}
+
+/// What to do with a connection pool.
+#[derive(Subcommand, Debug)]
+pub enum PoolVerb {
+    /// Save it
+    Set(Box<PoolOptions>),
+}
+
+/// Columns of monitors (C7).
+pub const COLUMNS: &[Column] = &[
+    ("NAME", &["/name"]),
+    ("ID", &["/id"]),
+    ("KIND", &["/kind"]),
+    ("PROBING", &["/probing"]),
+    ("AUTO", &["/automatic_switch"]),
+    ("ACTIVE", &["/active"]),
+    ("EPOCH", &["/epoch"]),
+    ("DC1", &["/dc1/state"]),
+    ("DC2", &["/dc2/state"]),
+    ("WITHHELD", &["/withheld"]),
+    ("ACK NEEDED", &["/needs_acknowledgement"]),
+];
+
+/// Lines of one monitor.
+const FIELDS: &[Column] = &[
+    ("name", &["/name"]),
+    ("id", &["/id"]),
+    ("application", &["/application"]),
+    ("kind", &["/kind"]),
+    ("generation", &["/generation"]),
+    ("probing", &["/probing"]),
+    ("automatic switch", &["/automatic_switch"]),
+    ("active", &["/active"]),
+    ("epoch", &["/epoch"]),
+    ("dc1", &["/dc1/state"]),
+    ("dc1 address", &["/mysql/dc1/address"]),
+    ("dc1 readable/writable", &["/dc1/readable", "/dc1/writable"]),
+    ("dc2", &["/dc2/state"]),
+    ("dc2 address", &["/mysql/dc2/address"]),
+    ("dc2 readable/writable", &["/dc2/readable", "/dc2/writable"]),
+    ("database", &["/connection_pool/database"]),
+    ("routing", &["/connection_pool/routing"]),
+    ("withheld", &["/withheld"]),
+    ("acknowledgement needed", &["/needs_acknowledgement"]),
+    ("last switch", &["/last_switch/from", "/last_switch/to"]),
+    ("cause", &["/last_switch/cause"]),
+    ("at", &["/last_switch/at"]),
+];
+
+const VOTES: &[Column] = &[
+    ("SIDE", &["/side"]),
+    ("NODE", &["/node"]),
+    ("VOTE", &["/vote"]),
+    ("FINDING", &["/finding"]),
+    ("LAPSED", &["/lapsed"]),
+    ("AT", &["/at"]),
+    ("TEXT", &["/text"]),
+];
+
+const TESTED: &[Column] = &[
+    ("ADDRESS", &["/address"]),
+    ("PASSED", &["/passed"]),
+    ("FINDING", &["/finding"]),
+    ("MS", &["/elapsed_ms"]),
+    ("TEXT", &["/text"]),
+];
+
+/// Carries a verb out.
+pub async fn run(client: &Client, verb: &Verb) -> Result<Rendered, Failure> {
+    let collection = client.of_instance("/monitors");
+    match verb {
+        Verb::List { application, state } => list(client, &collection, application.as_deref(), state.as_deref()).await,
+        Verb::Show { monitor } => Ok(Rendered::object(
+            client.get(&path(client, monitor).await?).await?.body,
+            FIELDS,
+        )),
+        Verb::Votes { monitor } => {
+            let body = client.get(&path(client, monitor).await?).await?.body;
+            Ok(Rendered::list(votes(&body), VOTES))
+        }
+        Verb::Create(options) => {
+            let application = client.resolve("applications", &options.application).await?;
+            let created = client.post(&collection, &options.body(&application)?).await?.body;
+            Ok(Rendered::done(format!("created monitor {}", id_of(&created)), created))
+        }
+        Verb::Edit(options) => {
+            let path = path(client, &options.monitor).await?;
+            let read = client.get(&path).await?;
+            let changed = client
+                .put(&path, &options.body(&read.body)?, read.generation)
+                .await?
+                .body;
+            Ok(Rendered::done(format!("changed monitor {}", options.monitor), changed))
+        }
+        Verb::Delete { monitor } => {
+            let path = path(client, monitor).await?;
+            let generation = client.get(&path).await?.generation;
+            let deleted = client.delete(&path, generation).await?.body;
+            Ok(Rendered::done(format!("deleted monitor {monitor}"), deleted))
+        }
+        Verb::Pool(PoolVerb::Set(options)) => {
+            let path = path(client, &options.monitor).await?;
+            let body = options.body()?;
+            let generation = client.get(&path).await?.generation;
+            let saved = client
+                .put(&format!("{path}/connection-pool"), &body, generation)
+                .await?
+                .body;
+            Ok(Rendered::done(
+                format!("saved the connection pool of {}", options.monitor),
+                saved,
+            ))
+        }
+        Verb::TestConnection(options) => test_connection(client, &collection, options).await,
+        Verb::SdkConfiguration { monitor } => sdk_configuration(client, &path(client, monitor).await?).await,
+        Verb::Acknowledge { monitor, comment } => {
+            let path = format!("{}/acknowledge", path(client, monitor).await?);
+            let done = client.post(&path, &json!({"comment": comment})).await?.body;
+            Ok(Rendered::done(format!("acknowledged monitor {monitor}"), done))
+        }
+        Verb::ReadWrite {
+            monitor,
+            data_center,
+            readable,
+            writable,
+        } => {
+            let path = format!("{}/read-write", path(client, monitor).await?);
+            let body = json!({"data_center": data_center, "readable": readable, "writable": writable});
+            let done = client.put(&path, &body, None).await?.body;
+            Ok(Rendered::done(
+                format!("set the read/write state of {data_center} of {monitor}"),
+                done,
+            ))
+        }
+    }
+}
+
+/// Path of a monitor by id or name.
+pub async fn path(client: &Client, monitor: &str) -> Result<String, Failure> {
+    let id = client.resolve("monitors", monitor).await?;
+    Ok(client.of_instance(&format!("/monitors/{id}")))
+}
+
+async fn list(
+    client: &Client,
+    collection: &str,
+    application: Option<&str>,
+    state: Option<&str>,
+) -> Result<Rendered, Failure> {
+    let mut filters = Vec::new();
+    if let Some(application) = application {
+        filters.push(format!(
+            "application={}",
+            client.resolve("applications", application).await?
+        ));
+    }
+    filters.extend(state.map(|state| format!("state={state}")));
+    let path = if filters.is_empty() {
+        collection.to_owned()
+    } else {
+        format!("{collection}?{}", filters.join("&"))
+    };
+    Ok(Rendered::list(client.get(&path).await?.body, COLUMNS))
+}
+
+/// The votes of both sides as one list.
+fn votes(monitor: &Value) -> Value {
+    let of_side = |side: &str| {
+        let votes = monitor
+            .pointer(&format!("/{side}/votes"))
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        let with_side = |mut vote: Value| {
+            vote["side"] = json!(side);
+            vote
+        };
+        votes.into_iter().map(with_side).collect::<Vec<_>>()
+    };
+    let items = [of_side("dc1"), of_side("dc2")].concat();
+    json!({ "items": items })
+}
+
+async fn test_connection(client: &Client, collection: &str, options: &TestOptions) -> Result<Rendered, Failure> {
+    let stored = match &options.monitor {
+        Some(monitor) => Some(client.resolve("monitors", monitor).await?),
+        None => None,
+    };
+    let body = options.body(stored.as_deref())?;
+    let tested = client.post(&format!("{collection}/test-connection"), &body).await?.body;
+    Ok(Rendered::rows(tested, "/addresses", TESTED).once())
+}
+
+async fn sdk_configuration(client: &Client, monitor: &str) -> Result<Rendered, Failure> {
+    let body = client.get(&format!("{monitor}/sdk-configuration")).await?.body;
+    let strings = |field: &str| {
+        let found = body.get(field).and_then(Value::as_array).cloned().unwrap_or_default();
+        found
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let mut text: String = strings("notes").iter().map(|note| format!("# {note}\n")).collect();
+    text.extend(
+        strings("warnings")
+            .iter()
+            .map(|warning| format!("# WARNING: {warning}\n")),
+    );
+    text.push_str(body.get("go_yaml").and_then(Value::as_str).unwrap_or_default());
+    Ok(Rendered::text(text, body))
+}

@@ -1,0 +1,150 @@
+//! Printing: the API's JSON as a table, as JSON or as YAML.
+
+use std::io::Write;
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::Value;
+
+use super::Format;
+use super::failure::{Code, Failure};
+
+/// A column: its heading and the JSON pointer of its cells; several pointers are joined with a slash.
+pub type Column = (&'static str, &'static [&'static str]);
+
+/// What a command prints.
+#[derive(Debug, Clone)]
+pub struct Rendered {
+    value: Value,
+    shape: Shape,
+    /// A read, which `--watch` repeats.
+    pub repeatable: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Shape {
+    /// One row per entry of the value's `items` (or of the array at this pointer).
+    Rows(&'static str, &'static [Column]),
+    /// One line per column.
+    Fields(&'static [Column]),
+    /// This text as a table, the value otherwise.
+    Text(String),
+}
+
+impl Rendered {
+    /// A list under `items`.
+    pub fn list(value: Value, columns: &'static [Column]) -> Self {
+        Self::rows(value, "/items", columns)
+    }
+
+    /// A list at a pointer.
+    pub fn rows(value: Value, pointer: &'static str, columns: &'static [Column]) -> Self {
+        Self {
+            value,
+            shape: Shape::Rows(pointer, columns),
+            repeatable: true,
+        }
+    }
+
+    /// One object.
+    pub fn object(value: Value, columns: &'static [Column]) -> Self {
+        Self {
+            value,
+            shape: Shape::Fields(columns),
+            repeatable: true,
+        }
+    }
+
+    /// The outcome of a change: a sentence for people, the value for programs.
+    pub fn done(text: impl Into<String>, value: Value) -> Self {
+        Self {
+            value,
+            shape: Shape::Text(text.into()),
+            repeatable: false,
+        }
+    }
+
+    /// A read whose table form is this text.
+    pub fn text(text: impl Into<String>, value: Value) -> Self {
+        Self {
+            repeatable: true,
+            ..Self::done(text, value)
+        }
+    }
+
+    /// The outcome of a change in the shape of a list.
+    pub fn once(mut self) -> Self {
+        self.repeatable = false;
+        self
+    }
+
+    /// The printed form, with a line feed at the end.
+    pub fn print(&self, format: Format) -> Result<String, Failure> {
+        let text = match format {
+            Format::Json => serde_json::to_string_pretty(&self.value).map_err(unprintable)?,
+            Format::Yaml => serde_saphyr::to_string(&self.value).map_err(unprintable)?,
+            Format::Table => self.table(),
+        };
+        Ok(format!("{}\n", text.trim_end()))
+    }
+
+    fn table(&self) -> String {
+        let mut table = Table::new();
+        table
+            .load_style(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Disabled);
+        match &self.shape {
+            Shape::Text(text) => return text.clone(),
+            Shape::Rows(pointer, columns) => {
+                table.set_header(columns.iter().map(|(heading, _)| *heading));
+                for item in self
+                    .value
+                    .pointer(pointer)
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten()
+                {
+                    table.add_row(columns.iter().map(|(_, pointers)| cell(item, pointers)));
+                }
+            }
+            Shape::Fields(columns) => {
+                for (heading, pointers) in *columns {
+                    table.add_row([(*heading).to_owned(), cell(&self.value, pointers)]);
+                }
+            }
+        }
+        let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+        lines.join("\n")
+    }
+}
+
+fn unprintable(error: impl std::fmt::Display) -> Failure {
+    Failure::new(Code::Refused, format!("the answer cannot be printed: {error}"))
+}
+
+fn cell(item: &Value, pointers: &[&str]) -> String {
+    let parts: Vec<String> = pointers.iter().map(|pointer| plain(item.pointer(pointer))).collect();
+    parts.join("/")
+}
+
+fn plain(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::Bool(true)) => "yes".to_owned(),
+        Some(Value::Bool(false)) => "no".to_owned(),
+        Some(Value::String(text)) if text.is_empty() => "-".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(items)) => items
+            .iter()
+            .map(|item| plain(Some(item)))
+            .collect::<Vec<_>>()
+            .join(", "),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// Writes to stdout; a closed pipe ends the command quietly with success of what was written.
+pub fn write(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|error| Failure::new(Code::Refused, format!("stdout cannot be written: {error}")))
+}

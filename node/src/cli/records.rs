@@ -1,0 +1,132 @@
+//! `quorate event` and `quorate audit`: what happened, and who did what.
+
+use clap::{Args, Subcommand};
+
+use super::client::Client;
+use super::failure::Failure;
+use super::output::{Column, Rendered};
+
+/// What to do with events.
+#[derive(Subcommand, Debug)]
+pub enum EventVerb {
+    /// List, newest first
+    List {
+        #[command(flatten)]
+        page: Page,
+        /// Stable code, for example `failover`
+        #[arg(long)]
+        code: Option<String>,
+        #[arg(long, value_parser = ["info", "minor", "major", "critical"])]
+        level: Option<String>,
+        /// Monitor (id or name)
+        #[arg(long)]
+        monitor: Option<String>,
+    },
+}
+
+/// What to do with audit records.
+#[derive(Subcommand, Debug)]
+pub enum AuditVerb {
+    /// List, newest first
+    List {
+        #[command(flatten)]
+        page: Page,
+        /// What was done, for example `create-monitor`
+        #[arg(long)]
+        code: Option<String>,
+        /// Who, for example `user:root`
+        #[arg(long)]
+        actor: Option<String>,
+    },
+}
+
+/// Which page.
+#[derive(Args, Debug)]
+pub struct Page {
+    /// Records, 1 to 500
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
+    limit: u16,
+    /// `next_cursor` of the page before (see `-o json`)
+    #[arg(long)]
+    cursor: Option<u64>,
+    /// Only since this RFC 3339 time
+    #[arg(long, value_name = "TIME")]
+    since: Option<jiff::Timestamp>,
+}
+
+const EVENTS: &[Column] = &[
+    ("SEQ", &["/sequence"]),
+    ("AT", &["/at"]),
+    ("LEVEL", &["/level"]),
+    ("CODE", &["/code"]),
+    ("MONITOR", &["/monitor"]),
+    ("TEXT", &["/text"]),
+];
+
+const AUDIT: &[Column] = &[
+    ("SEQ", &["/sequence"]),
+    ("AT", &["/at"]),
+    ("ACTOR", &["/actor"]),
+    ("SOURCE", &["/source"]),
+    ("CODE", &["/code"]),
+    ("OBJECT", &["/object"]),
+    ("REFUSED", &["/refused"]),
+];
+
+/// Carries a verb of events out.
+pub async fn events(client: &Client, verb: &EventVerb) -> Result<Rendered, Failure> {
+    let EventVerb::List {
+        page,
+        code,
+        level,
+        monitor,
+    } = verb;
+    let monitor = match monitor {
+        Some(monitor) => Some(client.resolve("monitors", monitor).await?),
+        None => None,
+    };
+    let filters = [("code", code.clone()), ("level", level.clone()), ("monitor", monitor)];
+    Ok(Rendered::list(
+        client.get(&page.path("/events", filters)).await?.body,
+        EVENTS,
+    ))
+}
+
+/// Carries a verb of audit records out.
+pub async fn audit(client: &Client, verb: &AuditVerb) -> Result<Rendered, Failure> {
+    let AuditVerb::List { page, code, actor } = verb;
+    let filters = [("code", code.clone()), ("actor", actor.clone())];
+    Ok(Rendered::list(
+        client.get(&page.path("/audit", filters)).await?.body,
+        AUDIT,
+    ))
+}
+
+impl Page {
+    fn path<const N: usize>(&self, path: &str, filters: [(&str, Option<String>); N]) -> String {
+        let mut path = format!("{path}?limit={}", self.limit);
+        let own = [
+            ("cursor", self.cursor.map(|cursor| cursor.to_string())),
+            ("since", self.since.map(|since| since.to_string())),
+        ];
+        for (name, value) in own.into_iter().chain(filters) {
+            if let Some(value) = value {
+                path.push_str(&format!("&{name}={}", encode(&value)));
+            }
+        }
+        path
+    }
+}
+
+/// Percent-encodes everything but unreserved characters (RFC 3986).
+fn encode(text: &str) -> String {
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let encoded = |byte: u8| {
+        if unreserved(byte) {
+            char::from(byte).to_string()
+        } else {
+            format!("%{byte:02X}")
+        }
+    };
+    text.bytes().map(encoded).collect()
+}

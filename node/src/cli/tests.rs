@@ -1,0 +1,163 @@
+//! Command lines that parse or do not, printed forms, exit codes.
+
+use clap::Parser;
+use serde_json::{Value, json};
+
+use super::failure::Failure;
+use super::kv::range_end;
+use super::output::Rendered;
+use super::{Cli, Format, Noun, application, monitor, switch};
+
+#[derive(Parser, Debug)]
+#[command(name = "quorate")]
+struct Program {
+    #[command(flatten)]
+    cli: Cli,
+}
+
+fn parse(line: &str) -> Result<Cli, String> {
+    let parsed = Program::try_parse_from(std::iter::once("quorate").chain(line.split(' ')));
+    parsed
+        .map(|program| program.cli)
+        .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
+}
+
+const CREATE: &str = "monitor create --application shop --kind mysql --user probe --password-env DATABASE_PASSWORD \
+    --monitoring-database orders --dc1-address 10.0.0.1:3306 --dc2-address 10.0.0.2:3306";
+
+#[test]
+fn command_lines() {
+    let lines = [
+        "cluster status --cluster dev.json -o json",
+        "application create --name shop",
+        "application create",
+        CREATE,
+        "monitor create --application shop --user probe --password secret",
+        "monitor pool set orders --database orders --dc1-source ds1=10.0.0.1:3306/orders --dc2-source ds2=10.0.0.2:3306/orders",
+        "monitor pool set orders --file pool.json",
+        "monitor pool set orders --file pool.json --database orders",
+        "monitor pool set orders --database orders --dc1-source ds1 --dc2-source ds2",
+        "monitor test-connection --address 10.0.0.1:3306 --user probe --monitoring-database orders",
+        "monitor read-write orders --data-center dc1 --readable true --writable false",
+        "switch application shop --to dc2 --dry-run",
+        "switch monitor one two --to dc2 --acknowledge",
+        "switch monitor one --to dc3",
+        "switch monitor one --to dc2 --force",
+        "switch monitor one --to dc2 --force --reason fire",
+        "monitor acknowledge orders",
+        "event list --watch --limit 10 --level major",
+        "event list --limit 501",
+        "event list --since yesterday",
+        "audit list --actor user:root -o yaml",
+        "user create --name ada --role king",
+        "token create --name ci --role viewer --days 30",
+        "kv get /mas-monitor/ --prefix --revision 3",
+        "kv put key",
+        "login --address https://10.0.0.1:8443 --ca ca.crt --password-file secret",
+        "monitor list -o xml",
+    ];
+    let outcome = |line: &str| parse(line).map_or_else(|error| error, |_| "ok".to_owned());
+    let text: Vec<String> = lines
+        .iter()
+        .map(|line| format!("{line}\n  {}", outcome(line)))
+        .collect();
+    insta::assert_snapshot!(text.join("\n"));
+}
+
+fn body_of(line: &str) -> Value {
+    match parse(line).expect("a valid line").noun {
+        Noun::Monitor(monitor::Verb::Pool(monitor::PoolVerb::Set(options))) => options.body().expect("a body"),
+        Noun::Switch(switch::Verb::Application { options, .. }) => options.body(),
+        Noun::Monitor(monitor::Verb::Edit(options)) => options.body(&monitor_fixture()).expect("a body"),
+        Noun::Monitor(monitor::Verb::Create(options)) => options.body("0123").expect("a body"),
+        other => panic!("no body for {other:?}"),
+    }
+}
+
+#[test]
+fn bodies() {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), "hunter2\nsecond line\n").expect("written");
+    let create = CREATE.replace(
+        "--password-env DATABASE_PASSWORD",
+        &format!("--password-file {}", file.path().display()),
+    );
+    let lines = [
+        format!("{create} --retry-interval-ms 300 --fast-profile --dc1-replica 10.0.0.3:3306"),
+        "monitor edit orders --probing false --dc1-address 10.0.0.9:3306 --monitor-timeout-ms 20000".to_owned(),
+        "monitor pool set orders --database orders --dc1-source ds1=10.0.0.1:3306/orders --dc1-replica \
+         ds1-s0=10.0.0.3:3306/orders --dc2-source ds2=10.0.0.2:3306/orders"
+            .to_owned(),
+        "switch application shop --to dc2 --force --reason fire --restore-readable".to_owned(),
+    ];
+    let text: Vec<String> = lines.iter().map(|line| format!("{:#}", body_of(line))).collect();
+    insta::assert_snapshot!(text.join("\n"));
+}
+
+fn monitor_fixture() -> Value {
+    json!({
+        "id": "0192f0c0a1b27c3d8e4f5a6b7c8d9e0f", "generation": 4, "name": "orders", "kind": "mysql",
+        "application": "0192f0c0a1b27c3d8e4f5a6b7c8d9e00",
+        "notification": false, "probing": true, "automatic_switch": true, "fence_policy": "none",
+        "timing": {"retry_interval_ms": 3000, "monitor_timeout_ms": 40000, "access_timeout_ms": null, "fast_profile": false},
+        "mysql": {"user": "probe", "password_set": true, "monitoring_database": "orders", "connecting_database": "orders",
+            "dc1": {"cloud": "", "region": "", "address": "10.0.0.1:3306", "replicas": []},
+            "dc2": {"cloud": "", "region": "", "address": "10.0.0.2:3306", "replicas": []}},
+        "connection_pool": null, "active": "dc1", "epoch": 2,
+        "dc1": {"state": "abnormal", "readable": true, "writable": true, "votes": []},
+        "dc2": {"state": "healthy", "readable": false, "writable": true, "votes": []},
+        "withheld": "repeat-block", "needs_acknowledgement": true,
+    })
+}
+
+#[test]
+fn printed_forms() {
+    let list = Rendered::list(json!({"items": [monitor_fixture()]}), monitor::COLUMNS);
+    let empty = Rendered::list(json!({"items": []}), application::COLUMNS);
+    let done = Rendered::done("created application shop", json!({"id": "0192", "generation": 1}));
+    let mut text = String::new();
+    for (name, rendered) in [("list", &list), ("empty", &empty), ("done", &done)] {
+        for format in [Format::Table, Format::Json, Format::Yaml] {
+            let printed = rendered.print(format).expect("printable");
+            text.push_str(&format!("--- {name} as {format:?}\n{printed}"));
+        }
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn failures_and_exit_codes() {
+    let statuses = [
+        (401, "unauthenticated"),
+        (403, "permission-denied"),
+        (404, "not-found"),
+        (409, "duplicate-name"),
+        (409, "target-abnormal"),
+        (412, "generation-conflict"),
+        (422, "invalid-spec"),
+        (428, "if-match-required"),
+        (429, "rate-limited"),
+        (503, "no-leader"),
+        (504, "timed-out"),
+        (500, "?"),
+    ];
+    let mut text: Vec<String> = statuses
+        .iter()
+        .map(|(status, code)| {
+            let failure = Failure::from_problem(*status, &json!({"code": code}));
+            format!("{status} {code} -> {}", failure.code as u8)
+        })
+        .collect();
+    let problem = json!({"title": "Invalid spec", "code": "invalid-spec", "detail": "see the fields",
+        "errors": [{"pointer": "/mysql/dc1/address", "code": "invalid-address", "detail": "no port"}]});
+    text.push(Failure::from_problem(422, &problem).to_string());
+    text.push(Failure::from_problem(500, &Value::Null).to_string());
+    insta::assert_snapshot!(text.join("\n"));
+}
+
+#[test]
+fn range_ends_of_prefixes() {
+    assert_eq!(range_end("a", false), b"");
+    assert_eq!(range_end("a/", true), b"a0");
+    assert_eq!(range_end("", true), [0]);
+}

@@ -1,0 +1,112 @@
+//! Members: admits newcomers to the registry, and brings consensus in line with the registry while this node leads.
+//!
+//! A node that the registry names and consensus does not know yet becomes a learner; a learner that has caught up becomes a
+//! voter. Nobody is removed here.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use quorate_machine::{Command, NodeRecord, UpsertNode};
+use quorate_raft::{Handle, Member};
+use tokio::sync::Mutex;
+
+use super::{Heartbeats, propose};
+use crate::identity::{NodeProfile, Registrar, node_record};
+
+/// From one look to the next; membership changes rarely.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Time for one change of the membership.
+const CHANGE_DEADLINE: Duration = Duration::from_secs(10);
+/// Entries that a learner may be behind when it becomes a voter.
+const CAUGHT_UP_ENTRIES: u64 = 256;
+/// Members that a cluster may have, learners included.
+const MAX_MEMBERS: usize = 9;
+/// Times that another id is tried when two nodes join at once.
+const MAX_ID_ATTEMPTS: usize = 8;
+
+/// Admits newcomers: gives each an id that no node has had, and writes it to the registry. Refuses while `handle` is empty.
+pub fn registrar(handle: Arc<OnceLock<Handle>>) -> Registrar {
+    let one_at_a_time = Arc::new(Mutex::new(()));
+    Arc::new(move |profile: NodeProfile| {
+        let (handle, one_at_a_time) = (handle.clone(), one_at_a_time.clone());
+        Box::pin(async move {
+            let _turn = one_at_a_time.lock().await;
+            let handle = handle.get().ok_or("this node is still starting: try again")?;
+            register(handle, profile).await
+        })
+    })
+}
+
+async fn register(handle: &Handle, mut profile: NodeProfile) -> Result<u64, String> {
+    for _ in 0..MAX_ID_ATTEMPTS {
+        handle
+            .read_index(CHANGE_DEADLINE)
+            .await
+            .map_err(|error| error.to_string())?;
+        let nodes: Vec<NodeRecord> = handle.read(|state| state.nodes().cloned().collect());
+        if nodes.len() >= MAX_MEMBERS {
+            return Err(format!("the cluster has {MAX_MEMBERS} members already"));
+        }
+        if let Some(same) = nodes.iter().find(|node| node.peer == profile.peer) {
+            return Err(format!("{} is the peer address of {} already", profile.peer, same.name));
+        }
+        profile.node_id = nodes.iter().map(|node| node.id).max().unwrap_or(0) + 1;
+        let mut record = node_record(&profile);
+        if record.name.is_empty() {
+            record.name = format!("node-{}", profile.node_id);
+        }
+        let command = Command::UpsertNode(UpsertNode { node: record });
+        propose(handle, command).await.map_err(|error| error.to_string())?;
+        // Another node's desk may have given the same id in the same moment: the last one holds it.
+        let holds = handle.read(|state| {
+            state
+                .node(profile.node_id)
+                .is_some_and(|node| node.peer == profile.peer)
+        });
+        if holds {
+            return Ok(profile.node_id);
+        }
+    }
+    Err("several nodes join at once: try again".to_string())
+}
+
+/// Looks for ever.
+pub async fn run(handle: Handle, heartbeats: Arc<Heartbeats>) {
+    let mut interval = tokio::time::interval(LOOK_INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        if !handle.is_leader() {
+            continue;
+        }
+        if let Err(error) = align(&handle, &heartbeats).await {
+            tracing::warn!("cannot change the members of consensus: {error}");
+        }
+    }
+}
+
+async fn align(handle: &Handle, heartbeats: &Heartbeats) -> Result<(), quorate_raft::CallError> {
+    let status = handle.status().borrow().clone();
+    let nodes: Vec<NodeRecord> = handle.read(|state| state.nodes().cloned().collect());
+    for node in nodes {
+        if status.voters.contains(&node.id) {
+            continue;
+        }
+        if !status.learners.contains(&node.id) {
+            tracing::info!(node = node.id, "a new node becomes a learner");
+            let member = Member {
+                name: node.name,
+                zone: node.zone,
+                peer: node.peer,
+            };
+            handle.add_learner(node.id, member, CHANGE_DEADLINE).await?;
+        } else if heartbeats
+            .applied_index(node.id)
+            .is_some_and(|applied| applied.saturating_add(CAUGHT_UP_ENTRIES) >= status.committed_index)
+        {
+            tracing::info!(node = node.id, "a learner has caught up and becomes a voter");
+            handle.promote(vec![node.id], CHANGE_DEADLINE).await?;
+        }
+    }
+    Ok(())
+}

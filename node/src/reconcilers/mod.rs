@@ -1,0 +1,138 @@
+//! Everything that acts because of what the replicated state says.
+//!
+//! A reconciler takes no input: it looks at the state, does what is outstanding, and reports back by proposing. Wake-ups may
+//! be lost or doubled, so each looks again by itself now and then; doing its work twice does no harm. None of them decides
+//! anything about failover.
+
+mod board;
+mod disk;
+mod heartbeats;
+mod leader_requests;
+mod members;
+mod prober;
+mod probes;
+mod reporter;
+mod republisher;
+mod ticker;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use quorate_machine::{Command, Principal, PrincipalKind, Proposal, Refusal, RefusalCode, Reply, ReplyKind};
+use quorate_raft::{CallError, Handle};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use board::{Board, BoardCounts};
+pub use disk::{DiskGuard, DiskState};
+pub use heartbeats::{HEARTBEAT_REQUEST_TAG, Heartbeats};
+pub use leader_requests::LeaderRequests;
+pub use members::registrar;
+pub use prober::{PASSWORD_FIELD, Probers};
+
+/// Time that a reconciler's proposal may take; it is made again where it did not get through.
+const PROPOSAL_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What the reconcilers work with.
+#[derive(Clone)]
+pub struct Reconcilers {
+    pub handle: Handle,
+    pub board: Arc<Board>,
+    pub heartbeats: Arc<Heartbeats>,
+    pub probers: Probers,
+    pub disk: Arc<DiskGuard>,
+    /// Cancelled with a reason when this node must stop by itself.
+    pub fence: Fence,
+}
+
+/// Lets a reconciler stop the whole node; the first reason counts.
+#[derive(Clone)]
+pub struct Fence {
+    reason: tokio::sync::watch::Sender<Option<String>>,
+}
+
+impl Default for Fence {
+    fn default() -> Self {
+        Self {
+            reason: tokio::sync::watch::Sender::new(None),
+        }
+    }
+}
+
+impl Fence {
+    /// Asks the node to stop, saying why.
+    pub fn raise(&self, reason: String) {
+        self.reason.send_if_modified(|present| {
+            let first = present.is_none();
+            if first {
+                *present = Some(reason);
+            }
+            first
+        });
+    }
+
+    /// Waits until some reconciler raises the fence; gives the reason.
+    pub async fn raised(&self) -> String {
+        let mut reason = self.reason.subscribe();
+        match reason.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+impl Reconcilers {
+    /// Starts every reconciler; they end when `stop` is cancelled.
+    pub fn start(&self, stop: &CancellationToken) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        let Self {
+            handle,
+            board,
+            heartbeats,
+            probers,
+            disk,
+            fence,
+        } = self.clone();
+        let mut spawn = |task: BoxFuture<'static, ()>| tasks.spawn(stopping(stop.clone(), task));
+        spawn(Box::pin(probes::run(handle.clone(), probers)));
+        spawn(Box::pin(reporter::run(handle.clone(), board.clone())));
+        spawn(Box::pin(heartbeats::send(handle.clone(), board)));
+        spawn(Box::pin(heartbeats.clone().watch_workers(handle.clone())));
+        spawn(Box::pin(ticker::run(handle.clone())));
+        spawn(Box::pin(republisher::run(handle.clone(), fence)));
+        spawn(Box::pin(members::run(handle, heartbeats)));
+        spawn(Box::pin(disk.run()));
+        tasks
+    }
+}
+
+async fn stopping(stop: CancellationToken, task: impl Future<Output = ()>) {
+    stop.run_until_cancelled(task).await;
+}
+
+/// Proposes on behalf of this node; `Err` with the refusal's code where the machine refused.
+async fn propose(handle: &Handle, command: Command) -> Result<Reply, ProposeError> {
+    let author = Principal {
+        kind: Some(PrincipalKind::Node(handle.node_id())),
+        source: String::new(),
+    };
+    let proposal = Proposal {
+        author: Some(author),
+        command: Some(command),
+    };
+    let committed = handle.propose(proposal, PROPOSAL_DEADLINE).await?;
+    match &committed.reply.kind {
+        Some(ReplyKind::Refused(refusal)) => Err(ProposeError::Refused(refusal.clone())),
+        _ => Ok(committed.reply),
+    }
+}
+
+/// Why a reconciler's proposal came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum ProposeError {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("refused: {:?}", RefusalCode::try_from(.0.code).unwrap_or(RefusalCode::Unspecified))]
+    Refused(Refusal),
+}

@@ -1,0 +1,213 @@
+//! One task per target: attempts at the schedule's times, results to the board.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_machine::{DataCenter, EffectiveTiming, Id, MonitorKind, MonitorRecord, MysqlSpec, Sealed};
+use quorate_probes::mysql::{MysqlProber, MysqlTarget};
+use quorate_probes::{JudgeSettings, Schedule, Secret};
+use quorate_raft::Handle;
+use tokio::task::AbortHandle;
+
+use super::board::{Board, TargetKey};
+use crate::identity::ClusterKey;
+use crate::links::Links;
+
+/// Field of a monitor's sealed password, as the console seals it.
+pub const PASSWORD_FIELD: &str = "password";
+/// Pause before the fault proxy of a development cluster is asked again.
+const PROXY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Everything about a target that a prober depends on; a change of any of it starts a new prober.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TargetSpec {
+    pub key: TargetKey,
+    /// Generation of the probed configuration, which votes carry.
+    pub generation: u64,
+    pub timing: EffectiveTiming,
+    address: String,
+    user: String,
+    password: Option<Sealed>,
+    database: String,
+}
+
+impl TargetSpec {
+    /// The targets of a monitor that is to be probed: one per side, none while probing is off.
+    pub fn of(monitor: &MonitorRecord, timing: EffectiveTiming) -> Vec<Self> {
+        if !monitor.spec.probing {
+            return Vec::new();
+        }
+        let Some(MonitorKind::Mysql(mysql)) = &monitor.spec.kind else {
+            return Vec::new();
+        };
+        DataCenter::ALL
+            .into_iter()
+            .map(|dc| Self::side(monitor, timing, mysql, dc))
+            .collect()
+    }
+
+    fn side(monitor: &MonitorRecord, timing: EffectiveTiming, mysql: &MysqlSpec, dc: DataCenter) -> Self {
+        let site = match dc {
+            DataCenter::Dc1 => &mysql.dc1,
+            DataCenter::Dc2 => &mysql.dc2,
+        };
+        Self {
+            key: (monitor.id(), dc),
+            generation: monitor.probe_generation,
+            timing,
+            address: site.address.clone(),
+            user: mysql.user.clone(),
+            password: mysql.password.clone(),
+            database: mysql.monitoring_database.clone(),
+        }
+    }
+
+    fn judge_settings(&self) -> JudgeSettings {
+        JudgeSettings {
+            retry_interval_ms: self.timing.retry_interval_ms.into(),
+            access_timeout_ms: self.timing.access_timeout_ms.into(),
+            monitor_timeout_ms: self.timing.monitor_timeout_ms.into(),
+        }
+    }
+}
+
+struct Running {
+    spec: TargetSpec,
+    task: AbortHandle,
+}
+
+/// The probers of this node.
+#[derive(Clone)]
+pub struct Probers {
+    handle: Handle,
+    board: Arc<Board>,
+    key: ClusterKey,
+    links: Links,
+}
+
+impl Probers {
+    /// Probers that write to `board`, open passwords with `key` and dial through `links`.
+    pub fn new(handle: Handle, board: Arc<Board>, key: ClusterKey, links: Links) -> Self {
+        Self {
+            handle,
+            board,
+            key,
+            links,
+        }
+    }
+
+    fn start(&self, spec: TargetSpec) -> Running {
+        self.board.begin(spec.key, spec.generation, spec.judge_settings());
+        let probers = self.clone();
+        let wanted = spec.clone();
+        let task = tokio::spawn(async move { probers.probe(wanted).await }).abort_handle();
+        Running { spec, task }
+    }
+
+    async fn probe(&self, spec: TargetSpec) {
+        let mut target = match self.target(&spec) {
+            Ok(target) => target,
+            Err(problem) => {
+                self.board.misconfigured(spec.key, problem);
+                return;
+            }
+        };
+        loop {
+            match self.links.forwarder(&spec.address).await {
+                Ok(None) => break,
+                Ok(Some(forwarder)) => {
+                    target = target.via(forwarder);
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!("the fault proxy gives no path to {}: {error}", spec.address);
+                    tokio::time::sleep(PROXY_PAUSE).await;
+                }
+            }
+        }
+        let mut prober = MysqlProber::new(target);
+        let (monitor, dc) = spec.key;
+        let interval_ms = u64::from(spec.timing.retry_interval_ms);
+        let schedule = Schedule::new(monitor, dc, self.handle.node_id(), interval_ms);
+        loop {
+            // Cluster time, so that the nodes' grids lie beside each other.
+            let now_ms = self.handle.cluster_time_ms();
+            let pause_ms = schedule.next_after(now_ms).saturating_sub(now_ms).min(interval_ms);
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            match prober.attempt().await {
+                Some(observation) => self.board.observe(spec.key, &observation),
+                None => self.board.backed_off(&spec.key),
+            }
+        }
+    }
+
+    fn target(&self, spec: &TargetSpec) -> Result<MysqlTarget, String> {
+        let password = match &spec.password {
+            None => String::new(),
+            Some(sealed) => self.open(spec.key.0, sealed)?,
+        };
+        let timeout = Duration::from_millis(spec.timing.access_timeout_ms.into());
+        MysqlTarget::new(
+            &spec.address,
+            &spec.user,
+            Secret::new(password),
+            &spec.database,
+            timeout,
+        )
+        .map_err(|error| error.to_string())
+    }
+
+    fn open(&self, monitor: Id, sealed: &Sealed) -> Result<String, String> {
+        let clear = self
+            .key
+            .unseal(monitor, PASSWORD_FIELD, sealed)
+            .map_err(|error| error.to_string())?;
+        std::str::from_utf8(&clear)
+            .map(str::to_owned)
+            .map_err(|_| "the password is not text".to_string())
+    }
+}
+
+/// The running probers by target; dropping it ends them.
+pub struct ProberSet {
+    probers: Probers,
+    running: BTreeMap<TargetKey, Running>,
+}
+
+impl ProberSet {
+    pub fn new(probers: Probers) -> Self {
+        Self {
+            probers,
+            running: BTreeMap::new(),
+        }
+    }
+
+    /// Starts, replaces and ends probers until exactly `wanted` is probed.
+    pub fn adjust(&mut self, wanted: Vec<TargetSpec>) {
+        let mut wanted: BTreeMap<TargetKey, TargetSpec> = wanted.into_iter().map(|spec| (spec.key, spec)).collect();
+        let probers = self.probers.clone();
+        self.running.retain(|key, running| {
+            if wanted.get(key).is_some_and(|spec| *spec == running.spec) {
+                wanted.remove(key);
+                return true;
+            }
+            running.task.abort();
+            probers.board.end(key);
+            false
+        });
+        for (key, spec) in wanted {
+            let running = probers.start(spec);
+            self.running.insert(key, running);
+        }
+    }
+}
+
+impl Drop for ProberSet {
+    fn drop(&mut self) {
+        for (key, running) in &self.running {
+            running.task.abort();
+            self.probers.board.end(key);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The doors of a node: KV of the first instance, and the console with REST, health and metrics.
+
+use std::sync::Arc;
+
+use quorate_console_api::{ApiContext, ApiSettings, SessionKey, TlsFiles, router, serve_https};
+use quorate_etcd_api::{Clients, KvDoor, KvPort, Lessor, TokenKey, WatchHub, serve_kv};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::edges::{NodeSealer, NodeTester};
+use super::health::Health;
+use super::metrics::{Metrics, Sources};
+use super::ports::ReservedPort;
+use crate::config::Config;
+use crate::identity::{ClusterKey, IdentityDirectory, NodeIdentity, console_server_config, kv_server_config};
+use crate::links::Links;
+use crate::reconcilers::{LeaderRequests, Reconcilers};
+
+/// What the doors are made of.
+pub struct Parts<'a> {
+    pub config: &'a Config,
+    pub directory: &'a IdentityDirectory,
+    pub identity: &'a NodeIdentity,
+    pub key: ClusterKey,
+    pub links: Links,
+}
+
+/// The open doors.
+pub struct Doors {
+    tasks: JoinSet<()>,
+}
+
+impl Doors {
+    /// Opens the console, and the KV endpoint once this node can answer; both close when `stop` is cancelled.
+    pub fn open(
+        parts: Parts<'_>,
+        reconcilers: &Reconcilers,
+        kv: KvPort,
+        console: ReservedPort,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let mut tasks = JoinSet::new();
+        let handle = reconcilers.handle.clone();
+        let lessor = Lessor::new(handle.clone());
+        let clients = Arc::new(Clients::new());
+        handle.set_leader_request_handler(Arc::new(LeaderRequests {
+            handle: handle.clone(),
+            heartbeats: reconcilers.heartbeats.clone(),
+            lessor: lessor.clone(),
+        }));
+        let leases = stop.clone().run_until_cancelled_owned(lessor.clone().run());
+        tasks.spawn(async move {
+            leases.await;
+        });
+
+        let kv_tls = kv_server_config(parts.directory, parts.config.kv_mutual_tls)?;
+        let door = KvDoor {
+            instance: parts.identity.instance_id,
+            handle: handle.clone(),
+            hub: WatchHub::start(handle.clone()),
+            leases: Arc::new(lessor),
+            clients: clients.clone(),
+            token_key: TokenKey::new(parts.key.derive("kv tokens").as_ref()),
+            // Certificates are not renewed while the node runs, so nothing is ever sent here.
+            tls: Some(tokio::sync::watch::channel(kv_tls).1),
+            allow_plaintext: parts.config.kv_plaintext,
+            require_client_certificate: parts.config.kv_mutual_tls,
+        };
+        let fence = reconcilers.fence.clone();
+        let closing = stop.clone().cancelled_owned();
+        tasks.spawn(async move {
+            if let Err(error) = serve_kv(kv, door, closing).await {
+                fence.raise(format!("the KV endpoint cannot be served: {error}"));
+            }
+        });
+
+        let metrics = Metrics::new(Sources {
+            handle: handle.clone(),
+            board: reconcilers.board.clone(),
+            clients,
+            disk: reconcilers.disk.clone(),
+        });
+        let health = Health {
+            handle: handle.clone(),
+            disk: reconcilers.disk.clone(),
+            metrics: Arc::new(metrics),
+        };
+        let context = ApiContext::new(ApiSettings {
+            handle,
+            session_key: SessionKey::new(*parts.key.derive("console sessions")),
+            sealer: Arc::new(NodeSealer(parts.key.clone())),
+            tester: Arc::new(NodeTester {
+                key: parts.key,
+                links: parts.links,
+            }),
+            tls_files: TlsFiles::default(),
+            wall_clock: || jiff::Timestamp::now().as_millisecond(),
+        });
+        let routes = router(context.clone()).merge(health.router());
+        let console_tls = console_server_config(parts.directory)?;
+        let listener = console.listen()?;
+        let closing = stop.clone().cancelled_owned();
+        tasks.spawn(async move {
+            let closing = async move {
+                closing.await;
+                context.end_streams();
+            };
+            serve_https(listener, console_tls, routes, closing).await;
+        });
+        Ok(Self { tasks })
+    }
+
+    /// Waits until the doors have closed; `stop` was cancelled before.
+    pub async fn close(mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}

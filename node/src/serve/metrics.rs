@@ -1,0 +1,196 @@
+//! Metrics in the OpenMetrics text format; gauges are read when they are asked for.
+
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+use quorate_etcd_api::Clients;
+use quorate_raft::Handle;
+
+use crate::reconcilers::{Board, DiskGuard};
+
+/// The node's metrics.
+pub struct Metrics {
+    registry: Registry,
+}
+
+/// What the metrics are read from.
+pub struct Sources {
+    pub handle: Handle,
+    pub board: Arc<Board>,
+    pub clients: Arc<Clients>,
+    pub disk: Arc<DiskGuard>,
+}
+
+impl Metrics {
+    /// Metrics of one node.
+    pub fn new(sources: Sources) -> Self {
+        let mut registry = Registry::with_prefix("quorate");
+        registry.register_collector(Box::new(NodeCollector(sources)));
+        Self { registry }
+    }
+
+    /// All metrics as text.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+struct NodeCollector(Sources);
+
+impl std::fmt::Debug for NodeCollector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NodeCollector")
+    }
+}
+
+/// Writes one metric after another.
+struct Writer<'a>(DescriptorEncoder<'a>);
+
+impl Writer<'_> {
+    fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: u64) -> std::fmt::Result {
+        let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+        let encoder = self.0.encode_descriptor(name, help, unit, metric.metric_type())?;
+        metric.encode(encoder)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: f64) -> std::fmt::Result {
+        let metric = ConstCounter::new(value);
+        let encoder = self.0.encode_descriptor(name, help, unit, metric.metric_type())?;
+        metric.encode(encoder)
+    }
+}
+
+impl Collector for NodeCollector {
+    fn encode(&self, encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let mut writer = Writer(encoder);
+        self.consensus(&mut writer)?;
+        self.workload(&mut writer)?;
+        process(&mut writer)
+    }
+}
+
+impl NodeCollector {
+    fn consensus(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
+        let status = self.0.handle.status().borrow().clone();
+        let leads = u64::from(status.leader == Some(status.node_id));
+        writer.gauge("raft_term", "Present term", None, status.term)?;
+        writer.gauge("raft_is_leader", "1 while this node leads", None, leads)?;
+        writer.gauge(
+            "raft_leader",
+            "Id of the leader; 0 while none is known",
+            None,
+            status.leader.unwrap_or(0),
+        )?;
+        writer.gauge(
+            "raft_last_log_index",
+            "Index of the last log entry",
+            None,
+            status.last_log_index,
+        )?;
+        writer.gauge(
+            "raft_committed_index",
+            "Index of the last committed entry",
+            None,
+            status.committed_index,
+        )?;
+        writer.gauge(
+            "raft_applied_index",
+            "Index of the last applied entry",
+            None,
+            status.applied_index,
+        )?;
+        writer.gauge(
+            "raft_snapshot_index",
+            "Index of the last snapshot",
+            None,
+            status.snapshot_index,
+        )?;
+        writer.gauge("raft_voters", "Voting members", None, status.voters.len() as u64)?;
+        writer.gauge(
+            "raft_learners",
+            "Members that do not vote yet",
+            None,
+            status.learners.len() as u64,
+        )?;
+        writer.gauge(
+            "raft_serving",
+            "1 while in contact with a quorum",
+            None,
+            u64::from(status.serving),
+        )
+    }
+
+    fn workload(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
+        let counts = self.0.board.counts();
+        let disk = self.0.disk.state();
+        let watching = self.0.clients.connected_processes().len() as u64;
+        let (applications, monitors) = self.0.handle.read(|state| {
+            let applications = state
+                .instances()
+                .map(|instance| state.applications(&instance.meta.id).count())
+                .sum::<usize>();
+            (applications as u64, state.all_monitors().count() as u64)
+        });
+        writer.gauge("applications", "Applications of all instances", None, applications)?;
+        writer.gauge("monitors", "Monitors of all instances", None, monitors)?;
+        writer.gauge("probe_targets", "Addresses that this node probes", None, counts.targets)?;
+        writer.gauge(
+            "probe_targets_failing",
+            "Of those, with a failed last attempt",
+            None,
+            counts.failing_targets,
+        )?;
+        writer.counter("probe_attempts", "Attempts that ended", None, counts.attempts as f64)?;
+        writer.counter(
+            "probe_attempts_failed",
+            "Of those, failed",
+            None,
+            counts.failed_attempts as f64,
+        )?;
+        writer.gauge(
+            "kv_watching_processes",
+            "Application processes that watch here",
+            None,
+            watching,
+        )?;
+        writer.gauge(
+            "disk_free",
+            "Free space of the data directory",
+            Some(&Unit::Bytes),
+            disk.free_bytes,
+        )
+    }
+}
+
+/// Memory and processor time of this process, from the kernel.
+fn process(writer: &mut Writer<'_>) -> std::fmt::Result {
+    let resident = resident_bytes().unwrap_or(0);
+    writer.gauge(
+        "process_resident_memory",
+        "Resident memory",
+        Some(&Unit::Bytes),
+        resident,
+    )?;
+    let cpu = cpu_seconds().unwrap_or(0.0);
+    writer.counter("process_cpu", "Processor time used", Some(&Unit::Seconds), cpu)
+}
+
+fn resident_bytes() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The process name, in parentheses, may hold blanks; the fields counted here come after it.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    Some(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}

@@ -1,0 +1,127 @@
+//! The board between probers and reporter: what is told, what is told again, what the digest covers.
+
+use quorate::reconcilers::Board;
+use quorate_machine::{DataCenter, DigestVote, FindingClass, Id, Vote, worker_digest};
+use quorate_probes::{JudgeSettings, Observation, Stage};
+
+const SETTINGS: JudgeSettings = JudgeSettings {
+    retry_interval_ms: 3_000,
+    access_timeout_ms: 3_000,
+    monitor_timeout_ms: 40_000,
+};
+const GENERATION: u64 = 4;
+
+fn key(monitor: u128) -> (Id, DataCenter) {
+    (Id::from_u128(monitor), DataCenter::Dc1)
+}
+
+fn observation(class: FindingClass) -> Observation {
+    Observation {
+        stage: Stage::Query,
+        class,
+        engine_text: String::new(),
+        role: None,
+        latency_us: 100,
+        fresh: false,
+    }
+}
+
+/// A board with monitors 1 to `targets`, nothing found yet.
+fn board(targets: u128) -> Board {
+    let board = Board::default();
+    for monitor in 1..=targets {
+        board.begin(key(monitor), GENERATION, SETTINGS);
+    }
+    board
+}
+
+fn digest(votes: &[(u128, Vote)]) -> Option<u64> {
+    Some(worker_digest(votes.iter().map(|(monitor, vote)| DigestVote {
+        monitor: Id::from_u128(*monitor),
+        generation: GENERATION,
+        data_center: DataCenter::Dc1,
+        vote: *vote,
+    })))
+}
+
+#[test]
+fn only_changes_are_told() {
+    let board = board(2);
+    assert!(board.take().is_none(), "nothing was found yet");
+    board.observe(key(1), &observation(FindingClass::Refused));
+    let taken = board.take().expect("a change");
+    let vote = &taken.votes[0];
+    assert_eq!((taken.votes.len(), taken.full), (1, false));
+    assert_eq!(
+        (vote.monitor, vote.generation, vote.vote()),
+        (Id::from_u128(1), GENERATION, Vote::Down)
+    );
+    board.settle(&taken, true);
+    board.observe(key(1), &observation(FindingClass::Refused));
+    assert!(board.take().is_none(), "the same finding again");
+}
+
+#[test]
+fn a_report_that_did_not_get_through_is_told_again_with_what_came_meanwhile() {
+    let board = board(2);
+    board.observe(key(1), &observation(FindingClass::Ok));
+    let lost = board.take().expect("a change");
+    board.observe(key(2), &observation(FindingClass::Timeout));
+    board.settle(&lost, false);
+    let again = board.take().expect("both changes");
+    let votes: Vec<Vote> = again.votes.iter().map(|vote| vote.vote()).collect();
+    assert_eq!(votes, [Vote::Up, Vote::Down]);
+}
+
+#[test]
+fn the_digest_covers_what_was_accepted() {
+    let board = board(2);
+    assert_eq!(board.digest(), digest(&[]));
+    board.observe(key(1), &observation(FindingClass::Ok));
+    assert_eq!(board.digest(), digest(&[]), "not accepted yet");
+    let taken = board.take().expect("a change");
+    assert_eq!(board.digest(), None, "nobody can know while a report is under way");
+    board.settle(&taken, true);
+    assert_eq!(board.digest(), digest(&[(1, Vote::Up)]));
+    board.end(&key(1));
+    assert_eq!(board.digest(), digest(&[]), "no longer probed");
+}
+
+#[test]
+fn a_full_report_names_every_target() {
+    let board = board(3);
+    board.ask_full();
+    let taken = board.take().expect("all of them");
+    assert_eq!((taken.votes.len(), taken.full), (3, true));
+    board.settle(&taken, false);
+    assert!(board.take().expect("still owed").full);
+}
+
+#[test]
+fn a_sick_node_votes_unknown_and_takes_it_back() {
+    let board = board(2);
+    for monitor in [1, 2] {
+        board.observe(key(monitor), &observation(FindingClass::Timeout));
+    }
+    board.look(2, 1);
+    let taken = board.take().expect("two votes");
+    assert!(
+        taken.votes.iter().all(|vote| vote.vote() == Vote::Down),
+        "one peer answers: the fault is not here"
+    );
+    board.settle(&taken, true);
+
+    board.look(2, 2);
+    let taken = board.take().expect("everything fails at once");
+    assert!(
+        taken
+            .votes
+            .iter()
+            .all(|vote| vote.vote() == Vote::Unknown && vote.class() == FindingClass::OwnShortage)
+    );
+    board.settle(&taken, true);
+
+    board.look(2, 0);
+    let taken = board.take().expect("the peers are back");
+    assert!(taken.votes.iter().all(|vote| vote.vote() == Vote::Down));
+}
