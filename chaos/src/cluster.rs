@@ -72,6 +72,8 @@ pub struct DevCluster {
     launcher: Child,
     /// Nodes that were started again from their `argv`; the present run of each.
     restarted: BTreeMap<u64, Restarted>,
+    /// Settings of the nodes, for those that are started again.
+    environment: Vec<(String, String)>,
     _ports: PortOffset,
 }
 
@@ -100,6 +102,17 @@ pub fn binary() -> Result<PathBuf> {
 impl DevCluster {
     /// Starts three nodes under `directory` and waits until all of them serve.
     pub async fn start(binary: &Path, directory: &Path, ports: PortOffset, extra: &[&str]) -> Result<Self> {
+        Self::start_with(binary, directory, ports, extra, &[]).await
+    }
+
+    /// The same with settings of the nodes as environment variables.
+    pub async fn start_with(
+        binary: &Path,
+        directory: &Path,
+        ports: PortOffset,
+        extra: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
         let log = std::fs::OpenOptions::new()
             .create(true)
@@ -112,6 +125,7 @@ impl DevCluster {
             .arg("--port-offset")
             .arg(ports.value.to_string())
             .args(extra)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -119,6 +133,10 @@ impl DevCluster {
             .spawn()
             .with_context(|| format!("cannot start {}", binary.display()))?;
         let mut cluster = Self::await_start(launcher, directory, ports).await?;
+        cluster.environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         cluster.wait_all_ready(READY_TIMEOUT).await?;
         Ok(cluster)
     }
@@ -143,6 +161,7 @@ impl DevCluster {
                         directory,
                         launcher,
                         restarted: BTreeMap::new(),
+                        environment: Vec::new(),
                         _ports: ports,
                     });
                 }
@@ -212,6 +231,7 @@ impl DevCluster {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&node.log)?;
         let child = Command::new(program)
             .args(arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env(STOP_WITH_PARENT, "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

@@ -42,7 +42,9 @@ pub fn process_alive(pid: u32) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
         return false;
     };
-    let zombie = stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('Z'));
+    let zombie = stat
+        .rsplit_once(')')
+        .is_none_or(|(_, rest)| rest.trim_start().starts_with('Z'));
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
     !zombie || threads > 1
 }
@@ -94,7 +96,7 @@ impl Link {
     }
 }
 
-/// Links that cut one node off from all others, both ways.
+/// Links that cut one node off from the others named, both ways.
 pub fn isolation(node: u64, nodes: &[u64]) -> Vec<Link> {
     nodes
         .iter()

@@ -31,6 +31,11 @@ const LINE_CHARACTERS: usize = 240;
 impl Harness {
     /// Starts three nodes with the launcher's flags `extra`, at a port offset of their own.
     pub async fn start(extra: &[&str]) -> Result<Self> {
+        Self::start_with(extra, &[]).await
+    }
+
+    /// The same with settings of the nodes as environment variables.
+    pub async fn start_with(extra: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::Builder::new().prefix("quorate-test-").tempdir()?;
         // Database servers run as an ordinary user and must be able to search it.
@@ -40,7 +45,8 @@ impl Harness {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let started = Instant::now();
         let flags: Vec<&str> = LOG_FLAGS.iter().chain(extra).copied().collect();
-        let cluster = DevCluster::start(&binary()?, &directory.path().join("cluster"), ports::take()?, &flags).await?;
+        let (program, folder) = (binary()?, directory.path().join("cluster"));
+        let cluster = DevCluster::start_with(&program, &folder, ports::take()?, &flags, environment).await?;
         println!("three nodes serve after {:.1} s", started.elapsed().as_secs_f64());
         Ok(Self { cluster, directory })
     }

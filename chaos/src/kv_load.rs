@@ -67,10 +67,19 @@ impl KvLoad {
         self.writers.wait_acknowledged(count, timeout).await
     }
 
-    /// How often the watch on a node has been broken and opened again.
-    pub fn watch_reopened(&self, node: u64) -> u32 {
+    /// How often the watch on a node has been broken.
+    pub fn watch_broken(&self, node: u64) -> u32 {
         let record = self.watchers.iter().find(|(id, _)| *id == node);
-        record.map_or(0, |(_, watcher)| watcher.record().reopened)
+        record.map_or(0, |(_, watcher)| watcher.record().broken)
+    }
+
+    /// Waits until a watch stands on every node.
+    pub async fn wait_watching(&self) -> Result<()> {
+        for (node, watcher) in &self.watchers {
+            let standing = watcher.wait_watching(WATCH_TIMEOUT).await;
+            standing.with_context(|| format!("watch on node {node}"))?;
+        }
+        Ok(())
     }
 
     /// Stops the load and checks on every node, all of which must serve: no acknowledged write lost or applied twice,

@@ -24,11 +24,11 @@ pub struct SeenEvent {
 #[derive(Debug, Default, Clone)]
 pub struct WatchRecord {
     pub events: Vec<SeenEvent>,
-    /// How often the stream ended and was opened again.
-    pub reopened: u32,
+    /// How often a stream that stood was broken or ended.
+    pub broken: u32,
     /// Cancellations by the server, with its reason.
     pub cancelled: Vec<String>,
-    /// Set once the first stream stands.
+    /// A stream stands now.
     pub watching: bool,
 }
 
@@ -76,7 +76,7 @@ impl Watcher {
         }
     }
 
-    /// Waits until the watch stands.
+    /// Waits until a stream stands.
     pub async fn wait_watching(&self, timeout: Duration) -> Result<()> {
         let deadline = Instant::now() + timeout;
         while !self.record.lock().expect("not poisoned").watching {
@@ -101,7 +101,10 @@ async fn watch_for_ever(path: ConnectOptions, prefix: String, start: i64, record
         if let Err(_broken) = watch_once(&path, &prefix, &mut next, &record).await {
             tokio::time::sleep(RETRY_PAUSE).await;
         }
-        record.lock().expect("not poisoned").reopened += 1;
+        let mut record = record.lock().expect("not poisoned");
+        if std::mem::take(&mut record.watching) {
+            record.broken += 1;
+        }
     }
 }
 

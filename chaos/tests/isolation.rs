@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use quorate_chaos::cluster::{DevCluster, NodeInfo};
-use quorate_chaos::etcd::Client;
-use quorate_chaos::faults::isolation;
-use quorate_chaos::harness::{Harness, all_see_active, step};
+use quorate_chaos::etcd::{Client, Watch};
+use quorate_chaos::faults::{Link, LinkFault, isolation};
+use quorate_chaos::harness::{Harness, all_see_active, step, throughout};
 use quorate_chaos::kv;
 use quorate_chaos::kv_load::KvLoad;
 use quorate_chaos::scenario::{Stage, Timing};
@@ -23,6 +23,8 @@ const READY_TIMEOUT: Duration = Duration::from_secs(30);
 const UNAVAILABLE_WITHIN: Duration = Duration::from_secs(1);
 /// A watch stream lives for 2 s without a leader; 5 s later it must be gone.
 const WATCH_BROKEN: std::ops::Range<Duration> = Duration::from_millis(1900)..Duration::from_millis(3500);
+/// Several elections long: one that was going to happen would have happened.
+const QUIET_WINDOW: Duration = Duration::from_secs(3);
 /// What a busy machine may add to a bound.
 const SLACK: Duration = Duration::from_millis(500);
 
@@ -41,7 +43,9 @@ async fn an_isolated_node_says_so_and_its_clients_move_on() -> Result<()> {
         )
         .await?;
         let leader = cluster.leader(READY_TIMEOUT).await?;
-        step("the leader is cut off", cut_off(cluster, &mut stage, &watchers, leader)).await
+        step("the leader is cut off", cut_off(cluster, &mut stage, &watchers, leader)).await?;
+        step("one link of the leader is cut", one_link(cluster)).await?;
+        step("the leader hears but is not heard", not_heard(cluster)).await
     };
     harness.run(test).await
 }
@@ -62,26 +66,7 @@ async fn cut_off(cluster: &DevCluster, stage: &mut Stage, watchers: &[(String, W
     proxy.set(&isolation(node, &[1, 2, 3])).await?;
     let cut = Instant::now();
     unavailable(caller.clone(), lonely, cut).await?;
-    let broken = tokio::time::timeout(TIMEOUT, async {
-        loop {
-            match watch.message().await {
-                Ok(Some(_)) => {}
-                Ok(None) => bail!("the stream ended without a status, which ends older watchers for good"),
-                Err(status) => return Ok(status),
-            }
-        }
-    });
-    let status = broken.await.context("the watch lives on")??;
-    let after = cut.elapsed();
-    ensure!(
-        status.code() == Code::Unavailable && status.message() != "etcdserver: no leader",
-        "{status:?}"
-    );
-    ensure!(
-        WATCH_BROKEN.contains(&after),
-        "the watch was broken {after:?} after the cut, not within {WATCH_BROKEN:?}"
-    );
-
+    let after = broken(&mut watch, cut).await?;
     load.wait_acknowledged(50, READY_TIMEOUT)
         .await
         .context("the others serve on")?;
@@ -120,6 +105,30 @@ async fn cut_off(cluster: &DevCluster, stage: &mut Stage, watchers: &[(String, W
     sdk.wait_active("dc1", TIMEOUT).await.map(drop)
 }
 
+/// Waits until the server breaks the watch, as older SDKs need it; gives the time after the cut.
+async fn broken(watch: &mut Watch, cut: Instant) -> Result<Duration> {
+    let broken = tokio::time::timeout(TIMEOUT, async {
+        loop {
+            match watch.message().await {
+                Ok(Some(_)) => {}
+                Ok(None) => bail!("the stream ended without a status, which ends older watchers for good"),
+                Err(status) => return Ok(status),
+            }
+        }
+    });
+    let status = broken.await.context("the watch lives on")??;
+    let after = cut.elapsed();
+    ensure!(
+        status.code() == Code::Unavailable && status.message() != "etcdserver: no leader",
+        "{status:?}"
+    );
+    ensure!(
+        WATCH_BROKEN.contains(&after),
+        "the watch was broken {after:?} after the cut, not within {WATCH_BROKEN:?}"
+    );
+    Ok(after)
+}
+
 /// A call under way when the node is cut off, and calls afterwards, end with UNAVAILABLE inside an SDK's second.
 async fn unavailable(mut client: Client, node: &NodeInfo, cut: Instant) -> Result<()> {
     let status = refused(client.put("/cut/lonely", "v").await)?;
@@ -148,4 +157,51 @@ fn refused<T: std::fmt::Debug>(answer: Result<T, Status>) -> Result<Status> {
         Ok(reply) => bail!("a node without a quorum answered {reply:?}"),
         Err(status) => Ok(status),
     }
+}
+
+/// A follower that alone has lost the leader says so and disturbs nobody: no election while the others have a leader.
+async fn one_link(cluster: &DevCluster) -> Result<()> {
+    let leader = cluster.leader(READY_TIMEOUT).await?;
+    let (lonely, proxy) = (cluster.node(leader % 3 + 1)?, cluster.fault_proxy()?);
+    let load = KvLoad::start(cluster, "/one-link/").await?;
+    load.wait_acknowledged(50, READY_TIMEOUT).await?;
+    let caller = Client::connect(&kv::as_root(&cluster.info, &lonely.kv)?, TIMEOUT).await?;
+    let term = cluster.rest.get("/cluster").await?["term"].clone();
+    proxy.set(&isolation(lonely.id, &[leader])).await?;
+    unavailable(caller, lonely, Instant::now()).await?;
+    throughout("the leader stays", QUIET_WINDOW, async || {
+        let view = cluster.rest.get("/cluster").await?;
+        ensure!(
+            view["leader"] == leader && view["term"] == term,
+            "term {term}, leader {leader}: {view}"
+        );
+        Ok(())
+    })
+    .await?;
+    load.wait_acknowledged(50, READY_TIMEOUT).await?;
+    proxy.heal().await?;
+    cluster.wait_ready(lonely.id, READY_TIMEOUT).await?;
+    load.finish(cluster).await.map(drop)
+}
+
+/// What the leader sends on its own connections vanishes, what the others send on theirs arrives: they replace it, and
+/// nothing that was acknowledged is lost.
+async fn not_heard(cluster: &DevCluster) -> Result<()> {
+    let (leader, proxy) = (cluster.leader(READY_TIMEOUT).await?, cluster.fault_proxy()?);
+    let load = KvLoad::start(cluster, "/not-heard/").await?;
+    load.wait_acknowledged(50, READY_TIMEOUT).await?;
+    let others = (1..=3).filter(|other| *other != leader);
+    let links: Vec<_> = others
+        .map(|other| Link::from(leader, format!("node-{other}"), LinkFault::OneWay))
+        .collect();
+    proxy.set(&links).await?;
+    load.wait_acknowledged(200, READY_TIMEOUT)
+        .await
+        .context("the others go on")?;
+    proxy.heal().await?;
+    for node in 1..=3 {
+        cluster.wait_ready(node, READY_TIMEOUT).await?;
+    }
+    load.wait_acknowledged(50, READY_TIMEOUT).await?;
+    load.finish(cluster).await.map(drop)
 }

@@ -1,6 +1,6 @@
 //! SIGKILL of nodes: one after the other under a load, in the middle of a failover, and all three at once.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use quorate_chaos::checkers;
@@ -10,9 +10,10 @@ use quorate_chaos::etcd::{Client, PutRequest, RangeRequest, revision};
 use quorate_chaos::faults::Signal;
 use quorate_chaos::harness::{Harness, all_see_active, events_of, eventually, no_violations, step};
 use quorate_chaos::kv;
-use quorate_chaos::kv_load::KvLoad;
+use quorate_chaos::kv_load::{KvLoad, KvRecord};
 use quorate_chaos::scenario::{Stage, Timing};
 use quorate_chaos::watcher::Watcher;
+use quorate_chaos::writers::{Write, failures, longest_gap};
 use serde_json::{Value, json};
 
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -25,6 +26,7 @@ async fn killed_nodes_lose_nothing_and_return() -> Result<()> {
     let harness = Harness::start(&[]).await?;
     let test = async |harness: &mut Harness| {
         step("each node in turn under a load", in_turn(&mut harness.cluster)).await?;
+        step("the leader hangs and wakes up", hung_leader(&harness.cluster)).await?;
         let mut stage = step("both sides become healthy", harness.stage(Timing::FAST)).await?;
         let watchers = harness.watch_monitors().await?;
         for moment in [Moment::WithTheDatabase, Moment::AtTheFirstVote, Moment::AtTheSwitch] {
@@ -47,14 +49,16 @@ async fn in_turn(cluster: &mut DevCluster) -> Result<()> {
     load.wait_acknowledged(100, READY_TIMEOUT).await?;
     let leader = cluster.leader(READY_TIMEOUT).await?;
     let order: Vec<u64> = (0..3).map(|offset| (leader - 1 + offset) % 3 + 1).collect();
+    let mut absences = Vec::new();
     for node in order {
         let others: Vec<u64> = (1..=3).filter(|other| *other != node).collect();
-        let before: Vec<u32> = others.iter().map(|other| load.watch_reopened(*other)).collect();
+        let before: Vec<u32> = others.iter().map(|other| load.watch_broken(*other)).collect();
+        let killed = Instant::now();
         cluster.signal(node, Signal::Kill)?;
         load.wait_acknowledged(100, READY_TIMEOUT)
             .await
             .with_context(|| format!("node {node} is dead"))?;
-        let after: Vec<u32> = others.iter().map(|other| load.watch_reopened(*other)).collect();
+        let after: Vec<u32> = others.iter().map(|other| load.watch_broken(*other)).collect();
         ensure!(
             before == after,
             "the loss of node {node} broke watches on {others:?}: {before:?} → {after:?}"
@@ -64,10 +68,52 @@ async fn in_turn(cluster: &mut DevCluster) -> Result<()> {
         load.wait_acknowledged(100, READY_TIMEOUT)
             .await
             .with_context(|| format!("node {node} is back"))?;
+        load.wait_watching().await?;
+        absences.push((node, killed, Instant::now()));
     }
     let record = load.finish(cluster).await?;
-    println!("  {} writes, {} reads checked", record.writes.len(), record.reads.len());
+    let KvRecord { writes, reads, .. } = &record;
+    println!("  {} writes and {} reads checked", writes.len(), reads.len());
+    for (node, killed, back) in absences {
+        let during = |write: &&Write| write.ended >= killed && write.ended <= back;
+        let own = |write: &&Write| write.key.starts_with(&format!("/in-turn/{}-", node - 1));
+        let others: Vec<Write> = writes
+            .iter()
+            .filter(during)
+            .filter(|write| !own(write))
+            .cloned()
+            .collect();
+        let (gap, failed) = (longest_gap(&others), failures(&others));
+        // A figure, not a bound: `cargo xtask bench` measures.
+        println!(
+            "  node {node} killed: write gap {gap:.0?}, {} of {} puts through the others failed",
+            failed.len(),
+            others.len()
+        );
+        for failure in failed.iter().take(3) {
+            println!(
+                "    {:?} after {:.0?}",
+                failure.outcome,
+                failure.ended - failure.started
+            );
+        }
+    }
     Ok(())
+}
+
+/// A leader that sleeps through its own replacement answers nothing from the past when it wakes up.
+async fn hung_leader(cluster: &DevCluster) -> Result<()> {
+    let load = KvLoad::start(cluster, "/hung/").await?;
+    load.wait_acknowledged(50, READY_TIMEOUT).await?;
+    let leader = cluster.leader(READY_TIMEOUT).await?;
+    cluster.signal(leader, Signal::Stop)?;
+    load.wait_acknowledged(100, READY_TIMEOUT)
+        .await
+        .context("the others go on")?;
+    cluster.signal(leader, Signal::Continue)?;
+    cluster.wait_ready(leader, READY_TIMEOUT).await?;
+    load.wait_acknowledged(100, READY_TIMEOUT).await?;
+    load.finish(cluster).await.map(drop)
 }
 
 /// When the leader is killed.
@@ -93,23 +139,7 @@ async fn in_failover(
     applications.wait_rows(10).await?;
     let leader = cluster.leader(READY_TIMEOUT).await?;
     stage.pair.dc1.kill()?;
-    match moment {
-        Moment::WithTheDatabase => {}
-        Moment::AtTheFirstVote => {
-            eventually("a node votes down", SWITCH_TIMEOUT, async || {
-                let votes = stage.view(&cluster.rest).await?["dc1"]["votes"].to_string();
-                Ok(votes.contains("\"down\"").then_some(()))
-            })
-            .await?;
-        }
-        Moment::AtTheSwitch => {
-            let (_, watcher) = watchers.first().context("a watcher")?;
-            let switched = watcher.wait_for(SWITCH_TIMEOUT, |event| {
-                event.revision > since && event.key.ends_with("/active") && event.value.as_deref() == Some("dc2")
-            });
-            switched.await?;
-        }
-    }
+    wait_for(moment, cluster, stage, watchers, since).await?;
     cluster.signal(leader, Signal::Kill)?;
     let survivors: Vec<_> = cluster.info.nodes.iter().filter(|node| node.id != leader).collect();
     for (name, watcher) in watchers
@@ -155,6 +185,33 @@ async fn in_failover(
     Ok(())
 }
 
+async fn wait_for(
+    moment: Moment,
+    cluster: &DevCluster,
+    stage: &Stage,
+    watchers: &[(String, Watcher)],
+    since: i64,
+) -> Result<()> {
+    match moment {
+        Moment::WithTheDatabase => {}
+        Moment::AtTheFirstVote => {
+            eventually("a node votes down", SWITCH_TIMEOUT, async || {
+                let votes = stage.view(&cluster.rest).await?["dc1"]["votes"].to_string();
+                Ok(votes.contains("\"down\"").then_some(()))
+            })
+            .await?;
+        }
+        Moment::AtTheSwitch => {
+            let (_, watcher) = watchers.first().context("a watcher")?;
+            let switched = watcher.wait_for(SWITCH_TIMEOUT, |event| {
+                event.revision > since && event.key.ends_with("/active") && event.value.as_deref() == Some("dc2")
+            });
+            switched.await?;
+        }
+    }
+    Ok(())
+}
+
 async fn judge(stage: &Stage, watchers: &[(String, Watcher)]) -> Result<()> {
     let records: Vec<_> = watchers
         .iter()
@@ -177,26 +234,89 @@ async fn cluster_revision(cluster: &DevCluster) -> Result<i64> {
     Ok(revision(root(cluster, node).await?.get("any").await?.header.as_ref()))
 }
 
+/// Keys with a history and a lease, as they were acknowledged.
+struct Past {
+    lease: i64,
+    /// Revisions of the two values of `/all/key`.
+    first: i64,
+    second: i64,
+    /// Revision of the keyspace after everything.
+    last: i64,
+}
+
+impl Past {
+    async fn write(cluster: &DevCluster) -> Result<Self> {
+        let mut client = root(cluster, cluster.node(1)?).await?;
+        let lease = client.lease_grant(600).await?.id;
+        let first = revision(client.put("/all/key", "first").await?.header.as_ref());
+        let second = revision(client.put("/all/key", "second").await?.header.as_ref());
+        let leased = PutRequest {
+            key: "/all/leased".into(),
+            value: "v".into(),
+            lease,
+            ..PutRequest::default()
+        };
+        client.put_with(leased).await?;
+        let last = cluster_revision(cluster).await?;
+        Ok(Self {
+            lease,
+            first,
+            second,
+            last,
+        })
+    }
+
+    async fn check(&self, cluster: &DevCluster, node: &NodeInfo) -> Result<()> {
+        let Self {
+            lease,
+            first,
+            second,
+            last,
+        } = *self;
+        let mut client = root(cluster, node).await?;
+        let now = client.get("/all/key").await?;
+        ensure!(
+            revision(now.header.as_ref()) >= last,
+            "the revision fell below {last}: {now:?}"
+        );
+        let kv = now.kvs.first().context("/all/key is gone")?;
+        ensure!(
+            (&kv.value[..], kv.mod_revision, kv.version) == (b"second", second, 2),
+            "{kv:?}"
+        );
+        let past = RangeRequest {
+            key: "/all/key".into(),
+            revision: first,
+            ..RangeRequest::default()
+        };
+        let past = client.range(past).await?;
+        ensure!(
+            past.kvs.first().is_some_and(|kv| &kv.value[..] == b"first"),
+            "history: {past:?}"
+        );
+        let left = client.lease_time_to_live(lease).await?;
+        ensure!(left.ttl > 0 && left.keys == ["/all/leased"], "the lease: {left:?}");
+        let mut watch = client.watch_prefix("/all/", first).await?;
+        let mut seen = 0;
+        while seen < 3 {
+            let message = tokio::time::timeout(CALL_TIMEOUT, watch.message())
+                .await
+                .context("history by watch")??;
+            seen += message.context("the watch ended")?.events.len();
+        }
+        Ok(())
+    }
+}
+
 /// Everything that was acknowledged before is there afterwards, on every node.
 async fn all_at_once(cluster: &mut DevCluster, stage: &Stage) -> Result<()> {
-    let mut client = root(cluster, cluster.node(1)?).await?;
-    let lease = client.lease_grant(600).await?.id;
-    let first = revision(client.put("/all/key", "first").await?.header.as_ref());
-    let second = revision(client.put("/all/key", "second").await?.header.as_ref());
-    let leased = PutRequest {
-        key: "/all/leased".into(),
-        value: "v".into(),
-        lease,
-        ..PutRequest::default()
-    };
-    client.put_with(leased).await?;
+    let past = Past::write(cluster).await?;
     // dc2 is active and unacknowledged: the state of a monitor in the middle of its story.
     stage
         .switch(&cluster.rest, "dc2", json!({"reason": "before the lights go out"}))
         .await?
         .success()?;
     let before = remembered(cluster, stage).await?;
-    let last = cluster_revision(cluster).await?;
 
     for node in 1..=3 {
         cluster.signal(node, Signal::Kill)?;
@@ -216,45 +336,8 @@ async fn all_at_once(cluster: &mut DevCluster, stage: &Stage) -> Result<()> {
             after[name]
         );
     }
-    for node in cluster.info.nodes.clone() {
-        let mut client = root(cluster, &node).await?;
-        let now = client.get("/all/key").await?;
-        ensure!(
-            revision(now.header.as_ref()) >= last,
-            "{}: the revision fell below {last}: {now:?}",
-            node.name
-        );
-        let kv = now.kvs.first().context("/all/key is gone")?;
-        ensure!(
-            (&kv.value[..], kv.mod_revision, kv.version) == (b"second", second, 2),
-            "{}: {kv:?}",
-            node.name
-        );
-        let past = RangeRequest {
-            key: "/all/key".into(),
-            revision: first,
-            ..RangeRequest::default()
-        };
-        let past = client.range(past).await?;
-        ensure!(
-            past.kvs.first().is_some_and(|kv| &kv.value[..] == b"first"),
-            "{}: history: {past:?}",
-            node.name
-        );
-        let left = client.lease_time_to_live(lease).await?;
-        ensure!(
-            left.ttl > 0 && left.keys == ["/all/leased"],
-            "{}: the lease: {left:?}",
-            node.name
-        );
-        let mut watch = client.watch_prefix("/all/", first).await?;
-        let mut seen = 0;
-        while seen < 3 {
-            let message = tokio::time::timeout(CALL_TIMEOUT, watch.message())
-                .await
-                .context("history by watch")??;
-            seen += message.context("the watch ended")?.events.len();
-        }
+    for node in &cluster.info.nodes {
+        past.check(cluster, node).await.with_context(|| node.name.clone())?;
     }
     root(cluster, cluster.node(2)?).await?.put("/all/after", "v").await?;
     Ok(())

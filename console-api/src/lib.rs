@@ -12,6 +12,7 @@ mod auth;
 mod context;
 mod dto;
 mod extract;
+mod greeting;
 mod limits;
 mod openapi;
 mod problem;

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
+use crate::greeting::Greeting;
 use crate::limits::{DRAIN_DEADLINE, HEADER_DEADLINE, MAX_CONNECTIONS, TLS_HANDSHAKE_DEADLINE};
 
 /// Pause after a failed accept, commonly a shortage of file descriptors: trying on at once would only burn a processor.
@@ -107,6 +108,7 @@ impl Connection {
             request.extensions_mut().insert(ConnectInfo(peer));
             router.clone().oneshot(request)
         });
+        let tls = Greeting::within(HEADER_DEADLINE, tls);
         let connection = builder.serve_connection(TokioIo::new(tls), service).into_owned();
         if let Err(error) = self.watcher.watch(connection).await {
             tracing::debug!(%peer, %error, "console connection ended");

@@ -78,9 +78,12 @@ fn the_digest_covers_what_was_accepted() {
     let board = board(2);
     assert_eq!(board.digest(), digest(&[]));
     board.observe(key(1), &observation(FindingClass::Ok));
-    assert_eq!(board.digest(), digest(&[]), "not accepted yet");
+    assert_eq!(board.digest(), None, "a report is owed");
     let taken = board.take().expect("a change");
     assert_eq!(board.digest(), None, "nobody can know while a report is under way");
+    board.settle(&taken, false);
+    assert_eq!(board.digest(), None, "it did not get through and is still owed");
+    let taken = board.take().expect("again");
     board.settle(&taken, true);
     assert_eq!(board.digest(), digest(&[(1, Vote::Up)]));
     board.end(&key(1));

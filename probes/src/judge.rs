@@ -15,9 +15,9 @@
 //!
 //! A vote is no verdict: the replicated machine turns `down` into `abnormal` only after the monitor timeout of
 //! *continuous* failure, counted from the first tally, and one good attempt takes the vote back at once. So with a
-//! monitor timeout that leaves room for a second attempt (retry interval + access timeout), no verdict ever rests on a
-//! single failed attempt, and voting at once costs no detection time. Where the monitor timeout is shorter than that,
-//! this judge asks for two failed attempts in a row itself.
+//! monitor timeout that leaves room for a second attempt and its report (retry interval + access timeout + the time that a
+//! report takes), no verdict ever rests on a single failed attempt, and voting at once costs no detection time. Where the
+//! monitor timeout is shorter than that, this judge asks for two failed attempts in a row itself.
 
 use quorate_machine::{DataCenter, FindingClass, Id, Vote, VoteReport};
 
@@ -26,8 +26,11 @@ use crate::observation::{Observation, bounded_text};
 /// Running good attempts from which on a side is `up-steady`.
 pub const STEADY_OKS: u32 = 3;
 /// A change of the finding alone, with the same vote, is told at most this often: a source that alternates between two
-/// findings must not fill the log. Away from *refused* it is told at once, for a fence may be skipped on its strength.
+/// findings must not fill the log. Away from *refused* it is told at once, for a fence may be skipped on its strength, and
+/// so is the first one of all, for which an operator waits.
 pub const DETAIL_INTERVAL_MS: u64 = 10_000;
+/// Time allowed for a good attempt's report to reach the replicated machine.
+pub const REPORT_MARGIN_MS: u64 = 100;
 /// How late an attempt may end beyond retry interval and access timeout before the prober counts as stuck.
 pub const OVERDUE_GRACE_MS: u64 = 1_000;
 
@@ -45,7 +48,7 @@ pub struct JudgeSettings {
 impl JudgeSettings {
     /// Failed attempts in a row before the vote is `down`: 1, or 2 where no second attempt fits the monitor timeout.
     pub fn failures_to_vote_down(&self) -> u32 {
-        if self.monitor_timeout_ms >= self.retry_interval_ms + self.access_timeout_ms {
+        if self.monitor_timeout_ms >= self.retry_interval_ms + self.access_timeout_ms + REPORT_MARGIN_MS {
             1
         } else {
             2
@@ -122,6 +125,8 @@ pub struct Judge {
     oks: u32,
     /// Running failed attempts.
     failures: u32,
+    /// The last attempt brought no answer for a reason that is no evidence (DNS, own shortage, overdue, …).
+    without_evidence: bool,
     /// A query has been answered once.
     answered: bool,
     /// What the last fresh connection met beside a kept session that still works; a good fresh one clears it.
@@ -144,6 +149,7 @@ impl Judge {
             },
             oks: 0,
             failures: 0,
+            without_evidence: false,
             answered: false,
             warning: None,
             last_end_ms: now_ms,
@@ -156,9 +162,10 @@ impl Judge {
         &self.current
     }
 
-    /// The last attempt failed, whatever the vote is yet (input of the self-check).
+    /// The last attempt brought no answer, for whatever reason and whatever the vote is yet (input of the self-check: a
+    /// node that is cut off cannot resolve names either).
     pub fn is_failing(&self) -> bool {
-        self.failures > 0
+        self.failures > 0 || self.without_evidence
     }
 
     /// Takes the result of an attempt that ended at `now_ms`; returns what is to be reported, if anything changed.
@@ -215,6 +222,7 @@ impl Judge {
         }
         self.oks = 0;
         self.failures = 0;
+        self.without_evidence = true;
         self.current.failing_since_ms = None;
         let text = format!("no attempt has ended for more than {limit_ms} ms");
         let next = self.transition(Vote::Unknown, FindingClass::Overdue, text);
@@ -222,6 +230,7 @@ impl Judge {
     }
 
     fn count(&mut self, observation: &Observation, now_ms: u64) {
+        self.without_evidence = false;
         match evidence(observation.class) {
             Evidence::Answered => {
                 self.oks = self.oks.saturating_add(1);
@@ -238,6 +247,7 @@ impl Judge {
             Evidence::None => {
                 self.oks = 0;
                 self.failures = 0;
+                self.without_evidence = true;
             }
         }
         if self.failures == 0 {
@@ -266,7 +276,7 @@ impl Judge {
     /// Keeps `next` and returns it if it is worth a report. A mere change of words is not.
     fn tell(&mut self, next: Transition, now_ms: u64) -> Option<Transition> {
         let vote_changed = next.vote != self.current.vote || next.never_logged_in != self.current.never_logged_in;
-        let detail_due = self.current.class == FindingClass::Refused
+        let detail_due = matches!(self.current.class, FindingClass::Refused | FindingClass::None)
             || now_ms.saturating_sub(self.last_told_ms) >= DETAIL_INTERVAL_MS;
         if !vote_changed && (next.class == self.current.class || !detail_due) {
             return None;

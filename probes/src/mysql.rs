@@ -111,7 +111,7 @@ impl MysqlProber {
         match result {
             Ok((session, role)) => {
                 self.refusal = None;
-                if let Some(old) = self.kept.replace(session) {
+                if let Some(old) = std::mem::replace(&mut self.kept, session) {
                     session::close(old);
                 }
                 self.answered(role, started, true)
@@ -140,12 +140,12 @@ impl MysqlProber {
         &mut self,
         addresses: &[std::net::SocketAddr],
         deadline: Instant,
-    ) -> Result<(Conn, RoleInfo), Failure> {
+    ) -> Result<(Option<Conn>, RoleInfo), Failure> {
         let mut session = session::open(&self.target, addresses, deadline).await?;
         let mut role = session::ask_role(&mut session, deadline).await?;
-        self.lag.ask(&mut session, deadline).await;
+        let usable = self.lag.ask(&mut session, deadline).await;
         role.replication_lag_seconds = self.lag.seconds();
-        Ok((session, role))
+        Ok((usable.then_some(session), role))
     }
 
     async fn ask(&self, session: &mut Conn, deadline: Instant) -> Result<RoleInfo, Failure> {

@@ -112,6 +112,7 @@ scenarios!(
     login_refused_later,
     saturated,
     no_evidence,
+    no_name_at_first,
     sub_health
 );
 
@@ -136,4 +137,35 @@ fn a_report_carries_the_transition_and_its_age() {
     );
     assert_eq!(judge.current(), &transition);
     assert!(judge.is_failing());
+}
+
+#[test]
+fn an_attempt_without_evidence_fails_for_the_self_check() {
+    let mut judge = Judge::new(settings("retry=3000 access=3000 timeout=40000"), 0);
+    assert!(!judge.is_failing(), "nothing tried yet");
+    for (name, failing) in [
+        ("ok", false),
+        ("dns", true),
+        ("ok", false),
+        ("auth", false),
+        ("refused", true),
+    ] {
+        judge.observe(&observation(name, "fresh"), 500);
+        assert_eq!(judge.is_failing(), failing, "{name}");
+    }
+    judge.observe(&observation("ok", "fresh"), 600);
+    judge.check_overdue(60_000).expect("overdue");
+    assert!(judge.is_failing(), "an overdue attempt");
+}
+
+#[test]
+fn a_second_attempt_must_be_able_to_report_in_time() {
+    for (line, failures) in [
+        ("retry=300 access=500 timeout=1000", 1),
+        ("retry=300 access=500 timeout=900", 1),
+        ("retry=300 access=500 timeout=899", 2),
+        ("retry=3000 access=3000 timeout=6000", 2),
+    ] {
+        assert_eq!(settings(line).failures_to_vote_down(), failures, "{line}");
+    }
 }

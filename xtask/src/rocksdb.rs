@@ -37,13 +37,6 @@ fn sys_version() -> Result<String> {
         .context("Cargo.lock names no librocksdb-sys")
 }
 
-fn crate_version() -> Result<String> {
-    let manifest = fs::read_to_string(root().join("Cargo.toml"))?;
-    let manifest: toml::Value = toml::from_str(&manifest)?;
-    let version = manifest["workspace"]["dependencies"]["rocksdb"]["version"].as_str();
-    Ok(version.context("Cargo.toml names no rocksdb")?.to_owned())
-}
-
 /// Directory that holds `librocksdb.a`, if one is there.
 pub fn cached() -> Result<Option<PathBuf>> {
     if let Some(directory) = std::env::var_os("ROCKSDB_LIB_DIR").map(PathBuf::from) {
@@ -84,10 +77,12 @@ pub fn ensure() -> Result<PathBuf> {
 fn write_build_project(work: &Path) -> Result<()> {
     fs::create_dir_all(work.join("src"))?;
     fs::write(work.join("src/lib.rs"), "//! Exists to build RocksDB.\n")?;
+    let version = sys_version()?;
+    let exact = version.split('+').next().unwrap_or(&version);
     let manifest = format!(
-        "[package]\nname = \"build-rocksdb\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[dependencies]\nrocksdb = {{ version = \
-         \"{}\", default-features = false, features = [\"bindgen-runtime\"] }}\n[workspace]\n[profile.release]\ndebug = false\n",
-        crate_version()?
+        "[package]\nname = \"build-rocksdb\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[dependencies]\nlibrocksdb-sys = {{ \
+         version = \"={exact}\", default-features = false, features = [\"bindgen-runtime\"] }}\n[workspace]\n\
+         [profile.release]\ndebug = false\n"
     );
     fs::write(work.join("Cargo.toml"), manifest)?;
     fs::copy(root().join("Cargo.lock"), work.join("Cargo.lock"))?;
@@ -97,7 +92,7 @@ fn write_build_project(work: &Path) -> Result<()> {
 /// RocksDB's build says nothing for many minutes; the object files tell how far it is.
 fn build_with_progress(work: &Path) -> Result<()> {
     /// Object files of a RocksDB 11.8 build; only the estimate depends on it.
-    const OBJECT_FILES: usize = 340;
+    const OBJECT_FILES: usize = 343;
     const REPORT_EVERY: Duration = Duration::from_secs(20);
     let mut child = Command::new(env!("CARGO"))
         .args(["build", "--release", "--quiet"])

@@ -41,7 +41,10 @@ pub async fn run(programs: &Programs, runs: usize) -> Result<()> {
             detections.push(positive(timeline.detection_ms));
         }
         println!("{fault:?}: fault to last watcher      {}", summary(&mut totals));
-        println!("{fault:?}: fault to first failed try  {}", summary(&mut detections));
+        println!(
+            "{fault:?}: fault to first failed attempt, 0 if it was under way {}",
+            summary(&mut detections)
+        );
         println!("{fault:?}: decision to last watcher   {}", summary(&mut publications));
     }
     drop(stage);

@@ -39,6 +39,7 @@ pub async fn run(programs: &Programs) -> Result<()> {
         .await?;
     }
     wait_all_healthy(&cluster).await?;
+    wait_quiet(&cluster).await?;
     let pids = cluster
         .info
         .nodes
@@ -69,7 +70,7 @@ pub async fn run(programs: &Programs) -> Result<()> {
 async fn wait_all_healthy(cluster: &DevCluster) -> Result<()> {
     let deadline = Instant::now() + HEALTHY_TIMEOUT;
     loop {
-        let list = cluster.rest.get(&format!("{INSTANCE}/monitors?limit=200")).await?;
+        let list = cluster.rest.get(&format!("{INSTANCE}/monitors")).await?;
         let items = list["items"].as_array().context("no list of monitors")?;
         let healthy =
             |item: &&serde_json::Value| item["dc1"]["state"] == "healthy" && item["dc2"]["state"] == "healthy";
@@ -82,6 +83,25 @@ async fn wait_all_healthy(cluster: &DevCluster) -> Result<()> {
         );
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+}
+
+/// After a start, votes still become steady; the minute begins once nothing has been logged for a while.
+async fn wait_quiet(cluster: &DevCluster) -> Result<()> {
+    const QUIET: Duration = Duration::from_secs(10);
+    let deadline = Instant::now() + HEALTHY_TIMEOUT;
+    let (mut index, mut since) = (committed_index(cluster).await?, Instant::now());
+    while since.elapsed() < QUIET {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let now = committed_index(cluster).await?;
+        if now != index {
+            (index, since) = (now, Instant::now());
+        }
+        anyhow::ensure!(
+            Instant::now() < deadline,
+            "the log does not come to rest within {HEALTHY_TIMEOUT:?}"
+        );
+    }
+    Ok(())
 }
 
 async fn committed_index(cluster: &DevCluster) -> Result<u64> {

@@ -138,7 +138,8 @@ struct EventLook {
 
 impl Look for EventLook {
     fn look(&mut self, context: &ApiContext, caller: &Caller) -> Vec<Event> {
-        let first = self.after + 1;
+        // The client names it: any number there is.
+        let first = self.after.saturating_add(1);
         let (oldest, last, found) = context.handle().read(|state| {
             let ring = state.events();
             let oldest = ring.iter().next().map_or(first, |event| event.sequence);

@@ -101,7 +101,13 @@ async fn events_resume_after_the_last_one_seen() {
     assert!(format!("{first}{second}").contains("cluster-bootstrapped"));
     let mut resumed = open(&app, "/events/stream?after=0", Some(1)).await;
     assert_eq!(frame(&mut resumed).await, Some(second));
+    let mut beyond = open(&app, "/events/stream", Some(u64::MAX)).await;
     app.context.end_streams();
+    assert_eq!(
+        frame(&mut beyond).await,
+        None,
+        "nothing comes after the greatest number"
+    );
     while frame(&mut all).await.is_some() {}
 }
 

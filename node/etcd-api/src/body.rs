@@ -104,13 +104,19 @@ impl<B> MeteredBody<B> {
         if self.progress.arrived_bytes == 0 && !self.unary {
             self.deadline = None;
         }
-        let present = if self.unary { self.total_bytes } else { self.progress.arrived_bytes };
+        let present = if self.unary {
+            self.total_bytes
+        } else {
+            self.progress.arrived_bytes
+        };
         self.hold(present.saturating_sub(FREE_BYTES))
     }
 
     fn hold(&mut self, wanted_bytes: usize) -> Result<(), Status> {
         if wanted_bytes <= self.held_bytes {
-            self.arrivals.bytes.fetch_sub(self.held_bytes - wanted_bytes, Ordering::Relaxed);
+            self.arrivals
+                .bytes
+                .fetch_sub(self.held_bytes - wanted_bytes, Ordering::Relaxed);
         } else {
             let more = wanted_bytes - self.held_bytes;
             if self.arrivals.bytes.fetch_add(more, Ordering::Relaxed) + more > MAX_ARRIVING_BYTES {
@@ -146,7 +152,10 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for MeteredBody<B
     type Data = Bytes;
     type Error = Box<dyn std::error::Error + Send + Sync>;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
             return self.poll_deadline(context).map(|status| Some(Err(status.into())));
         };

@@ -187,7 +187,11 @@ mod tests {
             clients.key_not_found(INSTANCE, source, b"/mas-monitor/conf/dds/services/a/m/servers");
             clients.key_not_found(INSTANCE, source, b"/other");
         }
-        clients.key_not_found(INSTANCE, "10.0.0.1:5", &[b"/mas-monitor/", &[0xff; 1_000_000][..]].concat());
+        clients.key_not_found(
+            INSTANCE,
+            "10.0.0.1:5",
+            &[b"/mas-monitor/", &[0xff; 1_000_000][..]].concat(),
+        );
         let longest = clients.unknown_keys().into_iter().map(|entry| entry.key.len()).max();
         assert!(longest < Some(2_000), "{longest:?}");
         let found: Vec<String> = clients.unknown_keys().into_iter().map(|key| key.client).collect();

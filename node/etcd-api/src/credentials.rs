@@ -95,7 +95,9 @@ impl Credentials {
     ///
     /// "too many requests" while the queue is full; invalid argument for a password that bcrypt cannot take.
     pub(crate) async fn hash_password(&self, password: String) -> Result<Bytes, Status> {
-        let hash = self.hash(move || bcrypt::non_truncating_hash(&password, BCRYPT_COST)).await?;
+        let hash = self
+            .hash(move || bcrypt::non_truncating_hash(&password, BCRYPT_COST))
+            .await?;
         let hash = hash.map_err(|error| Status::invalid_argument(format!("quorate: unusable password: {error}")))?;
         Ok(Bytes::from(hash))
     }

@@ -33,7 +33,11 @@ impl<S> Greeting<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Greeting<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         let Some(deadline) = &mut self.deadline else {
@@ -97,7 +101,10 @@ mod tests {
             .await
             .expect("room");
         let mut greeted = Greeting::within(limit, server);
-        greeted.read_exact(&mut [0; GREETING_BYTES]).await.expect("the greeting");
+        greeted
+            .read_exact(&mut [0; GREETING_BYTES])
+            .await
+            .expect("the greeting");
         let silence = tokio::time::timeout(limit * 4, greeted.read_u8()).await;
         assert!(silence.is_err(), "who has spoken is not cut off by this deadline");
     }

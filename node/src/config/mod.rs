@@ -93,6 +93,9 @@ pub struct Config {
     pub fault_proxy: Option<SocketAddr>,
     /// Free disk space below which the node is not ready and hands leadership on, bytes.
     pub minimum_free_bytes: u64,
+    /// Log entries after which a snapshot is made; `None`: as many as consensus thinks right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot_every_entries: Option<u64>,
 }
 
 /// Ports and settings that hold where nothing else is said.
@@ -178,6 +181,7 @@ fn merge(file: FileConfig, over: &Overrides, base: &Path) -> Result<Config, Conf
             .minimum_free_bytes
             .or(file.limits.minimum_free_bytes)
             .unwrap_or(defaults::MINIMUM_FREE_BYTES),
+        snapshot_every_entries: over.snapshot_every_entries,
     };
     check(&config)?;
     Ok(config)

@@ -255,10 +255,12 @@ impl Board {
         self.changed.notify_one();
     }
 
-    /// Digest of the accepted votes; `None` while a report is under way.
+    /// Digest of the accepted votes; `None` while a report is under way or owed. So a digest that the leader finds in its
+    /// state says that the state holds everything this node has found.
     pub fn digest(&self) -> Option<u64> {
         let contents = self.lock();
-        if contents.reporting {
+        let owed = contents.full_asked || contents.targets.values().any(|target| target.dirty);
+        if contents.reporting || owed {
             return None;
         }
         Some(worker_digest(contents.accepted.iter().map(

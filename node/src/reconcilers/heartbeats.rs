@@ -2,7 +2,8 @@
 //!
 //! Every node tells the leader every 500 ms that its prober lives, with a digest of its accepted votes. The leader proposes
 //! `WorkerSeen` once a term and worker, `WorkerLapsed` after three missed ones, and asks for a full report where the digest
-//! differs from the state twice in a row (once may be a matter of who applied what first).
+//! differs from the state twice in a row (once may be a matter of who applied what first). A worker counts as seen only once
+//! its digest is that of the state: what it found while there was no leader comes before any decision.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -117,12 +118,14 @@ impl Heartbeats {
         entry.applied_index = heartbeat.applied_index;
         entry.incarnation = heartbeat.incarnation;
         let differs = heartbeat.digest.is_some() && heartbeat.digest != digest;
+        let agrees = heartbeat.digest.is_some() && !differs;
         entry.mismatches = if differs { entry.mismatches + 1 } else { 0 };
-        let send_full = entry.mismatches >= MISMATCHES_TO_ASK;
+        // A worker that is still to be seen is waited for: it is asked at once.
+        let send_full = entry.mismatches >= MISMATCHES_TO_ASK || (differs && !known);
         if send_full {
             entry.mismatches = 0;
         }
-        let announce = leads && !known && term > 0 && entry.proposing_term != term;
+        let announce = leads && !known && agrees && term > 0 && entry.proposing_term != term;
         if announce {
             entry.proposing_term = term;
         }

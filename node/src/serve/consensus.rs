@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::Context;
 use futures_util::future::BoxFuture;
-use quorate_raft::{Beginning, Handle, Member, PeerDialer, PeerTls, Purpose, RaftOptions};
+use quorate_raft::{Beginning, Handle, Member, PeerDialer, PeerTls, Purpose, RaftOptions, Retention};
 use tokio::net::TcpStream;
 
 use super::ports::ReservedPort;
@@ -49,6 +49,12 @@ pub async fn start(
         Arc::new(links.clone()),
     );
     options.beginning = beginning(directory)?;
+    if let Some(snapshot_every_entries) = config.snapshot_every_entries {
+        options.retention = Retention {
+            snapshot_every_entries,
+            kept_entries: snapshot_every_entries / 10,
+        };
+    }
     options.anonymous_routes = Some(desk.router().into());
     let handle = quorate_raft::start(options).await?;
     // The data directory has this node's mark now: from here on an empty one means lost data.

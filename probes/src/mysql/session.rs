@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, pin::pin, time::Duration};
 
-use mysql_async::{Conn, Row, Value, from_value_opt, prelude::Queryable};
+use mysql_async::{Conn, Row, prelude::Queryable};
 use quorate_machine::FindingClass;
 use tokio::{
     net::TcpStream,
@@ -49,7 +49,8 @@ pub(super) async fn open(target: &MysqlTarget, addresses: &[SocketAddr], deadlin
 /// Asks for the server's role. A session that failed here must not be used again.
 pub(super) async fn ask_role(session: &mut Conn, deadline: Instant) -> Result<RoleInfo, Failure> {
     let started = Instant::now();
-    let row: Option<(Value, String)> = match timeout_at(deadline, session.query_first(ROLE_QUERY)).await {
+    // As a plain row: the driver's conversion into a tuple panics on a row of another shape.
+    let row: Option<Row> = match timeout_at(deadline, session.query_first(ROLE_QUERY)).await {
         Ok(result) => result.map_err(|error| classify(&error, Stage::Query))?,
         Err(_) => return Err(timed_out(Stage::Query, "no answer to a query", started)),
     };
@@ -58,8 +59,10 @@ pub(super) async fn ask_role(session: &mut Conn, deadline: Instant) -> Result<Ro
         class: FindingClass::WrongAnswer,
         text: text.to_owned(),
     };
-    let (read_only, server_version) = row.ok_or_else(|| wrong("the query gave no row"))?;
-    let read_only: String = from_value_opt(read_only).map_err(|_| wrong("read_only has no value"))?;
+    let row = row.ok_or_else(|| wrong("the query gave no row"))?;
+    let text = |column: usize| row.get_opt::<String, _>(column).and_then(Result::ok);
+    let read_only = text(0).ok_or_else(|| wrong("read_only has no value"))?;
+    let server_version = text(1).ok_or_else(|| wrong("the server names no version"))?;
     Ok(RoleInfo {
         read_only: !matches!(read_only.as_str(), "0" | "OFF"),
         replication_lag_seconds: None,
@@ -87,18 +90,23 @@ impl Lag {
         self.seconds
     }
 
-    /// Asks again, unless the server refused to tell before.
-    pub(super) async fn ask(&mut self, session: &mut Conn, deadline: Instant) {
+    /// Asks again, unless the server refused to tell before. `false` if the session must not be used again: a query that
+    /// was given up leaves its answer in it.
+    pub(super) async fn ask(&mut self, session: &mut Conn, deadline: Instant) -> bool {
         if self.refused {
-            return;
+            return true;
         }
-        self.seconds = match replication_lag(session, deadline).await {
-            Ok(seconds) => seconds,
+        match replication_lag(session, deadline).await {
+            Ok(seconds) => {
+                self.seconds = seconds;
+                true
+            }
             Err(failure) => {
                 self.refused = failure.class == FindingClass::Auth;
-                None
+                self.seconds = None;
+                failure.class != FindingClass::Timeout
             }
-        };
+        }
     }
 }
 

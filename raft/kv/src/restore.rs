@@ -6,6 +6,7 @@ use crate::auth::{Auth, UserView};
 use crate::decode::DecodeError;
 use crate::key::Key;
 use crate::keyspace::Keyspace;
+use crate::lease::MAX_LEASE_TTL_SECONDS;
 use crate::record::*;
 use crate::store::{FIRST_REVISION, NEVER_COMPACTED, Store};
 use crate::types::*;
@@ -50,6 +51,9 @@ impl Building {
         if revision < FIRST_REVISION || compact_revision < NEVER_COMPACTED || compact_revision > revision {
             return Err(DecodeError::Inconsistent("revisions out of order"));
         }
+        if revision > MAX_COUNTER || auth_revision > MAX_COUNTER.unsigned_abs() {
+            return Err(DecodeError::Inconsistent("a counter beyond every possible value"));
+        }
         // The first change that the snapshot holds is that of the compact revision; revision 1 has none.
         let before_changes = (compact_revision - 1).max(FIRST_REVISION);
         let mut auth = Auth::new();
@@ -89,6 +93,9 @@ impl Building {
         self.enter(Section::Leases)?;
         if lease.id == 0 || self.last_lease.is_some_and(|last| last >= lease.id) {
             return Err(DecodeError::Inconsistent("leases out of order"));
+        }
+        if !(0..=MAX_LEASE_TTL_SECONDS).contains(&lease.ttl_seconds) {
+            return Err(DecodeError::Inconsistent("a lease with an impossible time to live"));
         }
         self.last_lease = Some(lease.id);
         self.keyspace.leases.restore(lease.id, lease.ttl_seconds);

@@ -133,11 +133,23 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
                 check(Action::Users, Object::Cluster)?;
                 below_own_rank(state, author, user.role())
             }
-            _ => check(Action::Own, Object::OwnedBy(&c.name)),
+            _ => {
+                check(Action::Own, Object::OwnedBy(&c.name))?;
+                let role = state.user(&c.name).map_or(Role::Viewer, User::role);
+                at_most_effective_role(state, author, role)
+            }
         },
-        Command::CreateApiToken(_) => check(Action::Own, Object::Cluster),
+        Command::CreateApiToken(c) => {
+            check(Action::Own, Object::Cluster)?;
+            // An unknown role is refused by the handler, with the field that is wrong.
+            at_most_effective_role(state, author, Role::try_from(c.role).unwrap_or(Role::Viewer))
+        }
         Command::RevokeApiToken(c) => match state.api_token(&c.id) {
-            Some(token) if !is_user(author, &token.user) => check(Action::Users, Object::Cluster),
+            Some(token) if !is_user(author, &token.user) => {
+                check(Action::Users, Object::Cluster)?;
+                let owner = state.user(&token.user).map_or(Role::Viewer, User::role);
+                below_own_rank(state, author, owner)
+            }
             _ => check(Action::Own, Object::Cluster),
         },
         Command::Kv(_) => match author.kind {
@@ -169,12 +181,28 @@ fn is_user(author: &Principal, name: &str) -> bool {
     matches!(&author.kind, Some(PrincipalKind::User(user)) if user.name == name)
 }
 
+/// A request under a narrowed API token can neither make a token with a wider role nor set the user's password: the
+/// narrowing would be worth nothing.
+fn at_most_effective_role(state: &State, author: &Principal, role: Role) -> Result<(), Refusal> {
+    let (principal, own) = author_role(state, author)?;
+    let most = state.user(&principal.name).map_or(own, User::role);
+    if role.min(most) <= own {
+        Ok(())
+    } else {
+        Err(Refusal::new(RefusalCode::PermissionDenied).with("role", own.code()))
+    }
+}
+
+fn author_role<'a>(state: &State, author: &'a Principal) -> Result<(&'a UserPrincipal, Role), Refusal> {
+    match &author.kind {
+        Some(PrincipalKind::User(user)) => Ok((user, effective_role(state, user)?)),
+        _ => Err(Refusal::new(RefusalCode::PermissionDenied)),
+    }
+}
+
 /// Nobody makes or changes users of the own rank or above; root alone stands above admins, and there is one root.
 fn below_own_rank(state: &State, author: &Principal, role: Role) -> Result<(), Refusal> {
-    let Some(PrincipalKind::User(user)) = &author.kind else {
-        return Err(Refusal::new(RefusalCode::PermissionDenied));
-    };
-    let own = effective_role(state, user)?;
+    let (_, own) = author_role(state, author)?;
     if role < own {
         Ok(())
     } else {

@@ -151,22 +151,24 @@ pub(crate) fn record_refusal(
 
 /// Differences between two descriptions of an object; a field that is missing counts as empty.
 pub(crate) fn differences(before: &[(String, String)], after: &[(String, String)]) -> Vec<Change> {
-    let value = |fields: &[(String, String)], name: &str| {
+    fn value<'a>(fields: &'a [(String, String)], name: &str) -> &'a str {
         let found = fields.iter().find(|(field, _)| field == name);
-        found.map(|(_, value)| cut(value)).unwrap_or_default()
-    };
+        found.map_or("", |(_, value)| value)
+    }
     let added = after
         .iter()
         .filter(|(name, _)| !before.iter().any(|(known, _)| known == name));
     before
         .iter()
         .chain(added)
-        .map(|(name, _)| Change {
+        .map(|(name, _)| (name, value(before, name), value(after, name)))
+        // Compared whole: a change beyond the cut is a change.
+        .filter(|(_, before, after)| before != after)
+        .map(|(name, before, after)| Change {
             field: name.clone(),
-            before: value(before, name),
-            after: value(after, name),
+            before: cut(before),
+            after: cut(after),
         })
-        .filter(|change| change.before != change.after)
         .collect()
 }
 

@@ -209,22 +209,22 @@ fn event(code: EventCode) -> Texts {
             "集群 {cluster_id} 已初始化，节点数 {nodes}。",
         ),
         EventCode::DatabaseAbnormal => (
-            "The database in {data_center} is abnormal: {finding} {text} Its data may be lost to applications; look at the \
-             server and at the network path to it.",
-            "{data_center} 的数据库状态异常：{finding} {text} 该数据中心的数据可能丢失；请检查服务器及网络链路。",
+            "The database in {data_center} is abnormal; data of this data center may be lost. Look at the server and at the \
+             network path to it. Finding: {finding} {text}",
+            "{data_center} 的数据库状态异常，该数据中心的数据可能丢失；请检查服务器及网络链路。检测结果：{finding} {text}",
         ),
         EventCode::DatabaseRecovered => (
             "The database in {data_center} has recovered.",
             "{data_center} 的数据库状态已恢复。",
         ),
         EventCode::MonitorInitFailed => (
-            "Monitoring of {data_center} could not begin: {finding} {text} Check address, account and database name.",
-            "{data_center} 初始化监控失败：{finding} {text} 请检查地址、账号和数据库名。",
+            "Monitoring of {data_center} could not begin; check address, account and database name. Finding: {finding} {text}",
+            "{data_center} 初始化监控失败；请检查地址、账号和数据库名。检测结果：{finding} {text}",
         ),
         EventCode::MonitorStarted => ("Monitoring of {data_center} has begun.", "{data_center} 已开始监控。"),
         EventCode::LoginRefused => (
-            "Node {node} was refused the login to {data_center}: {text} The state is kept; correct the password.",
-            "节点 {node} 登录 {data_center} 被拒绝：{text} 状态保持不变；请更正密码。",
+            "Node {node} was refused the login to {data_center}; the state is kept. Correct the account. {text}",
+            "节点 {node} 登录 {data_center} 被拒绝，状态保持不变；请更正账号。{text}",
         ),
         EventCode::Failover => (
             "Automatic switch from {from} to {to}, epoch {epoch}. Acknowledge it once it was looked into.",

@@ -370,7 +370,8 @@ pub struct Switch {
     /// Lift the repeat block as well.
     #[prost(bool, tag = "5")]
     pub acknowledge: bool,
-    /// Make the new active side's counterpart readable again in the same revision (C5, one step).
+    /// Make the side that becomes active readable again in the same revision: a failover set dc1 not readable, and a
+    /// switchback alone leaves it so (C5, both in one step).
     #[prost(bool, tag = "6")]
     pub restore_readable: bool,
 }

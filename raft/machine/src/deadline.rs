@@ -21,7 +21,8 @@ fn monitor_deadline(state: &State, monitor: &MonitorRecord) -> Option<u64> {
     let timeout = u64::from(state.effective_timing(monitor).monitor_timeout_ms);
     let timeouts = DataCenter::ALL.into_iter().filter_map(|dc| {
         let side = monitor.side(dc);
-        let running = side.was_healthy && side.state() != SideState::Abnormal;
+        let again = dc == DataCenter::Dc1 && monitor.withheld() == HoldReason::TimeoutRunning;
+        let running = side.state() == SideState::Healthy || again;
         side.failing_since_ms
             .filter(|_| running)
             .map(|since| since.saturating_add(timeout))

@@ -275,6 +275,8 @@ pub enum HoldReason {
     TargetNotSteady = 8,
     /// A second automatic switch within an hour waits for an acknowledgement.
     RepeatBlock = 9,
+    /// The source is abnormal from before a break in the votes or an edit, and fails again: the monitor timeout runs anew.
+    TimeoutRunning = 10,
 }
 
 impl HoldReason {
@@ -291,6 +293,7 @@ impl HoldReason {
             HoldReason::LeaderSettling => "leader-settling",
             HoldReason::TargetNotSteady => "target-not-steady",
             HoldReason::RepeatBlock => "repeat-block",
+            HoldReason::TimeoutRunning => "timeout-running",
         }
     }
 }

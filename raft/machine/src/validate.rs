@@ -2,7 +2,7 @@
 //! JSON pointers into the object sent.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::model::*;
 use crate::reply::{FieldProblem, Refusal, RefusalCode};
@@ -47,8 +47,14 @@ impl Problems {
             self.add(pointer, "required", "must not be empty");
         } else if chars > most {
             self.add(pointer, "too-long", format!("{chars} characters; at most {most}"));
-        } else if value.chars().any(char::is_control) {
+        } else if value.chars().any(hidden) {
             self.add(pointer, "invalid-characters", "control characters are not allowed");
+        } else if least > 0 && value.trim() != value {
+            self.add(
+                pointer,
+                "invalid-characters",
+                "blanks at the beginning or the end are not allowed",
+            );
         }
     }
 
@@ -72,6 +78,12 @@ impl Problems {
             self.add(pointer, "out-of-range", format!("{value}; between {least} and {most}"));
         }
     }
+}
+
+/// Characters that nobody sees, or that turn the order of what is seen: a name must not pretend to be another.
+fn hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Checks an application.
@@ -146,16 +158,16 @@ fn relational(problems: &mut Problems, spec: &MysqlSpec, has_password: bool) {
         if site.replicas.len() > MAX_REPLICAS {
             problems.add(format!("{at}/replicas"), "too-many", format!("at most {MAX_REPLICAS}"));
         }
-        let mut seen = BTreeSet::from([site.address.to_ascii_lowercase()]);
+        let mut seen = BTreeSet::from([canonical(&site.address)]);
         for (position, replica) in site.replicas.iter().enumerate() {
             let pointer = format!("{at}/replicas/{position}");
             problems.address(&pointer, replica);
-            if !seen.insert(replica.to_ascii_lowercase()) {
+            if !seen.insert(canonical(replica)) {
                 problems.add(pointer, "duplicate", "this address is listed already");
             }
         }
     }
-    if spec.dc1.address.eq_ignore_ascii_case(&spec.dc2.address) {
+    if canonical(&spec.dc1.address) == canonical(&spec.dc2.address) {
         problems.add(
             "/mysql/dc2/address",
             "same-address",
@@ -188,7 +200,7 @@ pub(crate) fn pool(pool: &ConnectionPool) -> Result<(), Refusal> {
             data_source(&mut problems, &mut names, &format!("{at}/replicas/{position}"), replica);
         }
     }
-    if pool.dc1.source.address.eq_ignore_ascii_case(&pool.dc2.source.address) {
+    if canonical(&pool.dc1.source.address) == canonical(&pool.dc2.source.address) {
         problems.add(
             "/dc2/source/address",
             "same-address",
@@ -231,30 +243,41 @@ pub(crate) fn user_name(name: &str) -> Result<(), Refusal> {
     problems.into_result()
 }
 
+/// One spelling for every way to write an address that [`check_address`] accepts: two addresses are the same server's if
+/// their spellings are equal. What it does not accept stays as it is.
+fn canonical(address: &str) -> String {
+    let lower = address.to_ascii_lowercase();
+    let Some((host, port)) = lower.rsplit_once(':') else {
+        return lower;
+    };
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    match bare.unwrap_or(host).parse::<IpAddr>() {
+        // A dual-stack socket reaches a.b.c.d under [::ffff:a.b.c.d] as well.
+        Ok(ip) => format!("{}:{port}", ip.to_canonical()),
+        Err(_) => lower,
+    }
+}
+
 /// Checks `host:port`, where host is an IPv4 address, an IPv6 address in brackets, or a DNS name.
 fn check_address(address: &str) -> Result<(), String> {
     let Some((host, port)) = address.rsplit_once(':') else {
         return Err("write it as host:port".to_owned());
     };
-    let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
-    if !digits || !port.parse::<u16>().is_ok_and(|port| port > 0) {
-        return Err("the port must be a number between 1 and 65535".to_owned());
+    let plain = port.bytes().all(|b| b.is_ascii_digit()) && !port.starts_with('0');
+    if !plain || port.parse::<u16>().is_err() {
+        return Err("the port must be a number between 1 and 65535, without leading zeros".to_owned());
     }
+    let bad = |text: &str| Err(text.to_owned());
     if let Some(v6) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         return v6
             .parse::<Ipv6Addr>()
             .map(|_| ())
-            .map_err(|_| "not an IPv6 address in brackets".to_owned());
+            .or(bad("not an IPv6 address in brackets"));
     }
     let labels: Vec<&str> = host.split('.').collect();
-    let numeric = labels
-        .last()
-        .is_some_and(|label| label.bytes().all(|b| b.is_ascii_digit()));
-    if numeric {
-        return host
-            .parse::<Ipv4Addr>()
-            .map(|_| ())
-            .map_err(|_| "not an IPv4 address".to_owned());
+    let numeric = |label: &&str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_digit());
+    if labels.last().is_some_and(numeric) {
+        return host.parse::<Ipv4Addr>().map(|_| ()).or(bad("not an IPv4 address"));
     }
     let label_ok = |label: &&str| {
         (1..=63).contains(&label.len())
@@ -267,13 +290,27 @@ fn check_address(address: &str) -> Result<(), String> {
     if host.len() <= 253 && labels.iter().all(label_ok) {
         Ok(())
     } else {
-        Err("not a host name".to_owned())
+        bad("not a host name")
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::check_address;
+    use super::{canonical, check_address};
+
+    #[test]
+    fn one_server_has_one_spelling() {
+        for (one, other) in [
+            ("DB.example.com:3306", "db.EXAMPLE.com:3306"),
+            ("[::1]:3306", "[0:0:0:0:0:0:0:1]:3306"),
+            ("10.0.0.1:3306", "[::ffff:10.0.0.1]:3306"),
+            ("[2001:DB8::1]:1", "[2001:db8:0::1]:1"),
+        ] {
+            assert_eq!((check_address(one), check_address(other)), (Ok(()), Ok(())));
+            assert_eq!(canonical(one), canonical(other));
+        }
+        assert_ne!(canonical("10.0.0.1:3306"), canonical("10.0.0.1:3307"));
+    }
 
     #[test]
     fn addresses() {
@@ -292,7 +329,9 @@ mod tests {
             "10.0.0.1",
             "10.0.0.1:0",
             "10.0.0.1:65536",
+            "10.0.0.1:03306",
             "10.0.0.256:1",
+            "db.example.com.:1",
             "::1:3306",
             "[::g]:1",
             "a b:1",

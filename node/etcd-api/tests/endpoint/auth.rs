@@ -274,5 +274,7 @@ async fn passwords_that_bcrypt_would_cut_and_hashes_that_take_hours_are_refused(
         .user_add(add(String::new(), encode(&hash)))
         .await
         .expect("a good hash");
-    authenticate(node.channel().await, "ann", "secret").await.expect("login");
+    authenticate(node.channel().await, "ann", "secret")
+        .await
+        .expect("login");
 }

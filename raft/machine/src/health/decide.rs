@@ -1,6 +1,6 @@
 //! The decision about an automatic switch (C5). Pure, and the only place where one is made.
 
-use crate::health::tally::{Verdict, tally};
+use crate::health::tally::{Tally, Verdict, tally, tally_heard};
 use crate::health::workers::workers_heard;
 use crate::live::*;
 use crate::model::*;
@@ -20,12 +20,16 @@ pub enum Decision {
 
 /// Decides about one monitor at a moment of cluster time.
 ///
-/// Automatic only from dc1 to dc2, once until a manual switchback, and only if dc1 is abnormal after having been healthy,
-/// dc2 is steadily healthy for as many workers as the precision asks, and the leader has heard its workers.
+/// Automatic only from dc1 to dc2, once until a manual switchback, and only if dc1 is abnormal after having been healthy
+/// and has failed without a break for the monitor timeout, dc2 is steadily healthy for as many workers as the precision
+/// asks, and the leader has heard its workers. Where a new leader has waited long enough for a silent one, the votes of
+/// those that it has heard must be enough.
 pub fn decide(state: &State, monitor: &MonitorRecord, now_ms: u64) -> Decision {
     let source = monitor.side(DataCenter::Dc1);
     let target = monitor.side(DataCenter::Dc2);
-    let precision = state.effective_timing(monitor).health_precision;
+    let timing = state.effective_timing(monitor);
+    let precision = timing.health_precision;
+    let failed = |tally: Tally| tally.verdict() == Verdict::Failed;
     let held = if !monitor.spec.probing {
         HoldReason::ProbingOff
     } else if monitor.active() != DataCenter::Dc1 {
@@ -33,15 +37,20 @@ pub fn decide(state: &State, monitor: &MonitorRecord, now_ms: u64) -> Decision {
     } else if !source.was_healthy {
         HoldReason::NeverHealthy
     // A side keeps its state while too few vote, but only votes of this moment may move anything.
-    } else if source.state() != SideState::Abnormal || tally(state, source, precision).verdict() != Verdict::Failed {
+    } else if source.state() != SideState::Abnormal || !failed(tally(state, source, precision)) {
         HoldReason::SourceNotAbnormal
+    // Abnormal from before a break in the votes or an edit: a first failed attempt after it is no verdict.
+    } else if !source.failed_for(u64::from(timing.monitor_timeout_ms), now_ms) {
+        HoldReason::TimeoutRunning
     } else if !monitor.spec.automatic_switch {
         HoldReason::AutomaticSwitchOff
     } else if monitor.pool.is_none() {
         HoldReason::NoConnectionPool
     } else if !workers_heard(state, now_ms) {
         HoldReason::LeaderSettling
-    } else if !tally(state, target, precision).steady_target() {
+    } else if !failed(tally_heard(state, source, precision)) {
+        HoldReason::SourceNotAbnormal
+    } else if !tally_heard(state, target, precision).steady_target() {
         HoldReason::TargetNotSteady
     } else if monitor.repeat_blocked(now_ms) {
         HoldReason::RepeatBlock
@@ -52,6 +61,14 @@ pub fn decide(state: &State, monitor: &MonitorRecord, now_ms: u64) -> Decision {
         };
     };
     Decision::Hold(held)
+}
+
+impl Side {
+    /// True once the tally has said failed for `timeout_ms` without a break.
+    pub(crate) fn failed_for(&self, timeout_ms: u64, now_ms: u64) -> bool {
+        self.failing_since_ms
+            .is_some_and(|since| now_ms >= since.saturating_add(timeout_ms))
+    }
 }
 
 impl MonitorRecord {

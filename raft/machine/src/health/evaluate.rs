@@ -83,19 +83,17 @@ fn advance(side: &mut Side, verdict: Verdict, timeout_ms: u64, now_ms: u64) {
             side.set_state(SideState::Healthy);
         }
         Verdict::Failed => {
-            let since = *side.failing_since_ms.get_or_insert(now_ms);
-            if !side.was_healthy {
-                // Kept abnormal where it was forced active while abnormal; else it has never come up.
-                if side.state() != SideState::Abnormal {
-                    side.set_state(SideState::InitFailed);
-                }
-            } else if now_ms >= since.saturating_add(timeout_ms) {
-                side.set_state(SideState::Abnormal);
+            side.failing_since_ms.get_or_insert(now_ms);
+            match side.state() {
+                SideState::Healthy if side.failed_for(timeout_ms, now_ms) => side.set_state(SideState::Abnormal),
+                SideState::Healthy | SideState::Abnormal => {}
+                // It has never come up.
+                _ => side.set_state(SideState::InitFailed),
             }
         }
         Verdict::Held => {
             side.failing_since_ms = None;
-            if side.was_healthy || side.state() == SideState::Abnormal {
+            if matches!(side.state(), SideState::Healthy | SideState::Abnormal) {
                 return;
             }
             let failed = |vote: &NodeVote| !matches!(vote.class(), FindingClass::None | FindingClass::Ok);
@@ -134,14 +132,19 @@ fn withhold(state: &mut State, context: &mut Context<'_>, id: &Id, reason: HoldR
             | HoldReason::LeaderSettling
             | HoldReason::TargetNotSteady
             | HoldReason::RepeatBlock
+            | HoldReason::TimeoutRunning
     );
     let reason = if due { reason } else { HoldReason::None };
     if state.monitor(id).is_some_and(|monitor| monitor.withheld() == reason) {
         return;
     }
     state.monitor_mut(id).set_withheld(reason);
-    // Waiting for the workers of a new leader ends by itself within moments: no news.
-    if !matches!(reason, HoldReason::None | HoldReason::LeaderSettling) {
+    // Waiting for the workers of a new leader, or for the monitor timeout, ends by itself: no news.
+    let news = !matches!(
+        reason,
+        HoldReason::None | HoldReason::LeaderSettling | HoldReason::TimeoutRunning
+    );
+    if news {
         let params = vec![Param::new("reason", reason.code())];
         events::record(state, context, EventCode::FailoverWithheld, Some(*id), params);
     }

@@ -89,7 +89,8 @@ fn accept(state: &mut State, context: &mut Context<'_>, node: u64, report: &Vote
     let (true, true, Some((dc, vote))) = (current, monitor.spec.probing, known) else {
         return false;
     };
-    let refused_login = report.class() == FindingClass::Auth && vote == Vote::Unknown;
+    // Beside an `up` that a kept session still earns, as well as beside `unknown`.
+    let refused_login = report.class() == FindingClass::Auth;
     let news = refused_login && monitor.side(dc).was_healthy && !login_refused(monitor.side(dc));
     let vote = NodeVote {
         node,

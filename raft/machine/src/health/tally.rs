@@ -1,6 +1,6 @@
 //! The tally of one side: who votes, and what the votes say (architecture: Failover safety).
 
-use crate::live::Side;
+use crate::live::{Side, Worker};
 use crate::model::Vote;
 use crate::state::State;
 
@@ -50,8 +50,21 @@ impl Tally {
 
 /// Counts the votes of a side with a health precision.
 pub fn tally(state: &State, side: &Side, precision: u32) -> Tally {
+    count(state, side, precision, |worker| !worker.lapsed)
+}
+
+/// Counts only the votes of workers that the present leader has heard: what a switch may rest on. A worker that stayed
+/// silent through a leader change is about to lapse, and its vote is the old leader's knowledge.
+pub(crate) fn tally_heard(state: &State, side: &Side, precision: u32) -> Tally {
+    let term = state.current_term();
+    count(state, side, precision, |worker| {
+        !worker.lapsed && worker.seen_term == term
+    })
+}
+
+fn count(state: &State, side: &Side, precision: u32, counts: impl Fn(&Worker) -> bool) -> Tally {
     let votes = side.votes.iter().filter(|vote| vote.vote() != Vote::Unknown);
-    let counted = votes.filter(|vote| state.worker(vote.node).is_some_and(|worker| !worker.lapsed));
+    let counted = votes.filter(|vote| state.worker(vote.node).is_some_and(&counts));
     let (mut voters, mut ups, mut steady) = (0, 0, 0);
     for vote in counted {
         voters += 1;

@@ -86,11 +86,11 @@ pub(crate) fn update_monitor(
     check_generation(&present.meta, command.generation)?;
     let spec = complete(present, command.spec)?;
     let mut monitor = present.clone();
-    let other_target = monitor.spec.kind != spec.kind;
+    let other_target = DataCenter::ALL.map(|dc| probed(&monitor.spec, dc) != probed(&spec, dc));
     monitor.spec = spec;
     monitor.meta.generation += 1;
     monitor.probe_generation = monitor.meta.generation;
-    for dc in DataCenter::ALL {
+    for (dc, other_target) in DataCenter::ALL.into_iter().zip(other_target) {
         let side = monitor.side_mut(dc);
         side.votes.clear();
         side.failing_since_ms = None;
@@ -112,6 +112,13 @@ pub(crate) fn update_monitor(
     context.wake.monitors = true;
     health::evaluate(state, context, &[command.id]);
     reply
+}
+
+/// What decides whether a side's past findings speak of the server that is probed now: where it is, and as whom.
+fn probed(spec: &MonitorSpec, dc: DataCenter) -> Option<(&str, &str, &Option<Sealed>, &str)> {
+    let mysql = spec.mysql()?;
+    let address = &mysql.site(dc).address;
+    Some((address, &mysql.user, &mysql.password, &mysql.monitoring_database))
 }
 
 /// The edited specification with what an edit may leave out, checked; name and kind are fixed.

@@ -8,10 +8,10 @@ use quorate_kv::KeyspaceDecoder;
 
 use crate::audit::AuditRecord;
 use crate::events::EventRecord;
-use crate::live::MonitorRecord;
 use crate::model::*;
 use crate::ring::{Ring, RingRecord};
-use crate::sessions::{MAX_SESSION_BYTES, MAX_SESSION_REPLIES, MAX_SESSIONS, Session};
+use crate::sessions::{MAX_SESSION_BYTES, MAX_SESSION_REPLIES, Session};
+use crate::snapshot::check::{MAX_COUNTER, check};
 use crate::snapshot::records::*;
 use crate::snapshot::{SNAPSHOT_FORMAT_VERSION, SnapshotError};
 use crate::state::State;
@@ -105,7 +105,13 @@ impl StateDecoder {
             return Err(SnapshotError::Inconsistent("a reply without its session"));
         };
         session.bytes += record.reply.encoded_len();
-        session.replies.insert(record.sequence, Arc::new(record.reply));
+        let twice = session
+            .replies
+            .insert(record.sequence, Arc::new(record.reply))
+            .is_some();
+        if twice || record.sequence < session.floor {
+            return Err(SnapshotError::Inconsistent("a reply that its session cannot hold"));
+        }
         if session.replies.len() > MAX_SESSION_REPLIES || session.bytes > MAX_SESSION_BYTES {
             return Err(SnapshotError::Inconsistent("a session beyond its limits"));
         }
@@ -148,38 +154,13 @@ fn restore<T: RingRecord>(
     let (Ok(base), Ok(head)) = (chain.base.as_ref().try_into(), chain.head.as_ref().try_into()) else {
         return Err(broken);
     };
-    let Some(next) = chain.last_sequence.checked_add(1) else {
+    if chain.last_sequence > MAX_COUNTER {
         return Err(broken);
-    };
+    }
+    let next = chain.last_sequence + 1;
     if ring.restore(base, head, next, records) {
         Ok(())
     } else {
         Err(broken)
     }
-}
-
-/// What handlers take for granted between objects.
-fn check(state: &State) -> Result<(), SnapshotError> {
-    let known = |id: &Id| state.instances.contains_key(id) && state.keyspaces.contains_key(id);
-    if !state.keyspaces.keys().all(known) || !state.instances.keys().all(known) {
-        return Err(SnapshotError::Inconsistent(
-            "an instance without its keyspace, or the reverse",
-        ));
-    }
-    if !state
-        .applications
-        .values()
-        .all(|application| known(&application.instance))
-    {
-        return Err(SnapshotError::Inconsistent("an application without its instance"));
-    }
-    let placed =
-        |monitor: &MonitorRecord| known(&monitor.instance) && state.applications.contains_key(&monitor.application);
-    if !state.all_monitors().all(placed) {
-        return Err(SnapshotError::Inconsistent("a monitor without its application"));
-    }
-    if state.sessions.by_node.len() > MAX_SESSIONS {
-        return Err(SnapshotError::Inconsistent("more sessions than there may be"));
-    }
-    Ok(())
 }

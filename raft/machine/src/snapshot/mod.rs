@@ -4,6 +4,7 @@
 //! reused. The blocks of a keyspace travel inside records of their instance. The last record closes the snapshot with the
 //! number of records before it, so that a truncated one is refused. Checksums and files are the caller's business.
 
+mod check;
 mod decode;
 mod encode;
 mod records;

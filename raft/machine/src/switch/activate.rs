@@ -172,8 +172,8 @@ fn set_active(state: &mut State, context: &Context<'_>, planned: &Planned, reque
     monitor.needs_acknowledgement &= !request.acknowledge;
     let target = monitor.side_mut(planned.to);
     target.read_write.readable |= request.restore_readable;
-    // Forced onto a side that is down: the operator's will holds until that side was healthy once.
-    target.was_healthy &= planned.cause != SwitchCause::Forced || target.state() != SideState::Abnormal;
+    // Forced onto a side that is not healthy: the operator's will holds until that side was healthy once.
+    target.was_healthy &= planned.cause != SwitchCause::Forced;
 }
 
 fn switch_params(record: &SwitchRecord, request: &Request<'_>) -> Vec<Param> {

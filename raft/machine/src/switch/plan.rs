@@ -71,9 +71,16 @@ pub(crate) fn check_monitor(
     }
     let target = monitor.side(to);
     let precision = state.effective_timing(monitor).health_precision;
-    let healthy = tally(state, target, precision).verdict() == Verdict::Healthy;
+    let verdict = tally(state, target, precision).verdict();
+    let healthy = verdict == Verdict::Healthy;
     if !healthy && !force {
-        return Err(refused(RefusalCode::TargetAbnormal).with("state", target.state().code()));
+        // The shown state may still be `healthy`: the monitor timeout runs, or too few workers vote.
+        let found = match (verdict, target.state()) {
+            (Verdict::Failed, SideState::Healthy) => "failing",
+            (Verdict::Held, SideState::Healthy) => "too few votes",
+            (_, state) => state.code(),
+        };
+        return Err(refused(RefusalCode::TargetAbnormal).with("state", found));
     }
     let cause = if healthy {
         SwitchCause::Manual

@@ -1,11 +1,13 @@
 //! Seeded random command sequences: what must hold whatever happens.
 
+mod checks;
+#[path = "../common/mod.rs"]
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::build::{self, id, instance, node_principal, user_principal};
-use common::{check_log, check_revisions};
+use common::check_log;
 use quorate_kv::*;
 use quorate_machine::*;
 
@@ -132,7 +134,12 @@ impl Run {
             .monitor(&monitor)
             .map_or(1, |monitor| monitor.probe_generation);
         let generation = generation + u64::from(self.random.chance(3));
-        let (dc1, dc2) = (self.random.vote(), self.random.vote());
+        let outage = self.random.chance(25);
+        let (dc1, dc2) = if outage {
+            (Vote::Down, Vote::UpSteady)
+        } else {
+            (self.random.vote(), self.random.vote())
+        };
         // Mostly all nodes see the same.
         let nodes: Vec<u64> = if self.random.chance(70) {
             vec![1, 2, 3]
@@ -174,12 +181,19 @@ impl Run {
                 self.sequences.remove(&node);
                 return;
             }
-            _ => Command::WorkerSeen(WorkerSeen {
-                node,
-                incarnation,
-                term,
-            }),
+            4..=6 => return (1..=3).for_each(|node| self.seen(node, term)),
+            _ => return self.seen(node, term),
         };
+        self.step(node_principal(node), command);
+    }
+
+    fn seen(&mut self, node: u64, term: u64) {
+        let incarnation = self.incarnations.get(&node).copied().unwrap_or(1);
+        let command = Command::WorkerSeen(WorkerSeen {
+            node,
+            incarnation,
+            term,
+        });
         self.step(node_principal(node), command);
     }
 
@@ -259,9 +273,10 @@ impl Run {
             };
             return self.step(author, Command::SetConnectionPool(Box::new(command)));
         }
-        match self.random.below(3) {
+        match self.random.below(4) {
             0 => spec.automatic_switch = !spec.automatic_switch,
             1 => spec.probing = self.random.chance(80),
+            2 => spec.timing.monitor_timeout_ms = Some(1_000 + 2_000 * self.random.below(3) as u32),
             _ => spec.timing.retry_interval_ms = Some(1_000 + self.random.below(1_000) as u32),
         }
         self.step(
@@ -331,6 +346,9 @@ impl Run {
         let before = self.state.clone();
         let outcome = self.apply_envelope(&envelope);
         self.check(&before, &outcome);
+        if self.random.chance(5) {
+            self.check_nothing_is_missed();
+        }
         if session.is_some() && self.random.chance(20) {
             let again = self.apply_envelope(&envelope);
             assert_eq!(again.reply, outcome.reply);
@@ -344,121 +362,6 @@ impl Run {
         let outcome = apply(&mut self.state, self.log.len() as u64, envelope);
         assert_eq!(outcome.halt, None);
         outcome
-    }
-
-    fn check(&mut self, before: &State, outcome: &Outcome) {
-        check_revisions(&self.state, outcome);
-        self.check_keys();
-        let now = self.state.last_time_ms();
-        let due = |now: u64| BTreeSet::from([now + 2_000, now + 10_000, now + 60_000]);
-        let monitors: Vec<MonitorRecord> = self.state.all_monitors().cloned().collect();
-        for monitor in &monitors {
-            let known = before.monitor(&monitor.id());
-            let epoch = known.map_or(0, |monitor| monitor.epoch);
-            assert!(
-                monitor.epoch == epoch || monitor.epoch == epoch + 1,
-                "epochs rise one by one"
-            );
-            assert_eq!(
-                monitor.epoch > epoch,
-                known.is_some_and(|known| known.active != monitor.active)
-            );
-            if monitor.epoch > epoch {
-                self.expected.insert((monitor.id(), false), due(now));
-                self.check_switch(known.expect("a new monitor has not switched"), monitor);
-            }
-            if self.state.current_term() > before.current_term() && monitor.pool.is_some() {
-                self.expected.insert((monitor.id(), true), due(now));
-            }
-        }
-        self.check_outstanding();
-        if next_deadline(&self.state).is_some_and(|deadline| deadline <= now) {
-            // A deadline that has passed is one that a tick resolves: the ticker never spins.
-            let mut ticked = self.state.clone();
-            let tick = build::envelope(now, None, node_principal(1), Command::Tick(Tick {}));
-            apply(&mut ticked, self.log.len() as u64 + 1, &tick);
-            assert!(
-                next_deadline(&ticked).is_none_or(|deadline| deadline > now),
-                "a tick leaves its deadline behind"
-            );
-        }
-    }
-
-    /// The keyspace holds the keys that the state says, exactly.
-    fn check_keys(&self) {
-        let Some(keyspace) = self.state.keyspace(&instance()) else {
-            return;
-        };
-        let expected: BTreeMap<String, String> = self.state.all_monitors().flat_map(sdk_keys).collect();
-        let request = RangeRequest {
-            key: RESERVED_PREFIX.into(),
-            range_end: "/mas-monitor0".into(),
-            ..RangeRequest::default()
-        };
-        let found = keyspace.range(&request).expect("a range").kvs;
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("SDK keys are text");
-        let found: BTreeMap<String, String> = found.iter().map(|kv| (text(&kv.key), text(&kv.value))).collect();
-        assert_eq!(found, expected);
-    }
-
-    /// An automatic switch had every right to happen (C5, failover safety).
-    fn check_switch(&mut self, before: &MonitorRecord, after: &MonitorRecord) {
-        let switch = after.last_switch.as_ref().expect("a switch leaves a record");
-        assert_eq!(
-            (switch.epoch, switch.to(), switch.phase()),
-            (after.epoch, after.active(), SwitchPhase::Activated)
-        );
-        if !switch.cause().automatic() {
-            return;
-        }
-        self.automatic_switches += 1;
-        let precision = self.state.effective_timing(after).health_precision;
-        assert_eq!((switch.from(), switch.to()), (DataCenter::Dc1, DataCenter::Dc2));
-        let source = tally(&self.state, &after.dc1, precision);
-        assert!(source.voters >= 2 && source.verdict() == Verdict::Failed, "{source:?}");
-        assert!(tally(&self.state, &after.dc2, precision).steady_target());
-        assert!(after.spec.automatic_switch && after.spec.probing && after.pool.is_some());
-        assert!(!after.dc1.read_write.readable);
-        let now = self.state.last_time_ms();
-        if let (true, Some(last)) = (before.needs_acknowledgement, before.last_automatic_ms) {
-            let acknowledged = switch.index == self.state.applied_index() && now < last + REPEAT_BLOCK_MS;
-            // Within the hour only the acknowledgement itself can let it happen.
-            assert!(!acknowledged || self.acknowledged_now(), "the repeat block was broken");
-        }
-        let leadership = self.state.leadership();
-        let heard = self
-            .state
-            .workers()
-            .all(|worker| worker.lapsed || worker.seen_term == leadership.term);
-        assert!(
-            heard || now >= leadership.started_ms + LEADER_SETTLE_MS,
-            "the leader had not heard its workers"
-        );
-    }
-
-    fn acknowledged_now(&self) -> bool {
-        let last = self.state.audit().iter().rev().take(MONITORS as usize + 1);
-        last.filter(|record| record.index == self.state.applied_index())
-            .any(|record| record.code == "acknowledge-monitor")
-    }
-
-    fn check_outstanding(&self) {
-        let mut expected: Vec<(Id, u64)> = Vec::new();
-        for ((monitor, _), due) in &self.expected {
-            if self.state.monitor(monitor).is_some() {
-                expected.extend(due.iter().map(|due| (*monitor, *due)));
-            }
-        }
-        let mut found: Vec<(Id, u64)> = outstanding(&self.state)
-            .into_iter()
-            .filter_map(|effect| match effect {
-                Effect::Republish { monitor, due_ms, .. } => Some((monitor, due_ms)),
-                Effect::FenceDivergentNode { .. } => None,
-            })
-            .collect();
-        expected.sort_unstable();
-        found.sort_unstable();
-        assert_eq!(found, expected, "outstanding work and what should be done differ");
     }
 }
 

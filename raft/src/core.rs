@@ -1,0 +1,327 @@
+//! One node's consensus over any runtime and transport: openraft with this project's parts around it.
+//!
+//! A real node is a core on tokio with gRPC ([`crate::start()`]); the simulation runs the same core on virtual time.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::storage::RaftLogStorage;
+use openraft::{AsyncRuntime, Config, SnapshotPolicy};
+use prost::Message;
+
+use crate::clock::{ClusterClock, WallClock};
+use crate::fast_election::FastElection;
+use crate::handle::{CallError, Committed, LeaderRequestHandler};
+use crate::log::LogStore;
+use crate::machine_store::{MachineParts, OpenError, SharedState, StateMachine};
+use crate::network::wire::{Answer, AnswerKind, AskOutcome, Call, CallKind};
+use crate::network::{AskSlot, Peer, PeerNetworks, PeerServer, PeerServerParts, Purpose, Transport, answer_ask};
+use crate::observers::Observers;
+use crate::propose::{LeaderDoor, LeaderRounds, Pump, ReadRounds, Session};
+use crate::snapshot::SnapshotStore;
+use crate::standing::{StandingReceiver, Standings};
+use crate::types::{Raft, TypeConfig};
+
+/// Entries after which a snapshot is made.
+const SNAPSHOT_EVERY_ENTRIES: u64 = 100_000;
+/// Entries kept behind a snapshot, for followers that lag a little.
+const KEPT_BEHIND_SNAPSHOT_ENTRIES: u64 = 10_000;
+/// A follower that lags more entries than this gets a snapshot.
+const REPLICATION_LAG_ENTRIES: u64 = 50_000;
+/// Entries in one message to a follower at most; the log's reader bounds the bytes.
+const MAX_PAYLOAD_ENTRIES: u64 = 4_096;
+/// Purged in steps of at least this many entries.
+const PURGE_BATCH_ENTRIES: u64 = 1_000;
+/// Pause between attempts to reach a leader.
+const RETRY_PAUSE_MS: u64 = 10;
+
+/// Times of elections, in milliseconds. The leader's lease is `election_max_ms`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timers {
+    /// Between heartbeats of a leader.
+    pub heartbeat_ms: u64,
+    /// A follower that has not heard a leader for the lease waits between this…
+    pub election_min_ms: u64,
+    /// …and this before it campaigns.
+    pub election_max_ms: u64,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            heartbeat_ms: 50,
+            election_min_ms: 200,
+            election_max_ms: 300,
+        }
+    }
+}
+
+/// How much log is kept in memory and on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// A snapshot is made after this many entries.
+    pub snapshot_every_entries: u64,
+    /// Entries kept behind a snapshot.
+    pub kept_entries: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            snapshot_every_entries: SNAPSHOT_EVERY_ENTRIES,
+            kept_entries: KEPT_BEHIND_SNAPSHOT_ENTRIES,
+        }
+    }
+}
+
+/// openraft's settings.
+fn config(cluster_id: &str, timers: Timers, retention: Retention) -> Config {
+    Config {
+        cluster_name: cluster_id.to_owned(),
+        heartbeat_interval: timers.heartbeat_ms,
+        election_timeout_min: timers.election_min_ms,
+        election_timeout_max: timers.election_max_ms,
+        max_payload_entries: MAX_PAYLOAD_ENTRIES,
+        replication_lag_threshold: REPLICATION_LAG_ENTRIES,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(retention.snapshot_every_entries),
+        max_in_snapshot_log_to_keep: retention.kept_entries,
+        purge_batch_size: PURGE_BATCH_ENTRIES.min(retention.snapshot_every_entries),
+        broadcast_submitted_on_append: Some(true),
+        enable_pre_vote: Some(true),
+        enable_leader_restore: Some(false),
+        ..Config::default()
+    }
+}
+
+/// Why consensus does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum CoreError {
+    /// The snapshots do not fit the log.
+    #[error(transparent)]
+    Snapshot(#[from] OpenError),
+    /// The log cannot be read.
+    #[error("the log cannot be read: {0}")]
+    Log(#[from] std::io::Error),
+    /// The timers are no valid ones.
+    #[error("the timers cannot be used: {0}")]
+    Timers(#[from] openraft::ConfigError),
+    /// openraft refuses what it found.
+    #[error("consensus cannot start from what is on disk: {0}")]
+    Raft(String),
+}
+
+/// What a core is made of.
+pub(crate) struct CoreParts<RT: AsyncRuntime, T> {
+    pub node_id: u64,
+    pub incarnation: u64,
+    pub cluster_id: Arc<str>,
+    pub log: LogStore<RT>,
+    pub store: Arc<dyn SnapshotStore>,
+    pub transport: T,
+    pub wall: Arc<dyn WallClock>,
+    pub timers: Timers,
+    pub retention: Retention,
+    pub fast_elections: bool,
+}
+
+/// One node's consensus.
+pub(crate) struct Core<RT: AsyncRuntime, T> {
+    pub node_id: u64,
+    pub raft: Raft<RT>,
+    pub state: Arc<SharedState>,
+    pub clock: Arc<ClusterClock<RT>>,
+    pub observers: Arc<Observers<RT>>,
+    pub standings: Arc<Standings<RT>>,
+    pub elections: Arc<FastElection<RT, T>>,
+    pub server: PeerServer<RT, T>,
+    session: Arc<Session>,
+    rounds: Arc<LeaderRounds>,
+    reads: Arc<ReadRounds>,
+    asked: AskSlot,
+    transport: T,
+}
+
+impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
+    /// Opens the state and starts openraft and the tasks around it. The standing has to be run by the caller.
+    pub async fn start(mut parts: CoreParts<RT, T>) -> Result<Self, CoreError> {
+        let node_id = parts.node_id;
+        let config = config(&parts.cluster_id, parts.timers, parts.retention).validate()?;
+        let purged = parts.log.get_log_state().await?.last_purged_log_id;
+        let clock = Arc::new(ClusterClock::new(0));
+        let observers = Arc::new(Observers::new());
+        let machine = StateMachine::open(MachineParts {
+            store: parts.store.clone(),
+            cluster_id: parts.cluster_id.clone(),
+            observer: observers.clone(),
+            purged,
+            clock: clock.clone(),
+        })?;
+        let state = machine.shared();
+        let networks = PeerNetworks::new(node_id, parts.transport.clone(), parts.store.clone());
+        let raft = Raft::<RT>::new(node_id, Arc::new(config), networks, parts.log, machine).await;
+        let raft = raft.map_err(|error| CoreError::Raft(error.to_string()))?;
+        let standings = Standings::new(node_id);
+        let door = Arc::new(LeaderDoor::new(node_id, raft.clone(), clock.clone(), parts.wall));
+        let session = Session::new(node_id, parts.incarnation);
+        let rounds = LeaderRounds::start(raft.clone());
+        let reads = ReadRounds::start(standings.clone(), rounds.clone(), parts.transport.clone());
+        let elections = FastElection::new(node_id, raft.clone(), parts.transport.clone(), parts.fast_elections);
+        let asked = AskSlot::default();
+        let server = PeerServer::new(PeerServerParts {
+            raft: raft.clone(),
+            store: parts.store,
+            cluster_id: parts.cluster_id,
+            standings: standings.clone(),
+            door: door.clone(),
+            rounds: rounds.clone(),
+            elections: elections.clone(),
+            asked: asked.clone(),
+        });
+        let transport = parts.transport;
+        let pump = Pump {
+            session: session.clone(),
+            standings: standings.clone(),
+            door,
+            transport: transport.clone(),
+        };
+        let _detached = RT::spawn(pump.run());
+        Ok(Self {
+            node_id,
+            raft,
+            state,
+            clock,
+            observers,
+            standings,
+            elections,
+            server,
+            session,
+            rounds,
+            reads,
+            asked,
+            transport,
+        })
+    }
+
+    /// Proposes an encoded proposal; see [`crate::Handle::propose`].
+    pub async fn propose(&self, proposal: Bytes, deadline: Duration) -> Result<Committed, CallError> {
+        self.check_serving()?;
+        let mut ticket = self.session.enqueue(proposal)?;
+        match RT::timeout(deadline, &mut ticket.answer).await {
+            Ok(answer) => answer.unwrap_or(Err(CallError::Stopped)),
+            Err(_) => Err(CallError::TimedOut),
+        }
+    }
+
+    /// See [`crate::Handle::read_index`].
+    pub async fn read_index(&self, deadline: Duration) -> Result<(), CallError> {
+        self.check_serving()?;
+        let reading = async {
+            let index = self.reads.read_index().await?;
+            self.observers.wait_applied(index).await;
+            Ok(())
+        };
+        RT::timeout(deadline, reading).await.unwrap_or(Err(CallError::TimedOut))
+    }
+
+    /// See [`crate::Handle::confirm_leadership`].
+    pub async fn confirm_leadership(&self, deadline: Duration) -> Result<(), CallError> {
+        match RT::timeout(deadline, self.rounds.confirm()).await {
+            Ok(confirmed) => confirmed?.map(|_| ()).ok_or(CallError::NoLeader),
+            Err(_) => Err(CallError::TimedOut),
+        }
+    }
+
+    /// See [`crate::Handle::ask_leader`].
+    pub async fn ask_leader(&self, request: Bytes, deadline: Duration) -> Result<Bytes, CallError> {
+        let asking = async {
+            loop {
+                self.check_serving()?;
+                let standing = self.standings.now();
+                let outcome = match standing.leader {
+                    Some(_) if standing.leading => {
+                        answer_ask(&self.asked, &self.standings, self.node_id, request.clone()).await
+                    }
+                    Some(leader) => self.ask_remote(&leader, request.clone()).await?,
+                    None => AskOutcome::NotLeader(crate::network::wire::Nothing {}),
+                };
+                match outcome {
+                    AskOutcome::Answer(answer) => return Ok(answer),
+                    AskOutcome::Refused(text) => return Err(CallError::Remote(text)),
+                    AskOutcome::NotLeader(_) => RT::sleep(Duration::from_millis(RETRY_PAUSE_MS)).await,
+                }
+            }
+        };
+        RT::timeout(deadline, asking).await.unwrap_or(Err(CallError::TimedOut))
+    }
+
+    async fn ask_remote(&self, leader: &Peer, request: Bytes) -> Result<AskOutcome, CallError> {
+        let frame = Call {
+            kind: Some(CallKind::Ask(request)),
+        }
+        .encode_to_vec();
+        let again = AskOutcome::NotLeader(crate::network::wire::Nothing {});
+        match self.transport.call(leader, Purpose::Control, frame.into()).await {
+            Ok(frame) => match Answer::decode(frame).ok().and_then(|answer| answer.kind) {
+                Some(AnswerKind::Ask(reply)) => Ok(reply.outcome.unwrap_or(again)),
+                _ => Err(CallError::Remote("the leader's answer cannot be understood".to_owned())),
+            },
+            // Never sent: it may go to the next leader.
+            Err(crate::network::TransportError::Unreachable(_)) => Ok(again),
+            Err(crate::network::TransportError::Lost(_)) => Err(CallError::TimedOutLeaderLost),
+        }
+    }
+
+    /// Sets who answers [`Self::ask_leader`] here.
+    pub fn set_leader_request_handler(&self, handler: Arc<dyn LeaderRequestHandler>) {
+        *self.asked.write().unwrap_or_else(PoisonError::into_inner) = Some(handler);
+    }
+
+    /// Hands leadership to `to`, or to the voter whose log is furthest, and waits for it.
+    pub async fn transfer_leadership(&self, to: Option<u64>, deadline: Duration) -> Result<(), CallError> {
+        let heir = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let replication = metrics.replication.as_ref().ok_or(CallError::NoLeader)?;
+            let voters: Vec<u64> = metrics.membership_config.membership().voter_ids().collect();
+            let candidates = replication
+                .iter()
+                .filter(|(id, _)| **id != self.node_id && voters.contains(id));
+            let furthest = candidates.max_by_key(|(_, matched)| **matched).map(|(id, _)| *id);
+            to.or(furthest)
+                .ok_or_else(|| CallError::Remote("there is no other voter".to_owned()))?
+        };
+        if heir == self.node_id {
+            return Ok(());
+        }
+        self.raft
+            .trigger()
+            .transfer_leader(heir)
+            .await
+            .map_err(|_| CallError::Stopped)?;
+        let mut standings: StandingReceiver<RT> = self.standings.subscribe();
+        let changed = async {
+            loop {
+                let standing = standings.borrow_and_update().clone();
+                if standing.leader.is_some_and(|leader| leader.id != self.node_id) {
+                    return Ok(());
+                }
+                standings.changed().await.map_err(|_| CallError::Stopped)?;
+            }
+        };
+        RT::timeout(deadline, changed).await.unwrap_or(Err(CallError::TimedOut))
+    }
+
+    fn check_serving(&self) -> Result<(), CallError> {
+        let standing = self.standings.now();
+        match standing {
+            _ if standing.fatal.is_some() => Err(CallError::Stopped),
+            _ if !standing.serving => Err(CallError::NoLeader),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A core's type over the runtime, for openraft's own types.
+pub(crate) type Metrics<RT> = openraft::RaftMetrics<TypeConfig<RT>>;

@@ -1,0 +1,217 @@
+//! Elections that do not wait for the lease of a leader that is plainly gone.
+//!
+//! A follower whose connection to the leader is reset, and whose reconnect is *refused* (a live host, nothing listening),
+//! asks the other voters. If a majority sees the same, the one with the longest log takes over as if the leader had handed
+//! its leadership over, which lifts the lease. At most once per term and node. Raft's own safety does not depend on leases,
+//! and nothing here relies on them (reads go by read index); a wrong suspicion costs an election, nothing else.
+//!
+//! Silence is deliberately no evidence: it waits for the lease.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use openraft::AsyncRuntime;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::raft::TransferLeaderRequest;
+use prost::Message;
+
+use crate::codec::{LogId, Vote};
+use crate::network::wire::{
+    Answer, AnswerKind, Call, CallKind, LeaderGone, LeaderGoneReply, TransferMessage, log_id_in, log_id_out,
+};
+use crate::network::{Peer, Purpose, Transport};
+use crate::types::Raft;
+
+/// How long another voter may take to answer.
+const QUESTION_TIMEOUT_MS: u64 = 150;
+/// How long a fresh connection may take to be refused.
+const RECONNECT_TIMEOUT_MS: u64 = 100;
+
+/// Watches for leaders that are gone; see the module.
+pub(crate) struct FastElection<RT: AsyncRuntime, T> {
+    node_id: u64,
+    raft: Raft<RT>,
+    transport: T,
+    enabled: bool,
+    /// Last term in which this node handed a leadership on.
+    done_term: AtomicU64,
+}
+
+/// What this node knows of the present leadership.
+struct View {
+    vote: Vote,
+    leader: Peer,
+    last_log_id: Option<LogId>,
+    others: Vec<Peer>,
+    voters: usize,
+}
+
+impl<RT: AsyncRuntime, T: Transport> FastElection<RT, T> {
+    pub fn new(node_id: u64, raft: Raft<RT>, transport: T, enabled: bool) -> Arc<Self> {
+        Arc::new(Self {
+            node_id,
+            raft,
+            transport,
+            enabled,
+            done_term: AtomicU64::new(0),
+        })
+    }
+
+    /// The leadership that this node follows as a voter; `None` if there is none.
+    async fn view(&self) -> Option<View> {
+        let own = self
+            .raft
+            .with_raft_state(|state| (*state.vote_ref(), state.log_ids.last().copied()))
+            .await
+            .ok()?;
+        let (vote, last_log_id) = own;
+        let leader = vote.leader_id.voted_for;
+        if !vote.committed || leader == self.node_id {
+            return None;
+        }
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let peer = |id| {
+            membership.get_node(&id).map(|node| Peer {
+                id,
+                address: node.peer.clone(),
+            })
+        };
+        let voters: Vec<u64> = membership.voter_ids().collect();
+        if !voters.contains(&self.node_id) {
+            return None;
+        }
+        let others = voters
+            .iter()
+            .copied()
+            .filter(|id| *id != self.node_id && *id != leader)
+            .filter_map(peer);
+        Some(View {
+            vote,
+            leader: peer(leader)?,
+            last_log_id,
+            others: others.collect(),
+            voters: voters.len(),
+        })
+    }
+
+    async fn is_refused(&self, leader: &Peer) -> bool {
+        let limit = Duration::from_millis(RECONNECT_TIMEOUT_MS);
+        RT::timeout(limit, self.transport.is_refused(leader))
+            .await
+            .unwrap_or(false)
+    }
+
+    /// A connection to `peer` was lost: if it was the leader, finds out whether it is gone.
+    pub async fn connection_lost(&self, peer: u64) {
+        if !self.enabled {
+            return;
+        }
+        let Some(view) = self.view().await else { return };
+        let term = view.vote.leader_id.term;
+        if view.leader.id != peer
+            || self.done_term.load(Ordering::Relaxed) >= term
+            || !self.is_refused(&view.leader).await
+        {
+            return;
+        }
+        let Some((to, last_log_id)) = self.agree(&view).await else {
+            return;
+        };
+        if self.done_term.swap(term, Ordering::Relaxed) >= term {
+            return;
+        }
+        tracing::info!("the leader of term {term}, node {peer}, is gone: node {to} takes over");
+        self.hand_over(&view, to, last_log_id).await;
+    }
+
+    /// Asks the other voters; if a majority agrees, who has the longest log of those that do.
+    async fn agree(&self, view: &View) -> Option<(u64, Option<LogId>)> {
+        let question = Call {
+            kind: Some(CallKind::LeaderGone(LeaderGone {
+                vote: (&view.vote).into(),
+            })),
+        };
+        let question = bytes::Bytes::from(question.encode_to_vec());
+        let limit = Duration::from_millis(QUESTION_TIMEOUT_MS);
+        let mut answers: FuturesUnordered<_> = view
+            .others
+            .iter()
+            .map(|other| {
+                let call = self.transport.call(other, Purpose::Control, question.clone());
+                async move { (other.id, RT::timeout(limit, call).await) }
+            })
+            .collect();
+        let mut agreeing = 1;
+        let mut best = (view.last_log_id, std::cmp::Reverse(self.node_id));
+        while let Some((id, answer)) = answers.next().await {
+            let Some(AnswerKind::LeaderGone(reply)) = answer
+                .ok()
+                .and_then(Result::ok)
+                .and_then(|frame| Answer::decode(frame).ok()?.kind)
+            else {
+                continue;
+            };
+            if reply.agreed {
+                agreeing += 1;
+                best = best.max((log_id_in(reply.last_log_id), std::cmp::Reverse(id)));
+            }
+        }
+        (agreeing * 2 > view.voters).then_some((best.1.0, best.0))
+    }
+
+    /// Hands the dead leader's leadership on, here and at whoever is to take it.
+    async fn hand_over(&self, view: &View, to: u64, last_log_id: Option<LogId>) {
+        if to != self.node_id {
+            let Some(heir) = view.others.iter().find(|peer| peer.id == to) else {
+                return;
+            };
+            let transfer = TransferMessage {
+                from: (&view.vote).into(),
+                to,
+                last_log_id: log_id_out(last_log_id.as_ref()),
+            };
+            let frame = Call {
+                kind: Some(CallKind::Transfer(transfer)),
+            }
+            .encode_to_vec();
+            let limit = Duration::from_millis(QUESTION_TIMEOUT_MS);
+            if !matches!(
+                RT::timeout(limit, self.transport.call(heir, Purpose::Control, frame.into())).await,
+                Ok(Ok(_))
+            ) {
+                tracing::info!("node {to} did not take over; waiting for the lease");
+            }
+            return;
+        }
+        let request = TransferLeaderRequest::new(view.vote, to, last_log_id);
+        match self.raft.handle_transfer_leader(request).await {
+            Ok(Ok(())) => {}
+            Ok(Err(refused)) => tracing::info!("the leadership was not taken over: {refused}"),
+            Err(fatal) => tracing::warn!("the leadership was not taken over: {fatal}"),
+        }
+    }
+
+    /// Answers another voter's question whether the leader of this vote is gone.
+    pub async fn answer(&self, question: LeaderGone) -> LeaderGoneReply {
+        let nothing = LeaderGoneReply {
+            agreed: false,
+            last_log_id: None,
+        };
+        if !self.enabled {
+            return nothing;
+        }
+        let Some(view) = self.view().await else { return nothing };
+        if Vote::from(question.vote) != view.vote || !self.is_refused(&view.leader).await {
+            return nothing;
+        }
+        LeaderGoneReply {
+            agreed: true,
+            last_log_id: log_id_out(view.last_log_id.as_ref()),
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Consensus for the appliance: the only crate that knows openraft and RocksDB.
+//!
+//! It carries encoded proposals to one agreed order, applies them to [`quorate_machine::State`] and lets edges read that
+//! state. It knows no etcd, no HTTP and no database: edges speak to it through [`Handle`].
+
+mod clock;
+pub mod codec;
+mod core;
+mod fast_election;
+mod handle;
+pub mod log;
+mod machine_store;
+mod members;
+mod network;
+mod observers;
+mod propose;
+mod published;
+mod running;
+#[cfg(feature = "testing")]
+pub mod sim;
+mod snapshot;
+mod standing;
+mod start;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod types;
+mod watchdog;
+
+pub use clock::{SystemWallClock, WallClock};
+pub use core::{CoreError, Retention, Timers};
+pub use handle::*;
+pub use machine_store::OpenError;
+pub use network::{PeerDialer, PeerTls, Purpose, TcpDialer, TlsError, peer_certificate_name};
+pub use start::{Beginning, RaftOptions, StartError, start};
+pub use types::{Applied, Member, TypeConfig};

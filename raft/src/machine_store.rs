@@ -1,0 +1,287 @@
+//! openraft's state machine: the pure machine behind a lock, its snapshots, and those who follow what is applied.
+
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use futures_util::{FutureExt, Stream, StreamExt};
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::{AsyncRuntime, EntryPayload};
+use quorate_kv::RevisionEvents;
+use quorate_machine::{Id, Reply, State};
+
+use crate::clock::ClusterClock;
+use crate::codec::{Entry, LogId, StoredMembership};
+use crate::snapshot::{
+    Builder, Snapshot, SnapshotBlob, SnapshotContent, SnapshotError, SnapshotMeta, SnapshotStore, read_snapshot, run,
+    verify_snapshot,
+};
+use crate::types::{Applied, TypeConfig};
+
+/// Entries applied under one hold of the lock: what a reader waits for at most.
+const MAX_ENTRIES_PER_HOLD: usize = 256;
+
+/// Is told of what is applied, after it can be read. Must not block.
+pub(crate) trait ApplyObserver: Send + Sync + 'static {
+    /// Revisions of keyspaces, in order.
+    fn revisions(&self, revisions: Vec<(Id, Arc<RevisionEvents>)>);
+    /// Everything up to `index` can be read; with `wake`, reconcilers should look at the state.
+    fn applied(&self, index: u64, wake: bool);
+    /// The state was replaced by a snapshot's, at `index`.
+    fn replaced(&self, index: u64);
+}
+
+/// The state as readers share it.
+pub(crate) struct SharedState {
+    state: RwLock<State>,
+}
+
+impl SharedState {
+    /// Locks the state for reading.
+    pub fn read(&self) -> RwLockReadGuard<'_, State> {
+        // A panic while the lock was held is a broken invariant of the machine: the node is going down with it.
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// openraft's view of the machine.
+pub(crate) struct StateMachine<RT: AsyncRuntime> {
+    shared: Arc<SharedState>,
+    clock: Arc<ClusterClock<RT>>,
+    observer: Arc<dyn ApplyObserver>,
+    store: Arc<dyn SnapshotStore>,
+    cluster_id: Arc<str>,
+    last_applied: Option<LogId>,
+    membership: StoredMembership,
+}
+
+/// Why the node cannot start from its snapshots.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The snapshot directory cannot be read.
+    #[error("cannot read the snapshots: {0}")]
+    Io(#[from] io::Error),
+    /// The newest usable snapshot does not reach the log.
+    #[error(
+        "the snapshot {file} cannot be used ({reason}), and no older one reaches the log, which begins after index {purged}; \
+         remove the data directory of this node and let it join again"
+    )]
+    Damaged { file: String, reason: String, purged: u64 },
+    /// Everything before the log is gone.
+    #[error(
+        "no snapshot is left, but the log begins after index {purged}; remove the data directory of this node and let it \
+         join again"
+    )]
+    Missing { purged: u64 },
+}
+
+/// What a state machine starts with beside its snapshots.
+pub(crate) struct MachineParts<RT: AsyncRuntime> {
+    pub store: Arc<dyn SnapshotStore>,
+    pub cluster_id: Arc<str>,
+    pub observer: Arc<dyn ApplyObserver>,
+    /// Everything up to this index is gone from the log.
+    pub purged: Option<LogId>,
+    pub clock: Arc<ClusterClock<RT>>,
+}
+
+impl<RT: AsyncRuntime> StateMachine<RT> {
+    /// Loads the newest snapshot that verifies; an unusable newer one is passed over with a loud log where the log reaches
+    /// back far enough, and is an error otherwise.
+    pub fn open(parts: MachineParts<RT>) -> Result<Self, OpenError> {
+        let purged = parts.purged.map(|id| id.index);
+        let mut unusable: Option<(String, String)> = None;
+        let mut loaded = None;
+        for blob in parts.store.list()? {
+            match load(&blob, &parts.cluster_id) {
+                Ok(found) => {
+                    loaded = Some(found);
+                    break;
+                }
+                Err(error) => {
+                    tracing::error!(
+                        "the snapshot {} cannot be used: {error}; trying an older one",
+                        blob.name
+                    );
+                    unusable.get_or_insert((blob.name, error.to_string()));
+                }
+            }
+        }
+        let reached = loaded
+            .as_ref()
+            .and_then(|(meta, _)| meta.last_log_id)
+            .map(|id| id.index);
+        if let Some(purged) = purged.filter(|_| reached < purged) {
+            return Err(match unusable {
+                Some((file, reason)) => OpenError::Damaged { file, reason, purged },
+                None => OpenError::Missing { purged },
+            });
+        }
+        let (last_applied, membership, state) = match loaded {
+            Some((meta, state)) => (meta.last_log_id, meta.last_membership, state),
+            None => (None, StoredMembership::default(), State::new()),
+        };
+        parts.clock.observe(state.last_time_ms());
+        Ok(Self {
+            shared: Arc::new(SharedState {
+                state: RwLock::new(state),
+            }),
+            clock: parts.clock,
+            observer: parts.observer,
+            store: parts.store,
+            cluster_id: parts.cluster_id,
+            last_applied,
+            membership,
+        })
+    }
+
+    /// The state for readers.
+    pub fn shared(&self) -> Arc<SharedState> {
+        self.shared.clone()
+    }
+
+    /// Index of the last entry in the state.
+    pub fn applied_index(&self) -> u64 {
+        self.last_applied.map_or(0, |id| id.index)
+    }
+
+    /// Applies entries under one hold of the lock, then tells observers and waiting proposers.
+    fn apply_batch(&mut self, batch: Vec<EntryResponder<TypeConfig<RT>>>) -> Result<(), io::Error> {
+        let Some((last, _)) = batch.last() else { return Ok(()) };
+        let last_log_id = last.log_id;
+        let mut replies = Vec::with_capacity(batch.len());
+        let mut revisions = Vec::new();
+        let mut wake = false;
+        let mut membership = None;
+        let last_time_ms = {
+            let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
+            for (entry, responder) in batch {
+                let Entry { log_id, payload } = entry;
+                let reply = match payload {
+                    EntryPayload::Blank => Reply::default(),
+                    EntryPayload::Membership(changed) => {
+                        membership = Some(StoredMembership::new(Some(log_id), changed));
+                        Reply::default()
+                    }
+                    EntryPayload::Normal(envelope) => {
+                        let outcome = quorate_machine::apply(&mut state, log_id.index, &envelope);
+                        if let Some(reason) = outcome.halt {
+                            return Err(io::Error::other(reason));
+                        }
+                        wake |= outcome.wake.any();
+                        revisions.extend(outcome.revisions);
+                        outcome.reply
+                    }
+                };
+                if let Some(responder) = responder {
+                    replies.push((responder, reply));
+                }
+            }
+            state.last_time_ms()
+        };
+        self.last_applied = Some(last_log_id);
+        if let Some(membership) = membership {
+            self.membership = membership;
+        }
+        self.clock.observe(last_time_ms);
+        if !revisions.is_empty() {
+            self.observer.revisions(revisions);
+        }
+        self.observer.applied(last_log_id.index, wake);
+        for (responder, reply) in replies {
+            responder.send(Applied { reply });
+        }
+        Ok(())
+    }
+}
+
+fn load(blob: &SnapshotBlob, cluster_id: &str) -> Result<(SnapshotMeta, State), SnapshotError> {
+    read_snapshot(&mut (blob.open)(0)?, cluster_id)
+}
+
+impl<RT: AsyncRuntime> RaftStateMachine<TypeConfig<RT>> for StateMachine<RT> {
+    type SnapshotData = SnapshotBlob;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        Ok((self.last_applied, self.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<TypeConfig<RT>>, io::Error>> + Unpin + Send,
+    {
+        while let Some(first) = entries.next().await {
+            let mut batch = vec![first?];
+            let mut failed = None;
+            while batch.len() < MAX_ENTRIES_PER_HOLD {
+                match entries.next().now_or_never() {
+                    Some(Some(Ok(next))) => batch.push(next),
+                    Some(Some(Err(error))) => {
+                        failed = Some(error);
+                        break;
+                    }
+                    Some(None) | None => break,
+                }
+            }
+            self.apply_batch(batch)?;
+            if let Some(error) = failed {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        let meta = SnapshotMeta {
+            last_log_id: self.last_applied,
+            last_membership: self.membership.clone(),
+        };
+        let state = self.shared.read().clone();
+        Builder {
+            store: self.store.clone(),
+            cluster_id: self.cluster_id.clone(),
+            content: Some(SnapshotContent { meta, state }),
+        }
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotBlob) -> Result<(), io::Error> {
+        let cluster_id = self.cluster_id.clone();
+        let name = snapshot.name.clone();
+        let (found, state) = run(self.store.as_ref(), move || {
+            load(&snapshot, &cluster_id).map_err(|error| io::Error::other(format!("snapshot {name}: {error}")))
+        })
+        .await?;
+        if found.last_log_id != meta.last_log_id {
+            return Err(io::Error::other(
+                "the snapshot is not at the log index it was announced for",
+            ));
+        }
+        let last_time_ms = state.last_time_ms();
+        let old = {
+            let mut shared = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *shared, state)
+        };
+        self.store.run(Box::new(move || drop(old)));
+        self.last_applied = meta.last_log_id;
+        self.membership = meta.last_membership.clone();
+        self.clock.observe(last_time_ms);
+        self.observer.replaced(self.applied_index());
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        let store = self.store.clone();
+        let cluster_id = self.cluster_id.clone();
+        run(self.store.as_ref(), move || {
+            for snapshot in store.list()? {
+                let verified = verify_snapshot(&mut (snapshot.open)(0)?, &cluster_id);
+                match verified {
+                    Ok(meta) => return Ok(Some(Snapshot { meta, snapshot })),
+                    Err(error) => tracing::error!("the snapshot {} cannot be used: {error}", snapshot.name),
+                }
+            }
+            Ok(None)
+        })
+        .await
+    }
+}

@@ -1,0 +1,337 @@
+//! openraft's network on top of a [`Transport`].
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{BoxStream, Stream, StreamExt};
+use openraft::error::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::network::{Backoff, RPCOption, stream_append_sequential};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
+    TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::{AsyncRuntime, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
+use prost::Message;
+
+use super::wire::{
+    Answer, AnswerKind, AppendMessage, AppendOutcome, AppendReply, Call, CallKind, SnapshotFrame, SnapshotReply,
+    TransferMessage, VoteRequestMessage, log_id_in, log_id_out,
+};
+use super::{Peer, Purpose, StreamKind, Transport, TransportError};
+use crate::codec::{Vote, encode_entry};
+use crate::snapshot::{Snapshot, SnapshotBlob, SnapshotStore};
+use crate::types::{Member, TypeConfig};
+
+/// Pause between attempts while a peer cannot be reached.
+const UNREACHABLE_PAUSE_MS: u64 = 50;
+/// Bytes of a snapshot in one frame.
+const SNAPSHOT_CHUNK_BYTES: u64 = 1024 * 1024;
+
+/// Makes the clients that openraft talks through.
+pub(crate) struct PeerNetworks<RT, T> {
+    own_id: u64,
+    transport: T,
+    store: Arc<dyn SnapshotStore>,
+    runtime: PhantomData<fn() -> RT>,
+}
+
+impl<RT: AsyncRuntime, T: Transport> PeerNetworks<RT, T> {
+    pub fn new(own_id: u64, transport: T, store: Arc<dyn SnapshotStore>) -> Self {
+        Self {
+            own_id,
+            transport,
+            store,
+            runtime: PhantomData,
+        }
+    }
+
+    fn client(&self, id: u64, node: &Member, purpose: Purpose) -> PeerNetwork<RT, T> {
+        PeerNetwork {
+            own_id: self.own_id,
+            transport: self.transport.clone(),
+            store: self.store.clone(),
+            peer: Peer {
+                id,
+                address: node.peer.clone(),
+            },
+            purpose,
+            runtime: PhantomData,
+        }
+    }
+}
+
+impl<RT: AsyncRuntime, T: Transport> RaftNetworkFactory<TypeConfig<RT>> for PeerNetworks<RT, T> {
+    type Network = PeerNetwork<RT, T>;
+
+    async fn new_client(&mut self, target: u64, node: &Member) -> Self::Network {
+        self.client(target, node, Purpose::Append)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, node: &Member) -> Self::Network {
+        self.client(target, node, Purpose::Control)
+    }
+
+    async fn new_snapshot_client(&mut self, target: u64, node: &Member) -> Self::Network {
+        self.client(target, node, Purpose::Snapshot)
+    }
+}
+
+/// One client of one peer, for one purpose.
+pub(crate) struct PeerNetwork<RT, T> {
+    own_id: u64,
+    transport: T,
+    store: Arc<dyn SnapshotStore>,
+    peer: Peer,
+    purpose: Purpose,
+    runtime: PhantomData<fn() -> RT>,
+}
+
+type Error<RT> = RPCError<TypeConfig<RT>>;
+
+fn rpc_error<RT: AsyncRuntime>(error: TransportError) -> Error<RT> {
+    match error {
+        TransportError::Unreachable(text) => Unreachable::from_string(text).into(),
+        TransportError::Lost(text) => NetworkError::from_string(text).into(),
+    }
+}
+
+fn malformed<RT: AsyncRuntime>(what: impl ToString) -> Error<RT> {
+    NetworkError::from_string(what).into()
+}
+
+impl<RT: AsyncRuntime, T: Transport> PeerNetwork<RT, T> {
+    /// Votes and other calls have the control connection, whatever this client was made for.
+    async fn call(&self, kind: CallKind, option: &RPCOption, action: RPCTypes) -> Result<AnswerKind, Error<RT>> {
+        let frame = Bytes::from(Call { kind: Some(kind) }.encode_to_vec());
+        let ttl = option.hard_ttl();
+        let answer = RT::timeout(ttl, self.transport.call(&self.peer, Purpose::Control, frame)).await;
+        let frame = match answer {
+            Ok(frame) => frame.map_err(rpc_error)?,
+            Err(_) => {
+                return Err(Timeout {
+                    action,
+                    id: self.own_id,
+                    target: self.peer.id,
+                    timeout: ttl,
+                }
+                .into());
+            }
+        };
+        match Answer::decode(frame).map_err(malformed)?.kind {
+            Some(AnswerKind::Failed(text)) => Err(malformed(text)),
+            Some(kind) => Ok(kind),
+            None => Err(malformed("empty answer")),
+        }
+    }
+
+    async fn vote_call(
+        &self,
+        rpc: VoteRequest<TypeConfig<RT>>,
+        option: &RPCOption,
+        pre_vote: bool,
+    ) -> Result<VoteResponse<TypeConfig<RT>>, Error<RT>> {
+        let message = VoteRequestMessage {
+            vote: (&rpc.vote).into(),
+            last_log_id: log_id_out(rpc.last_log_id.as_ref()),
+            leadership_transfer: rpc.leadership_transfer,
+        };
+        let kind = if pre_vote {
+            CallKind::PreVote(message)
+        } else {
+            CallKind::Vote(message)
+        };
+        match self.call(kind, option, RPCTypes::Vote).await? {
+            AnswerKind::Vote(reply) => Ok(VoteResponse::new(
+                Vote::from(reply.vote),
+                log_id_in(reply.last_log_id),
+                reply.granted,
+            )),
+            _ => Err(malformed("not an answer to a vote")),
+        }
+    }
+}
+
+fn append_message<RT: AsyncRuntime>(rpc: AppendEntriesRequest<TypeConfig<RT>>) -> AppendMessage {
+    AppendMessage {
+        vote: (&rpc.vote).into(),
+        previous: log_id_out(rpc.prev_log_id.as_ref()),
+        entries: rpc.entries.iter().map(encode_entry).collect(),
+        leader_commit: log_id_out(rpc.leader_commit.as_ref()),
+    }
+}
+
+fn append_result<RT: AsyncRuntime>(reply: AppendReply) -> Result<StreamAppendResult<TypeConfig<RT>>, Error<RT>> {
+    match reply.outcome {
+        Some(AppendOutcome::Matching(log_id)) => Ok(Ok(Some(log_id.into()))),
+        Some(AppendOutcome::MatchingNone(_)) => Ok(Ok(None)),
+        Some(AppendOutcome::Conflict(log_id)) => Ok(Err(StreamAppendError::Conflict(log_id.into()))),
+        Some(AppendOutcome::HigherVote(vote)) => Ok(Err(StreamAppendError::HigherVote(vote.into()))),
+        None => Err(malformed("empty acknowledgement")),
+    }
+}
+
+impl<RT: AsyncRuntime, T: Transport> RaftNetworkV2<TypeConfig<RT>> for PeerNetwork<RT, T> {
+    type SnapshotData = SnapshotBlob;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig<RT>>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig<RT>>, Error<RT>> {
+        let kind = CallKind::Heartbeat(append_message(rpc));
+        match self.call(kind, &option, RPCTypes::AppendEntries).await? {
+            AnswerKind::Append(reply) => Ok(append_result(reply)?.into()),
+            _ => Err(malformed("not an answer to an append")),
+        }
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Result<StreamAppendResult<TypeConfig<RT>>, Error<RT>>>, Error<RT>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig<RT>>> + Send + Unpin + 'static,
+    {
+        if self.purpose == Purpose::Control {
+            return stream_append_sequential(self, input, option);
+        }
+        Box::pin(async move {
+            let mut input = input;
+            // openraft waits out the pause after a failure while it makes the next request: without asking for that one
+            // first, a peer that refuses connections would be called again and again without any pause.
+            let Some(first) = input.next().await else {
+                return Ok(futures_util::stream::empty().boxed());
+            };
+            let input = futures_util::stream::iter([first]).chain(input);
+            let frames = input
+                .map(|rpc| Bytes::from(append_message::<RT>(rpc).encode_to_vec()))
+                .boxed();
+            let replies = self
+                .transport
+                .stream(&self.peer, Purpose::Append, StreamKind::Append, frames);
+            let replies = replies.await.map_err(rpc_error)?;
+            let results = replies.map(|frame| {
+                let frame = frame.map_err(rpc_error)?;
+                append_result(AppendReply::decode(frame).map_err(malformed)?)
+            });
+            Ok(results.boxed())
+        })
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig<RT>>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig<RT>>, Error<RT>> {
+        self.vote_call(rpc, &option, false).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig<RT>>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig<RT>>, Error<RT>> {
+        self.vote_call(rpc, &option, true).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig<RT>>, StreamingError<TypeConfig<RT>>> {
+        let length = snapshot.snapshot.length;
+        let first = SnapshotFrame {
+            vote: Some((&vote).into()),
+            length,
+            chunk: Bytes::new(),
+        };
+        let chunks = snapshot_chunks(self.store.clone(), snapshot.snapshot);
+        let frames = futures_util::stream::iter([first]).chain(chunks);
+        let frames = frames.map(|frame| Bytes::from(frame.encode_to_vec())).boxed();
+        let send = async {
+            let sent = self
+                .transport
+                .stream(&self.peer, Purpose::Snapshot, StreamKind::Snapshot, frames);
+            let mut replies = sent.await.map_err(rpc_error::<RT>)?;
+            let frame = replies
+                .next()
+                .await
+                .ok_or_else(|| malformed("no answer to the snapshot"))?;
+            let reply = SnapshotReply::decode(frame.map_err(rpc_error::<RT>)?).map_err(malformed::<RT>)?;
+            Ok::<_, Error<RT>>(SnapshotResponse::new(reply.vote.into()))
+        };
+        match RT::select2(cancel, send).await {
+            openraft::async_runtime::Select2::First(closed) => Err(closed.into()),
+            openraft::async_runtime::Select2::Second(sent) => Ok(sent?),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        req: TransferLeaderRequest<TypeConfig<RT>>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig<RT>>, Error<RT>> {
+        let message = TransferMessage {
+            from: req.from_leader().into(),
+            to: *req.to_node_id(),
+            last_log_id: log_id_out(req.last_log_id()),
+        };
+        match self
+            .call(CallKind::Transfer(message), &option, RPCTypes::TransferLeader)
+            .await?
+        {
+            AnswerKind::Transfer(reply) => Ok(match reply.vote_changed {
+                Some(actual) => Err(TransferLeaderError::VoteChanged {
+                    expected: *req.from_leader(),
+                    actual: actual.into(),
+                }),
+                None if reply.not_flushed => Err(TransferLeaderError::LogNotFlushed {
+                    expected: req.last_log_id().copied(),
+                    actual: log_id_in(reply.actual),
+                }),
+                None => Ok(()),
+            }),
+            _ => Err(malformed("not an answer to a transfer")),
+        }
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        Some(Backoff::new(std::iter::repeat(Duration::from_millis(
+            UNREACHABLE_PAUSE_MS,
+        ))))
+    }
+}
+
+/// Reads the file piece by piece, off the threads that run Raft.
+fn snapshot_chunks(store: Arc<dyn SnapshotStore>, blob: SnapshotBlob) -> impl Stream<Item = SnapshotFrame> + Send {
+    futures_util::stream::unfold((store, blob, 0), |(store, blob, offset)| async move {
+        if offset >= blob.length {
+            return None;
+        }
+        let wanted = SNAPSHOT_CHUNK_BYTES.min(blob.length - offset);
+        match crate::snapshot::read_range(store.as_ref(), &blob, offset, wanted).await {
+            Ok(chunk) => {
+                let next = offset + chunk.len() as u64;
+                Some((
+                    SnapshotFrame {
+                        vote: None,
+                        length: 0,
+                        chunk,
+                    },
+                    (store, blob, next),
+                ))
+            }
+            Err(error) => {
+                tracing::error!("cannot read the snapshot {}: {error}", blob.name);
+                None
+            }
+        }
+    })
+}

@@ -1,0 +1,186 @@
+//! The peer port: mutual TLS, and behind it the peer protocol for nodes and extra routes for everybody else.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tonic::body::Body;
+use tonic::server::{Grpc, NamedService, StreamingService, UnaryService};
+use tonic::service::Routes;
+use tonic::{Request, Response, Status, Streaming};
+use tower::{Service, ServiceExt};
+
+use super::client::Heard;
+use super::grpc::{
+    BytesCodec, CALL_PATH, KEEP_ALIVE_INTERVAL_MS, KEEP_ALIVE_TIMEOUT_MS, MAX_MESSAGE_BYTES, SERVICE, WINDOW_BYTES,
+    stream_kind,
+};
+use super::tls::{PeerTls, node_of};
+use super::{PeerHandler, StreamKind, TransportError};
+
+/// How long a client may take for the TLS handshake.
+const HANDSHAKE_TIMEOUT_MS: u64 = 5_000;
+/// Pause after the system refused to accept a connection (out of descriptors).
+const ACCEPT_PAUSE_MS: u64 = 50;
+/// Streams that one connection may have open.
+const MAX_STREAMS_PER_CONNECTION: u32 = 1_024;
+
+/// The authenticated node at the other end of a connection.
+#[derive(Clone, Copy)]
+struct PeerIdentity(u64);
+
+/// Serves the peer port until the task is aborted. Connections without a node's certificate reach only `anonymous`.
+pub(crate) async fn serve_peers(
+    listener: TcpListener,
+    tls: PeerTls,
+    handler: Arc<dyn PeerHandler>,
+    anonymous: Option<Routes>,
+    heard: Heard,
+) {
+    let routes = anonymous
+        .unwrap_or_default()
+        .add_service(PeerService { handler, heard });
+    let acceptor = TlsAcceptor::from(tls.server);
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(serve_connection(stream, acceptor.clone(), routes.clone()));
+            }
+            Err(error) => {
+                tracing::warn!("the peer port cannot accept a connection: {error}");
+                tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+            }
+        }
+    }
+}
+
+async fn serve_connection(stream: TcpStream, acceptor: TlsAcceptor, routes: Routes) {
+    let limit = Duration::from_millis(HANDSHAKE_TIMEOUT_MS);
+    let accepted = async {
+        stream.set_nodelay(true)?;
+        acceptor.accept(stream).await
+    };
+    let stream = match tokio::time::timeout(limit, accepted).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::info!("a connection to the peer port failed in the TLS handshake: {error}");
+            return;
+        }
+        Err(_) => return,
+    };
+    let certificates = stream.get_ref().1.peer_certificates();
+    let identity = certificates
+        .and_then(|chain| chain.first())
+        .and_then(node_of)
+        .map(PeerIdentity);
+    let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
+        if let Some(identity) = identity {
+            request.extensions_mut().insert(identity);
+        }
+        routes.clone().oneshot(request)
+    });
+    let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+        .keep_alive_interval(Duration::from_millis(KEEP_ALIVE_INTERVAL_MS))
+        .keep_alive_timeout(Duration::from_millis(KEEP_ALIVE_TIMEOUT_MS))
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = served.await {
+        tracing::debug!("a connection of the peer port ended: {error}");
+    }
+}
+
+/// The peer protocol as a gRPC service.
+#[derive(Clone)]
+struct PeerService {
+    handler: Arc<dyn PeerHandler>,
+    heard: Heard,
+}
+
+impl NamedService for PeerService {
+    const NAME: &'static str = SERVICE;
+}
+
+impl<B> Service<http::Request<B>> for PeerService
+where
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move {
+            let Some(PeerIdentity(from)) = request.extensions().get().copied() else {
+                let refusal = "this call needs the certificate of a node of this cluster";
+                return Ok(Status::unauthenticated(refusal).into_http());
+            };
+            service.heard.note(from);
+            let mut grpc = Grpc::new(BytesCodec)
+                .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                .max_encoding_message_size(MAX_MESSAGE_BYTES);
+            let handler = service.handler;
+            let path = request.uri().path();
+            if path == CALL_PATH {
+                return Ok(grpc.unary(Calls { handler, from }, request).await);
+            }
+            Ok(match stream_kind(path) {
+                Some(kind) => grpc.streaming(Streams { handler, from, kind }, request).await,
+                None => Status::unimplemented("unknown method of the peer protocol").into_http(),
+            })
+        })
+    }
+}
+
+struct Calls {
+    handler: Arc<dyn PeerHandler>,
+    from: u64,
+}
+
+impl UnaryService<Bytes> for Calls {
+    type Response = Bytes;
+    type Future = BoxFuture<'static, Result<Response<Bytes>, Status>>;
+
+    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+        let answer = self.handler.call(self.from, request.into_inner());
+        Box::pin(async move { answer.await.map(Response::new).map_err(Status::internal) })
+    }
+}
+
+struct Streams {
+    handler: Arc<dyn PeerHandler>,
+    from: u64,
+    kind: StreamKind,
+}
+
+impl StreamingService<Bytes> for Streams {
+    type Response = Bytes;
+    type ResponseStream = BoxStream<'static, Result<Bytes, Status>>;
+    type Future = BoxFuture<'static, Result<Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
+        let frames = request
+            .into_inner()
+            .map(|frame| frame.map_err(|status| TransportError::Lost(status.to_string())));
+        let answers = self.handler.stream(self.from, self.kind, frames.boxed());
+        let answers = answers.map(|answer| answer.map_err(Status::internal));
+        Box::pin(futures_util::future::ready(Ok(Response::new(answers.boxed()))))
+    }
+}

@@ -1,0 +1,95 @@
+//! Mutual TLS between peers: one private CA, one certificate per node, the node's id in its name.
+
+use std::sync::Arc;
+
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+const NAME_PREFIX: &str = "node-";
+const NAME_SUFFIX: &str = ".quorate.internal";
+const ALPN_HTTP2: &[u8] = b"h2";
+
+/// The name that a node's certificate carries as DNS subject alternative name: `node-1.quorate.internal`.
+pub fn peer_certificate_name(node_id: u64) -> String {
+    format!("{NAME_PREFIX}{node_id}{NAME_SUFFIX}")
+}
+
+/// Why TLS between peers cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// Not PEM, or nothing of the kind in it.
+    #[error("cannot read the {what}: {source}")]
+    Pem {
+        what: &'static str,
+        source: rustls_pki_types::pem::Error,
+    },
+    /// rustls refuses the certificates or the key.
+    #[error("the peer certificates cannot be used: {0}")]
+    Rustls(#[from] rustls::Error),
+    /// The CA cannot verify clients.
+    #[error("the peer CA cannot be used: {0}")]
+    Verifier(#[from] rustls::server::VerifierBuilderError),
+}
+
+/// What a node shows to its peers and believes of them.
+#[derive(Clone)]
+pub struct PeerTls {
+    pub(crate) client: Arc<ClientConfig>,
+    pub(crate) server: Arc<ServerConfig>,
+}
+
+impl PeerTls {
+    /// From the peer CA, this node's certificate chain and its key, all PEM. The certificate needs the name of
+    /// [`peer_certificate_name`] and both key usages (server and client).
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] says which of them cannot be used.
+    pub fn from_pem(ca: &[u8], certificate: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+        let pem = |what| move |source| TlsError::Pem { what, source };
+        let mut roots = RootCertStore::empty();
+        for root in CertificateDer::pem_slice_iter(ca) {
+            roots.add(root.map_err(pem("peer CA"))?)?;
+        }
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
+        let chain = chain.map_err(pem("peer certificate"))?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(pem("peer key"))?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let roots = Arc::new(roots);
+        let mut client = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots.clone())
+            .with_client_auth_cert(chain.clone(), key.clone_key())?;
+        client.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
+        // Without a certificate only the extra routes answer: a node that is to join has none yet.
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).allow_unauthenticated();
+        let mut server = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_client_cert_verifier(verifier.build()?)
+            .with_single_cert(chain, key)?;
+        server.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
+        Ok(Self {
+            client: Arc::new(client),
+            server: Arc::new(server),
+        })
+    }
+}
+
+/// The name that the certificate of `node_id` must have.
+pub(crate) fn server_name(node_id: u64) -> Option<ServerName<'static>> {
+    ServerName::try_from(peer_certificate_name(node_id)).ok()
+}
+
+/// The node that a verified certificate belongs to; `None` if it is no node's.
+pub(crate) fn node_of(certificate: &CertificateDer<'_>) -> Option<u64> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let names = certificate.subject_alternative_name().ok()??;
+    names.value.general_names.iter().find_map(|name| match name {
+        GeneralName::DNSName(name) => name.strip_prefix(NAME_PREFIX)?.strip_suffix(NAME_SUFFIX)?.parse().ok(),
+        _ => None,
+    })
+}

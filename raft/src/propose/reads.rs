@@ -1,0 +1,165 @@
+//! One round for many callers: leadership confirmations on the leader, read indexes on every node.
+//!
+//! A caller joins the next round, never the one under way: what it is told was confirmed after it asked. Lease reads are not
+//! used anywhere (unsafe after a fast restart of a follower).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::async_runtime::Select2;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::{AsyncRuntime, ReadPolicy};
+use prost::Message;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::handle::CallError;
+use crate::network::wire::{Answer, AnswerKind, Call, CallKind, Nothing};
+use crate::network::{Peer, Purpose, Transport};
+use crate::standing::{StandingReceiver, Standings};
+use crate::types::Raft;
+
+/// Callers waiting for the next round at most.
+const WAITING_CAPACITY: usize = 65_536;
+/// Pause between attempts while nobody leads.
+const RETRY_PAUSE_MS: u64 = 10;
+/// How long one attempt may take before the leader is asked again.
+const ATTEMPT_TIMEOUT_MS: u64 = 400;
+
+type Waiting<V> = mpsc::Sender<oneshot::Sender<V>>;
+
+/// Joins the next round and waits for its result; `None` if rounds have ended.
+async fn join<V>(waiting: &Waiting<V>) -> Result<V, CallError> {
+    let (sender, result) = oneshot::channel();
+    waiting.try_send(sender).map_err(|error| match error {
+        mpsc::error::TrySendError::Full(_) => CallError::TooManyRequests,
+        mpsc::error::TrySendError::Closed(_) => CallError::Stopped,
+    })?;
+    result.await.map_err(|_| CallError::Stopped)
+}
+
+/// Everybody who waits now.
+async fn gather<V>(queue: &mut mpsc::Receiver<oneshot::Sender<V>>) -> Option<Vec<oneshot::Sender<V>>> {
+    let mut callers = vec![queue.recv().await?];
+    while let Ok(caller) = queue.try_recv() {
+        callers.push(caller);
+    }
+    Some(callers)
+}
+
+fn answer<V: Clone>(callers: Vec<oneshot::Sender<V>>, value: &V) {
+    for caller in callers {
+        // The caller may have given up.
+        let _ = caller.send(value.clone());
+    }
+}
+
+/// Confirms this node's leadership by quorum rounds.
+pub(crate) struct LeaderRounds {
+    waiting: Waiting<Option<u64>>,
+}
+
+impl LeaderRounds {
+    /// Starts the task of the rounds.
+    pub fn start<RT: AsyncRuntime>(raft: Raft<RT>) -> Arc<Self> {
+        let (waiting, mut queue) = mpsc::channel(WAITING_CAPACITY);
+        let _detached = RT::spawn(async move {
+            while let Some(callers) = gather(&mut queue).await {
+                let confirmed = raft.get_read_log_id(ReadPolicy::ReadIndex).await.ok();
+                answer(callers, &confirmed.map(|(read_log_id, _)| read_log_id.index()));
+            }
+        });
+        Arc::new(Self { waiting })
+    }
+
+    /// The read index of a round begun after this call; `None` if this node does not lead.
+    pub async fn confirm(&self) -> Result<Option<u64>, CallError> {
+        join(&self.waiting).await
+    }
+}
+
+/// Fetches read indexes from whoever leads.
+pub(crate) struct ReadRounds {
+    waiting: Waiting<Result<u64, CallError>>,
+}
+
+struct Fetcher<RT: AsyncRuntime, T> {
+    standings: Arc<Standings<RT>>,
+    leader_rounds: Arc<LeaderRounds>,
+    transport: T,
+}
+
+impl ReadRounds {
+    /// Starts the task of the rounds.
+    pub fn start<RT: AsyncRuntime>(
+        standings: Arc<Standings<RT>>,
+        leader_rounds: Arc<LeaderRounds>,
+        transport: impl Transport,
+    ) -> Arc<Self> {
+        let (waiting, mut queue) = mpsc::channel(WAITING_CAPACITY);
+        let _detached = RT::spawn(async move {
+            let fetcher = Fetcher {
+                standings,
+                leader_rounds,
+                transport,
+            };
+            while let Some(callers) = gather(&mut queue).await {
+                answer(callers, &fetcher.fetch().await);
+            }
+        });
+        Arc::new(Self { waiting })
+    }
+
+    /// An index that holds everything committed before this call.
+    pub async fn read_index(&self) -> Result<u64, CallError> {
+        join(&self.waiting).await?
+    }
+}
+
+impl<RT: AsyncRuntime, T: Transport> Fetcher<RT, T> {
+    /// Asks until somebody answers, as long as this node serves.
+    async fn fetch(&self) -> Result<u64, CallError> {
+        let mut changes: StandingReceiver<RT> = self.standings.subscribe();
+        loop {
+            let standing = changes.borrow_and_update().clone();
+            if standing.fatal.is_some() {
+                return Err(CallError::Stopped);
+            }
+            if !standing.serving {
+                return Err(CallError::NoLeader);
+            }
+            let limit = Duration::from_millis(ATTEMPT_TIMEOUT_MS);
+            let attempt = RT::timeout(limit, async {
+                match &standing.leader {
+                    Some(_) if standing.leading => self.leader_rounds.confirm().await.ok().flatten(),
+                    Some(leader) => self.ask(leader).await,
+                    None => None,
+                }
+            });
+            // A change of leader ends the attempt; any other change would too, and only costs another attempt.
+            let index = match RT::select2(attempt, changes.changed()).await {
+                Select2::First(result) => result.ok().flatten(),
+                Select2::Second(Err(_)) => return Err(CallError::Stopped),
+                Select2::Second(Ok(())) => None,
+            };
+            match index {
+                Some(index) => return Ok(index),
+                None => RT::sleep(Duration::from_millis(RETRY_PAUSE_MS)).await,
+            }
+        }
+    }
+
+    async fn ask(&self, leader: &Peer) -> Option<u64> {
+        let call = Call {
+            kind: Some(CallKind::ReadIndex(Nothing {})),
+        };
+        let frame = self
+            .transport
+            .call(leader, Purpose::Control, call.encode_to_vec().into())
+            .await
+            .ok()?;
+        match Answer::decode(frame).ok()?.kind? {
+            AnswerKind::ReadIndex(reply) => reply.index,
+            _ => None,
+        }
+    }
+}

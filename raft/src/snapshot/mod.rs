@@ -1,0 +1,24 @@
+//! Snapshots: the state cut at one log index, as a checksummed file.
+//!
+//! [`format`] says what stands in the file, a [`SnapshotStore`] where files are kept, [`builder`] writes one beside running
+//! writes. A snapshot is verified as a whole before any byte of it is believed.
+
+mod builder;
+mod directory;
+mod format;
+mod memory;
+mod store;
+
+pub(crate) use builder::{Builder, SnapshotContent};
+pub(crate) use directory::DirectoryStore;
+pub(crate) use format::{SnapshotError, read_snapshot, verify_snapshot, write_snapshot};
+pub(crate) use memory::MemoryStore;
+pub(crate) use store::{SnapshotBlob, SnapshotStore, read_range, run};
+
+use crate::codec::CommittedLeaderId;
+use crate::types::Member;
+
+/// What openraft calls a snapshot: its place in the log and the file.
+pub(crate) type Snapshot = openraft::Snapshot<CommittedLeaderId, u64, Member, SnapshotBlob>;
+/// A snapshot's place in the log.
+pub(crate) type SnapshotMeta = openraft::SnapshotMeta<CommittedLeaderId, u64, Member>;

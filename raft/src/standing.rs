@@ -1,0 +1,140 @@
+//! How this node stands: whom it follows, and whether it heard of a quorum lately.
+//!
+//! openraft's metrics say who leads; contact times say whether that is worth anything. Both become one [`Standing`], which
+//! proposals and reads consult, and from which the node publishes its [`ClusterStatus`](crate::ClusterStatus).
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::{AsyncRuntime, Instant, RaftMetrics};
+
+use crate::network::Peer;
+use crate::published::{Followed, Published};
+use crate::types::{Raft, TypeConfig};
+
+/// Calls wait for a leader this long after the last contact with one; then they fail at once.
+pub(crate) const SERVING_AFTER_CONTACT_MS: u64 = 800;
+/// Watch streams live this long after the last contact.
+pub(crate) const WATCHABLE_AFTER_CONTACT_MS: u64 = 2_000;
+/// How often contact times are looked at.
+const CHECK_INTERVAL_MS: u64 = 20;
+
+/// How this node stands now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub term: u64,
+    /// The leader this node follows or is.
+    pub leader: Option<Peer>,
+    /// This node leads.
+    pub leading: bool,
+    /// Contact with a leader (or, leading, a quorum) within the time to serve.
+    pub serving: bool,
+    /// The same for watch streams.
+    pub watchable: bool,
+    /// Consensus has stopped on this node.
+    pub fatal: Option<String>,
+}
+
+/// Follows the standing.
+pub(crate) type StandingReceiver<RT> = Followed<RT, Standing>;
+
+/// Keeps contact times and publishes the standing.
+pub(crate) struct Standings<RT: AsyncRuntime> {
+    node_id: u64,
+    /// Last contact, as described at [`Standing::serving`].
+    contact: Mutex<Option<RT::Instant>>,
+    published: Published<RT, Standing>,
+}
+
+impl<RT: AsyncRuntime> Standings<RT> {
+    pub fn new(node_id: u64) -> Arc<Self> {
+        let published = Published::new(Standing::default());
+        Arc::new(Self {
+            node_id,
+            contact: Mutex::new(None),
+            published,
+        })
+    }
+
+    /// Notes that a leader of this term or a newer one was heard just now.
+    pub fn heard_leader(&self) {
+        self.contact_at(RT::Instant::now());
+    }
+
+    fn contact_at(&self, when: RT::Instant) {
+        let mut contact = self.contact.lock().unwrap_or_else(PoisonError::into_inner);
+        *contact = (*contact).max(Some(when));
+    }
+
+    /// Time of the last contact.
+    pub fn last_contact(&self) -> Option<RT::Instant> {
+        *self.contact.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn now(&self) -> Standing {
+        self.published.get()
+    }
+
+    pub fn subscribe(&self) -> StandingReceiver<RT> {
+        self.published.follow()
+    }
+
+    /// Publishes until consensus stops; `changed` is called after every look.
+    pub async fn run(
+        self: Arc<Self>,
+        raft: Raft<RT>,
+        changed: impl Fn(&RaftMetrics<TypeConfig<RT>>, &Standing) + Send,
+    ) {
+        let mut metrics = raft.metrics();
+        let mut led_term = None;
+        loop {
+            let now = metrics.borrow_and_update().clone();
+            if now.state.is_leader() {
+                if led_term != Some(now.current_term) {
+                    led_term = Some(now.current_term);
+                    self.heard_leader();
+                }
+                if let Some(acknowledged) = &now.last_quorum_acked {
+                    self.contact_at(**acknowledged);
+                }
+                // The only voter is a quorum by itself; nothing is acknowledged to it between two writes.
+                if now.membership_config.membership().voter_ids().eq([self.node_id]) {
+                    self.heard_leader();
+                }
+            }
+            let standing = self.standing(&now);
+            let stopped = standing.fatal.is_some();
+            self.published
+                .publish_if(standing.clone(), |present, new| present != new);
+            changed(&now, &standing);
+            if stopped {
+                return;
+            }
+            let interval = Duration::from_millis(CHECK_INTERVAL_MS);
+            if let Ok(Err(_)) = RT::timeout(interval, metrics.changed()).await {
+                return;
+            }
+        }
+    }
+
+    fn standing(&self, metrics: &RaftMetrics<TypeConfig<RT>>) -> Standing {
+        let contact = self.last_contact();
+        let within = |limit_ms| contact.is_some_and(|at| at.elapsed() < Duration::from_millis(limit_ms));
+        let leader = metrics.current_leader.map(|id| {
+            let node = metrics.membership_config.membership().get_node(&id);
+            Peer {
+                id,
+                address: node.map(|node| node.peer.clone()).unwrap_or_default(),
+            }
+        });
+        Standing {
+            term: metrics.current_term,
+            leading: metrics.state.is_leader() && metrics.current_leader == Some(self.node_id),
+            leader,
+            serving: within(SERVING_AFTER_CONTACT_MS),
+            watchable: within(WATCHABLE_AFTER_CONTACT_MS),
+            fatal: metrics.running_state.as_ref().err().map(ToString::to_string),
+        }
+    }
+}
