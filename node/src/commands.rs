@@ -90,7 +90,28 @@ pub enum ConfigCommand {
 pub fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let config = config::load(options.config.as_deref(), &options.overrides)?;
     logging::install(config.log_format, &config.log_filter);
+    raise_open_files_limit();
     runtime()?.block_on(serve::run(config)).context("the node cannot serve")
+}
+
+/// Raises the soft limit of open files to the hard one: every connection takes a descriptor, and strangers on a door must not
+/// take those that the log and the snapshots need.
+fn raise_open_files_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
+    {
+        tracing::warn!(
+            "cannot raise the limit of open files from {:?} to {:?}: {error}",
+            limit.current,
+            limit.maximum
+        );
+    }
 }
 
 /// `quorate bootstrap`.

@@ -42,9 +42,6 @@ enum Command {
     },
     /// Run the tests; everything, or what is named.
     Test {
-        /// Leave out tests that need this server, and say so.
-        #[arg(long, value_name = "NAME")]
-        without: Vec<String>,
         /// Passed on to `cargo test`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
@@ -77,7 +74,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Setup { peers } => setup::run(peers)?,
         Command::Demo { keep } => return programs::demo(keep),
-        Command::Test { without, arguments } => test_run::run(&without, &arguments)?,
+        Command::Test { arguments } => test_run::run(&arguments)?,
         Command::Check => verify::source_checks()?,
         Command::Verify => verify::run()?,
         Command::Bench { arguments } => return programs::bench(&arguments),

@@ -21,7 +21,7 @@ pub fn run() -> Result<()> {
             "warnings",
         ]))
     })?;
-    step("tests", || test_run::run(&[], &[]))?;
+    step("tests", || test_run::run(&[]))?;
     step("docs", || {
         let mut command = cargo()?;
         command

@@ -6,12 +6,14 @@
 mod builder;
 mod directory;
 mod format;
+#[cfg(feature = "testing")]
 mod memory;
 mod store;
 
 pub(crate) use builder::{Builder, SnapshotContent};
 pub(crate) use directory::DirectoryStore;
 pub(crate) use format::{SnapshotError, read_snapshot, verify_snapshot, write_snapshot};
+#[cfg(feature = "testing")]
 pub(crate) use memory::MemoryStore;
 pub(crate) use store::{SnapshotBlob, SnapshotStore, read_range, run};
 
