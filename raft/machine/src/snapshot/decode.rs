@@ -16,7 +16,7 @@ use crate::snapshot::records::*;
 use crate::snapshot::{SNAPSHOT_FORMAT_VERSION, SnapshotError};
 use crate::state::State;
 
-/// Rebuilds a state from the blocks of [`encode_snapshot`], in order. Arbitrary bytes give an error, never a panic.
+/// Rebuilds a state from the blocks of [`encode_snapshot`](crate::encode_snapshot), in order. Arbitrary bytes give an error, never a panic.
 #[derive(Default)]
 pub struct StateDecoder {
     state: State,
