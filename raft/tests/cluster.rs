@@ -24,6 +24,15 @@ async fn bootstrapped(directory: &std::path::Path) -> TestCluster {
     cluster
 }
 
+/// Waits until the writers of every given node are well under way.
+async fn wait_until_written(cluster: &TestCluster, by: &[u64]) {
+    const WRITES: usize = 20;
+    for id in by {
+        let (handle, key) = (cluster.node(*id).clone(), format!("{id}-{WRITES}"));
+        wait_until("the writers are under way", || get(&handle, &key).is_some()).await;
+    }
+}
+
 /// Puts from every given node, one after the other on each, with a deadline of one second each.
 fn writers(cluster: &TestCluster, on: &[u64], count: usize) -> Vec<tokio::task::JoinHandle<Vec<(String, Duration)>>> {
     on.iter()
@@ -124,7 +133,7 @@ async fn killing_the_leader_fails_no_call_with_a_second_to_go() {
     let leader = cluster.wait_for_leader().await;
     let survivors: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
     let running = writers(&cluster, &survivors, 150);
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    wait_until_written(&cluster, &survivors).await;
     cluster.kill(leader).await;
     let mut done = Vec::new();
     for writer in running {
@@ -147,7 +156,7 @@ async fn a_stopping_leader_hands_over_without_a_gap() {
     let leader = cluster.wait_for_leader().await;
     let survivors: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
     let running = writers(&cluster, &survivors, 100);
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    wait_until_written(&cluster, &survivors).await;
     cluster.stop(leader).await;
     let mut done = Vec::new();
     for writer in running {

