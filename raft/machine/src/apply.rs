@@ -12,7 +12,7 @@ use crate::model::Id;
 use crate::reply::*;
 use crate::sessions::Stamp;
 use crate::state::State;
-use crate::{access, audit, health, keyspaces, registry, switch};
+use crate::{access, audit, divergence, health, keyspaces, registry, switch};
 
 /// Which reconcilers may have work after an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,7 +109,9 @@ fn halted(reason: String) -> Outcome {
 
 fn execute(state: &mut State, context: &mut Context<'_>, command: Command) -> Reply {
     let (code, object) = (command.name(), command.object());
-    let result = access::check_author(state, context.author, &command).and_then(|()| dispatch(state, context, command));
+    let result = access::check_author(state, context.author, &command)
+        .and_then(|()| divergence::check_writes(state, context.author))
+        .and_then(|()| dispatch(state, context, command));
     match result {
         Ok(kind) => Reply { kind: Some(kind) },
         Err(refusal) => {

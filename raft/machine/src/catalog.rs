@@ -198,6 +198,11 @@ fn refusal(code: RefusalCode) -> Texts {
             "Name 1 to {maximum} different monitors of one instance.",
             "请指定同一实例中 1 到 {maximum} 个不同的监控器。",
         ),
+        RefusalCode::StateHashesDiffer => (
+            "The nodes' states differ and no majority agrees; nothing is written until one is found to be right. Keep copies \
+             of the data directories, restart the nodes one after another, and restore a backup if they still differ.",
+            "各节点状态不一致且无法形成多数；在确认正确状态之前拒绝写入。请备份数据目录，逐个重启节点；若仍不一致，请从备份恢复。",
+        ),
     }
 }
 
@@ -254,6 +259,10 @@ fn event(code: EventCode) -> Texts {
         EventCode::StateDiverged => (
             "The state of node {node} differs from the others' at index {index}; it fences itself. Replace its data directory.",
             "节点 {node} 的状态在索引 {index} 处与其他节点不一致，已自我隔离；请重建其数据目录。",
+        ),
+        EventCode::StateHashMajorityLost => (
+            "No majority of the nodes has the same state at index {index}; writes are refused until it is clear which one is right.",
+            "在索引 {index} 处没有多数节点的状态一致；在确认正确状态之前拒绝写入。",
         ),
         EventCode::Acknowledged => (
             "{actor} acknowledged the last automatic switch. {comment}",

@@ -51,11 +51,13 @@ pub enum EventCode {
     LeaderChanged = 13,
     StateDiverged = 14,
     Acknowledged = 15,
+    /// No majority of the nodes has the same state: writes of clients are refused.
+    StateHashMajorityLost = 40,
 }
 
 impl EventCode {
     /// Every code that is produced.
-    pub const ALL: [EventCode; 15] = [
+    pub const ALL: [EventCode; 16] = [
         EventCode::ClusterBootstrapped,
         EventCode::DatabaseAbnormal,
         EventCode::DatabaseRecovered,
@@ -71,6 +73,7 @@ impl EventCode {
         EventCode::LeaderChanged,
         EventCode::StateDiverged,
         EventCode::Acknowledged,
+        EventCode::StateHashMajorityLost,
     ];
 
     /// Stable code of the API.
@@ -92,13 +95,16 @@ impl EventCode {
             EventCode::LeaderChanged => "leader-changed",
             EventCode::StateDiverged => "state-diverged",
             EventCode::Acknowledged => "acknowledged",
+            EventCode::StateHashMajorityLost => "state-hash-majority-lost",
         }
     }
 
     /// Level (F1).
     pub const fn level(self) -> Level {
         match self {
-            EventCode::DatabaseAbnormal | EventCode::StateDiverged => Level::Critical,
+            EventCode::DatabaseAbnormal | EventCode::StateDiverged | EventCode::StateHashMajorityLost => {
+                Level::Critical
+            }
             EventCode::DatabaseRecovered
             | EventCode::Failover
             | EventCode::FailoverWithheld

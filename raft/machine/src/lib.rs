@@ -21,6 +21,8 @@ mod live;
 mod model;
 mod names;
 mod outstanding;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
 mod preview;
 mod registry;
 mod reply;

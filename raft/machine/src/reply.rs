@@ -194,11 +194,13 @@ pub enum RefusalCode {
     UnknownCommand = 25,
     /// The monitors of one batch belong to more than one instance, or none or too many are named.
     InvalidBatch = 26,
+    /// The nodes' states differ and no majority agrees: nothing is written until an operator has found the right one.
+    StateHashesDiffer = 40,
 }
 
 impl RefusalCode {
     /// Every code that is produced.
-    pub const ALL: [RefusalCode; 22] = [
+    pub const ALL: [RefusalCode; 23] = [
         RefusalCode::NotBootstrapped,
         RefusalCode::AlreadyBootstrapped,
         RefusalCode::PermissionDenied,
@@ -221,6 +223,7 @@ impl RefusalCode {
         RefusalCode::UnknownInstance,
         RefusalCode::ResendOutsideWindow,
         RefusalCode::InvalidBatch,
+        RefusalCode::StateHashesDiffer,
     ];
 
     /// Stable code of the API.
@@ -253,6 +256,7 @@ impl RefusalCode {
             RefusalCode::ResendOutsideWindow => "resend-outside-window",
             RefusalCode::UnknownCommand => "unknown-command",
             RefusalCode::InvalidBatch => "invalid-batch",
+            RefusalCode::StateHashesDiffer => "state-hashes-differ",
         }
     }
 }
