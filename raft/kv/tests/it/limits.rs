@@ -105,7 +105,7 @@ fn alarms_are_limited_in_number() {
 #[test]
 fn the_machine_gives_up_history_only_above_its_reserve() {
     let mut keyspace = Keyspace::new();
-    keyspace.set_quota_bytes(1_000);
+    keyspace.set_quota_bytes(100);
     let mut fill = |bytes: u64| {
         let write = SystemWrite::Put {
             key: "/m".into(),
