@@ -51,11 +51,14 @@ pub enum EventCode {
     LeaderChanged = 13,
     StateDiverged = 14,
     Acknowledged = 15,
+    KeyspaceFull = 40,
+    DiskShort = 41,
+    DiskRecovered = 42,
 }
 
 impl EventCode {
     /// Every code that is produced.
-    pub const ALL: [EventCode; 15] = [
+    pub const ALL: [EventCode; 18] = [
         EventCode::ClusterBootstrapped,
         EventCode::DatabaseAbnormal,
         EventCode::DatabaseRecovered,
@@ -71,6 +74,9 @@ impl EventCode {
         EventCode::LeaderChanged,
         EventCode::StateDiverged,
         EventCode::Acknowledged,
+        EventCode::KeyspaceFull,
+        EventCode::DiskShort,
+        EventCode::DiskRecovered,
     ];
 
     /// Stable code of the API.
@@ -92,19 +98,25 @@ impl EventCode {
             EventCode::LeaderChanged => "leader-changed",
             EventCode::StateDiverged => "state-diverged",
             EventCode::Acknowledged => "acknowledged",
+            EventCode::KeyspaceFull => "keyspace-full",
+            EventCode::DiskShort => "disk-short",
+            EventCode::DiskRecovered => "disk-recovered",
         }
     }
 
     /// Level (F1).
     pub const fn level(self) -> Level {
         match self {
-            EventCode::DatabaseAbnormal | EventCode::StateDiverged => Level::Critical,
+            EventCode::DatabaseAbnormal | EventCode::StateDiverged | EventCode::KeyspaceFull | EventCode::DiskShort => {
+                Level::Critical
+            }
             EventCode::DatabaseRecovered
             | EventCode::Failover
             | EventCode::FailoverWithheld
             | EventCode::Switchover
             | EventCode::Switchback
-            | EventCode::WorkerLapsed => Level::Major,
+            | EventCode::WorkerLapsed
+            | EventCode::DiskRecovered => Level::Major,
             EventCode::MonitorInitFailed | EventCode::LoginRefused => Level::Minor,
             _ => Level::Info,
         }
