@@ -264,6 +264,20 @@ fn event(code: EventCode) -> Texts {
             "No majority of the nodes has the same state at index {index}; writes are refused until it is clear which one is right.",
             "在索引 {index} 处没有多数节点的状态一致；在确认正确状态之前拒绝写入。",
         ),
+        EventCode::KeyspaceFull => (
+            "The keyspace of instance {instance} has reached its quota of {quota_mib} MiB: clients can only read and delete. \
+             Delete keys, compact, then disarm the alarm NOSPACE (etcdctl alarm disarm).",
+            "实例 {instance} 的键空间已达配额 {quota_mib} MiB，客户端只能读取和删除；请删除键并压缩，然后解除 NOSPACE 告警。",
+        ),
+        EventCode::DiskShort => (
+            "The disk of node {node} runs full ({free_mib} MiB free): clients of every instance can only read and delete \
+             until there is space again. Free some, or move the data directory to a larger disk.",
+            "节点 {node} 的磁盘空间不足（剩余 {free_mib} MiB），恢复之前所有实例的客户端只能读取和删除；请释放空间或更换更大的磁盘。",
+        ),
+        EventCode::DiskRecovered => (
+            "The disk of node {node} has space again ({free_mib} MiB free).",
+            "节点 {node} 的磁盘空间已恢复（剩余 {free_mib} MiB）。",
+        ),
         EventCode::Acknowledged => (
             "{actor} acknowledged the last automatic switch. {comment}",
             "{actor} 已确认上一次自动切换。{comment}",
@@ -272,7 +286,12 @@ fn event(code: EventCode) -> Texts {
 }
 
 /// (code, English, Chinese) of audit records.
-const AUDIT: [(&str, &str, &str); 22] = [
+const AUDIT: [(&str, &str, &str); 23] = [
+    (
+        "set-keyspace-quota",
+        "changed the quota of a keyspace",
+        "修改键空间配额",
+    ),
     ("bootstrap", "bootstrapped the cluster", "初始化集群"),
     ("create-application", "created an application", "创建应用"),
     ("update-application", "changed an application", "修改应用"),

@@ -32,4 +32,5 @@ scenarios!(
     workers,
     votes,
     divergence,
+    space,
 );
