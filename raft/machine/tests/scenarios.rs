@@ -32,4 +32,6 @@ scenarios!(
     workers,
     votes,
     divergence,
+    deletion,
+    token_scope,
 );
