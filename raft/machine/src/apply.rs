@@ -140,6 +140,7 @@ fn dispatch(state: &mut State, context: &mut Context<'_>, command: Command) -> R
         Command::CreateMonitor(c) => registry::create_monitor(state, context, *c),
         Command::UpdateMonitor(c) => registry::update_monitor(state, context, *c),
         Command::DeleteMonitor(c) => registry::delete_monitor(state, context, c),
+        Command::DeleteMonitors(c) => registry::delete_monitors(state, context, c),
         Command::SetConnectionPool(c) => registry::set_connection_pool(state, context, *c),
         Command::SetReadWrite(c) => switch::set_read_write(state, context, c),
         Command::AcknowledgeMonitor(c) => switch::acknowledge(state, context, c),
