@@ -5,6 +5,7 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::{Json, Router};
 use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use quorate_machine::catalog::edge;
 use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{Object, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -16,10 +17,12 @@ use utoipa_axum::routes;
 
 use crate::auth::authenticate;
 use crate::context::ApiContext;
+use crate::language::{negotiate, text};
 use crate::limits::MAX_BODY_BYTES;
 use crate::problem::Problem;
 use crate::routes::{
-    applications, cluster, connection, login, monitors, records, registry, settings, streams, switches, tokens, users,
+    applications, cluster, connection, deletion, login, monitors, processes, records, registry, settings, streams,
+    switches, tokens, users,
 };
 
 /// Where everything here is mounted.
@@ -51,6 +54,7 @@ pub fn router(context: ApiContext) -> Router {
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn(negotiate))
         .layer(middleware::from_fn(security_headers))
         .with_state(context)
 }
@@ -134,6 +138,7 @@ fn protected_routes() -> OpenApiRouter<ApiContext> {
             applications::delete_application
         ))
         .routes(routes!(switches::switch_application))
+        .routes(routes!(processes::list_processes))
         .merge(monitor_routes())
         .routes(routes!(records::list_events))
         .routes(routes!(streams::stream_events))
@@ -146,6 +151,7 @@ fn monitor_routes() -> OpenApiRouter<ApiContext> {
         .routes(routes!(streams::stream_monitors))
         .routes(routes!(connection::test_connection))
         .routes(routes!(switches::switch_monitors))
+        .routes(routes!(deletion::delete_monitors))
         .routes(routes!(
             monitors::read_monitor,
             monitors::update_monitor,
@@ -163,19 +169,13 @@ async fn serve_document() -> Json<OpenApi> {
 }
 
 async fn unknown_route(uri: Uri) -> Problem {
-    let detail = format!(
-        "there is no route `{}`; /api/v1/openapi.json lists all of them",
-        uri.path()
-    );
+    let detail = text(edge::UNKNOWN_ROUTE, &[("path", &uri.path())]);
     Problem::new(StatusCode::NOT_FOUND, "unknown-route", detail)
 }
 
 async fn unknown_method(request: Request) -> Problem {
-    let detail = format!(
-        "`{}` does not take {}; /api/v1/openapi.json lists what it takes",
-        request.uri().path(),
-        request.method()
-    );
+    let params: [(&str, &dyn std::fmt::Display); 2] = [("path", &request.uri().path()), ("method", request.method())];
+    let detail = text(edge::UNKNOWN_METHOD, &params);
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
 }
 
