@@ -22,6 +22,7 @@ mod problem;
 mod routes;
 mod serve;
 mod strict;
+mod swagger;
 
 pub use auth::{SessionKey, hash_password};
 pub use context::{

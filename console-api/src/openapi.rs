@@ -46,11 +46,10 @@ const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
 pub fn router(context: ApiContext) -> Router {
     let (public, _) = public_routes().split_for_parts();
     let (protected, _) = protected_routes().split_for_parts();
-    let protected = protected
-        .route("/openapi.json", axum::routing::get(serve_document))
-        .route_layer(middleware::from_fn_with_state(context.clone(), authenticate));
+    let protected = protected.route_layer(middleware::from_fn_with_state(context.clone(), authenticate));
     Router::new()
         .nest(PREFIX, public.merge(protected))
+        .merge(crate::swagger::routes())
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -143,6 +142,7 @@ fn protected_routes() -> OpenApiRouter<ApiContext> {
         .routes(routes!(records::list_events))
         .routes(routes!(streams::stream_events))
         .routes(routes!(records::list_audit))
+        .routes(routes!(read_document))
 }
 
 fn monitor_routes() -> OpenApiRouter<ApiContext> {
@@ -164,11 +164,14 @@ fn monitor_routes() -> OpenApiRouter<ApiContext> {
         .routes(routes!(switches::switch_monitor))
 }
 
-async fn serve_document() -> Json<OpenApi> {
+/// This document; `/api/docs` shows it.
+#[utoipa::path(get, path = "/openapi.json", tag = "access",
+    responses((status = 200, content_type = "application/json"), (status = "default", body = Problem)))]
+async fn read_document() -> Json<OpenApi> {
     Json(document())
 }
 
-async fn unknown_route(uri: Uri) -> Problem {
+pub(crate) async fn unknown_route(uri: Uri) -> Problem {
     let detail = text(edge::UNKNOWN_ROUTE, &[("path", &uri.path())]);
     Problem::new(StatusCode::NOT_FOUND, "unknown-route", detail)
 }

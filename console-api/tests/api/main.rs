@@ -3,6 +3,7 @@
 mod access;
 mod applications;
 mod batches;
+mod docs;
 mod document;
 mod languages;
 mod laxities;
