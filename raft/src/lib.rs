@@ -7,6 +7,7 @@ mod clock;
 pub mod codec;
 mod core;
 mod fast_election;
+mod greeting;
 mod handle;
 pub mod log;
 mod machine_store;
@@ -29,6 +30,7 @@ mod watchdog;
 
 pub use clock::{SystemWallClock, WallClock};
 pub use core::{CoreError, Retention, Timers};
+pub use greeting::Greeting;
 pub use handle::*;
 pub use machine_store::OpenError;
 pub use network::{PeerDialer, PeerTls, Purpose, TcpDialer, TlsError, peer_certificate_name};

@@ -21,6 +21,8 @@ pub enum Action {
     Users,
     /// Change one's own password or make and revoke one's own tokens.
     Own,
+    /// An operation of a KV client; its keyspace checks the user's own permissions.
+    Keyspace,
     /// Act for the cluster itself: reports, ticks, leadership, nodes.
     System,
 }
@@ -32,6 +34,8 @@ pub enum Object<'a> {
     Cluster,
     /// An object that belongs to this user and to no application.
     OwnedBy(&'a str),
+    /// The keyspace of this instance.
+    Instance(Id),
     /// An application, or what is in it.
     InApplication {
         /// Who owns the object.
@@ -53,6 +57,12 @@ pub enum Object<'a> {
 pub fn authorize(state: &State, principal: &Principal, action: Action, object: Object<'_>) -> Result<(), Refusal> {
     let user = match &principal.kind {
         Some(PrincipalKind::Node(_)) if action == Action::System => return Ok(()),
+        // Whoever was authenticated on one instance's port reaches nothing of another.
+        Some(PrincipalKind::Kv(caller))
+            if action == Action::Keyspace && object == Object::Instance(caller.instance) =>
+        {
+            return Ok(());
+        }
         Some(PrincipalKind::User(user)) => user,
         _ => return Err(Refusal::new(RefusalCode::PermissionDenied)),
     };
@@ -60,6 +70,7 @@ pub fn authorize(state: &State, principal: &Principal, action: Action, object: O
     let owns = match object {
         Object::OwnedBy(owner) | Object::InApplication { owner, .. } => owner == user.name,
         Object::Cluster => true,
+        Object::Instance(_) => false,
     };
     if !in_scope(state, user, action, object) {
         return Err(Refusal::new(RefusalCode::OutsideTokenScope));
@@ -69,7 +80,7 @@ pub fn authorize(state: &State, principal: &Principal, action: Action, object: O
         Action::Edit | Action::Operate => role >= Role::Admin || (role == Role::Operator && owns),
         Action::Settings | Action::Users => role >= Role::Admin,
         Action::Own => owns,
-        Action::System => false,
+        Action::Keyspace | Action::System => false,
     };
     if allowed {
         Ok(())
@@ -88,7 +99,7 @@ fn in_scope(state: &State, user: &UserPrincipal, action: Action, object: Object<
         || match object {
             Object::InApplication { application, .. } => token.applications.contains(application),
             Object::Cluster => matches!(action, Action::Read | Action::Operate),
-            Object::OwnedBy(_) => false,
+            Object::OwnedBy(_) | Object::Instance(_) => false,
         }
 }
 
@@ -131,6 +142,7 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
     match command {
         Command::ReportHealth(c) => node(c.node),
         Command::ReportStateHash(c) => node(c.node),
+        Command::ReportDisk(c) => node(c.node),
         Command::UpsertNode(_) | Command::Republish(_) | Command::ExpireLease(_) => {
             check(Action::System, Object::Cluster)
         }
@@ -151,7 +163,9 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
                 .iter()
                 .try_for_each(|id| check(Action::Operate, monitor(state, id)))
         }
-        Command::SetKindSettings(_) | Command::SetQuotas(_) => check(Action::Settings, Object::Cluster),
+        Command::SetKindSettings(_) | Command::SetQuotas(_) | Command::SetKeyspaceQuota(_) => {
+            check(Action::Settings, Object::Cluster)
+        }
         Command::CreateUser(c) => {
             check(Action::Users, Object::Cluster)?;
             below_own_rank(state, author, Role::try_from(c.role).unwrap_or(Role::Root))
@@ -180,9 +194,10 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
             }
             _ => check(Action::Own, Object::Cluster),
         },
-        Command::Kv(_) => match author.kind {
-            // The keyspace checks its own users; a node compacts and maintains.
-            Some(PrincipalKind::Kv(_) | PrincipalKind::Node(_)) => Ok(()),
+        Command::Kv(c) => match &author.kind {
+            // A node compacts and maintains.
+            Some(PrincipalKind::Node(_)) => Ok(()),
+            Some(PrincipalKind::Kv(_)) => check(Action::Keyspace, Object::Instance(c.instance)),
             _ => check(Action::Settings, Object::Cluster),
         },
         Command::Bootstrap(_)

@@ -35,6 +35,8 @@ impl Command {
             Command::UpsertNode(_) => "upsert-node",
             Command::Kv(_) => "kv",
             Command::ExpireLease(_) => "expire-lease",
+            Command::ReportDisk(_) => "report-disk",
+            Command::SetKeyspaceQuota(_) => "set-keyspace-quota",
         }
     }
 
@@ -55,6 +57,7 @@ impl Command {
             Command::CreateApiToken(c) => Some(c.id),
             Command::Kv(c) => Some(c.instance),
             Command::ExpireLease(c) => Some(c.instance),
+            Command::SetKeyspaceQuota(c) => Some(c.instance),
             _ => None,
         }
     }

@@ -218,13 +218,15 @@ pub enum RefusalCode {
     UnknownCommand = 25,
     /// The monitors of one batch belong to more than one instance, or none or too many are named.
     InvalidBatch = 26,
+    /// The nodes' states differ and no majority agrees: nothing is written until an operator has found the right one.
+    StateHashesDiffer = 40,
     /// The API token is bound to applications, and this is none of theirs.
     OutsideTokenScope = 90,
 }
 
 impl RefusalCode {
     /// Every code that is produced.
-    pub const ALL: [RefusalCode; 23] = [
+    pub const ALL: [RefusalCode; 24] = [
         RefusalCode::NotBootstrapped,
         RefusalCode::AlreadyBootstrapped,
         RefusalCode::PermissionDenied,
@@ -247,6 +249,7 @@ impl RefusalCode {
         RefusalCode::UnknownInstance,
         RefusalCode::ResendOutsideWindow,
         RefusalCode::InvalidBatch,
+        RefusalCode::StateHashesDiffer,
         RefusalCode::OutsideTokenScope,
     ];
 
@@ -280,6 +283,7 @@ impl RefusalCode {
             RefusalCode::ResendOutsideWindow => "resend-outside-window",
             RefusalCode::UnknownCommand => "unknown-command",
             RefusalCode::InvalidBatch => "invalid-batch",
+            RefusalCode::StateHashesDiffer => "state-hashes-differ",
             RefusalCode::OutsideTokenScope => "outside-token-scope",
         }
     }

@@ -41,7 +41,8 @@ impl Problems {
         }
     }
 
-    fn text(&mut self, pointer: &str, value: &str, least: usize, most: usize) {
+    /// A text of `least` to `most` characters, none of them hidden.
+    pub fn text(&mut self, pointer: &str, value: &str, least: usize, most: usize) {
         let chars = value.chars().count();
         if least > 0 && value.trim().is_empty() {
             self.add(pointer, "required", "must not be empty");
