@@ -8,6 +8,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod dev;
+pub mod etcd;
 pub mod identity;
 pub mod links;
 pub mod logging;

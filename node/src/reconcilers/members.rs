@@ -1,7 +1,7 @@
 //! Members: admits newcomers to the registry, and brings consensus in line with the registry while this node leads.
 //!
 //! A node that the registry names and consensus does not know yet becomes a learner; a learner that has caught up becomes a
-//! voter. Nobody is removed here.
+//! voter, unless it is to stay one. A member that the registry no longer names is removed from consensus.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -87,7 +87,9 @@ pub async fn run(handle: Handle, heartbeats: Arc<Heartbeats>) {
 
 async fn align(handle: &Handle, heartbeats: &Heartbeats) -> Result<(), quorate_raft::CallError> {
     let status = handle.status().borrow().clone();
-    let nodes: Vec<NodeRecord> = handle.read(|state| state.nodes().cloned().collect());
+    let Some(nodes) = registry(handle) else {
+        return Ok(());
+    };
     for node in nodes {
         if status.voters.contains(&node.id) {
             continue;
@@ -97,16 +99,54 @@ async fn align(handle: &Handle, heartbeats: &Heartbeats) -> Result<(), quorate_r
             let member = Member {
                 name: node.name,
                 zone: node.zone,
-                peer: node.peer,
+                peer: peer_address(&node.peer),
             };
             handle.add_learner(node.id, member, CHANGE_DEADLINE).await?;
-        } else if heartbeats
-            .applied_index(node.id)
-            .is_some_and(|applied| applied.saturating_add(CAUGHT_UP_ENTRIES) >= status.committed_index)
+        } else if !node.learner
+            && heartbeats
+                .applied_index(node.id)
+                .is_some_and(|applied| applied.saturating_add(CAUGHT_UP_ENTRIES) >= status.committed_index)
         {
             tracing::info!(node = node.id, "a learner has caught up and becomes a voter");
             handle.promote(vec![node.id], CHANGE_DEADLINE).await?;
         }
     }
-    Ok(())
+    remove_unregistered(handle).await
+}
+
+/// The registry; `None` before the bootstrap.
+fn registry(handle: &Handle) -> Option<Vec<NodeRecord>> {
+    handle.read(|state| state.cluster_id().map(|_| state.nodes().cloned().collect()))
+}
+
+/// Members that left the registry leave consensus; if this leader is one of them, another one sees to it.
+async fn remove_unregistered(handle: &Handle) -> Result<(), quorate_raft::CallError> {
+    let unregistered = || {
+        let nodes = registry(handle).unwrap_or_default();
+        let members = handle.members().into_keys();
+        members
+            .filter(|id| !nodes.iter().any(|node| node.id == *id))
+            .collect::<Vec<u64>>()
+    };
+    if unregistered().is_empty() {
+        return Ok(());
+    }
+    // The registry of a leader that has just begun may lack what its predecessor wrote there.
+    handle.read_index(CHANGE_DEADLINE).await?;
+    let gone = unregistered();
+    if gone.is_empty() || registry(handle).is_none() {
+        return Ok(());
+    }
+    if gone.contains(&handle.node_id()) {
+        return handle.transfer_leadership(None, CHANGE_DEADLINE).await;
+    }
+    tracing::info!(?gone, "members leave consensus");
+    handle.remove(gone, CHANGE_DEADLINE).await
+}
+
+/// `host:port` of a node's peer address, which is a list of URLs in a cluster that stands in for etcd.
+pub(crate) fn peer_address(registered: &str) -> String {
+    let first = registered.split(',').next().unwrap_or_default();
+    let address = first.split_once("://").map_or(first, |(_, address)| address);
+    address.trim_end_matches('/').to_string()
 }

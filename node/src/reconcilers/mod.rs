@@ -107,12 +107,21 @@ impl Reconcilers {
     }
 }
 
+/// The reconcilers of a member of a cluster that stands in for etcd: no probes, no votes, no disks.
+pub(crate) fn member_tasks(handle: &Handle, heartbeats: Arc<Heartbeats>, stop: &CancellationToken) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let mut spawn = |task: BoxFuture<'static, ()>| tasks.spawn(stopping(stop.clone(), task));
+    spawn(Box::pin(heartbeats::send(handle.clone(), Arc::default())));
+    spawn(Box::pin(members::run(handle.clone(), heartbeats)));
+    tasks
+}
+
 async fn stopping(stop: CancellationToken, task: impl Future<Output = ()>) {
     stop.run_until_cancelled(task).await;
 }
 
 /// Proposes on behalf of this node; `Err` with the refusal's code where the machine refused.
-async fn propose(handle: &Handle, command: Command) -> Result<Reply, ProposeError> {
+pub(crate) async fn propose(handle: &Handle, command: Command) -> Result<Reply, ProposeError> {
     let author = Principal {
         kind: Some(PrincipalKind::Node(handle.node_id())),
         source: String::new(),
@@ -130,7 +139,7 @@ async fn propose(handle: &Handle, command: Command) -> Result<Reply, ProposeErro
 
 /// Why a reconciler's proposal came to nothing.
 #[derive(Debug, thiserror::Error)]
-enum ProposeError {
+pub(crate) enum ProposeError {
     #[error(transparent)]
     Call(#[from] CallError),
     #[error("refused: {:?}", RefusalCode::try_from(.0.code).unwrap_or(RefusalCode::Unspecified))]

@@ -13,6 +13,8 @@ mod metrics;
 mod ports;
 mod signals;
 
+pub(crate) use signals::StopRequest;
+
 use std::sync::Arc;
 use std::time::Duration;
 

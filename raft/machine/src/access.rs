@@ -132,7 +132,11 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
     };
     let check = |action, object| authorize(state, author, action, object);
     match command {
-        Command::Bootstrap(_) | Command::LeaderStarted(_) | Command::WorkerSeen(_) | Command::WorkerLapsed(_) => {
+        Command::Bootstrap(_)
+        | Command::BootstrapEtcd(_)
+        | Command::LeaderStarted(_)
+        | Command::WorkerSeen(_)
+        | Command::WorkerLapsed(_) => {
             return check(Action::System, Object::Cluster);
         }
         Command::Tick(_) => return check(Action::System, Object::Cluster),
@@ -143,9 +147,11 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
         Command::ReportHealth(c) => node(c.node),
         Command::ReportStateHash(c) => node(c.node),
         Command::ReportDisk(c) => node(c.node),
-        Command::UpsertNode(_) | Command::Republish(_) | Command::ExpireLease(_) => {
+        Command::UpsertNode(_) | Command::RemoveNode(_) | Command::Republish(_) | Command::ExpireLease(_) => {
             check(Action::System, Object::Cluster)
         }
+        // A cluster that stands in for etcd is set up by the flags of its members.
+        Command::SetKeyspaceQuota(_) if state.stands_in_for_etcd() => check(Action::System, Object::Cluster),
         Command::CreateApplication(_) => check(Action::Edit, Object::Cluster),
         Command::UpdateApplication(c) => check(Action::Edit, application(state, &c.id)),
         Command::DeleteApplication(c) => check(Action::Edit, application(state, &c.id)),
@@ -201,6 +207,7 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
             _ => check(Action::Settings, Object::Cluster),
         },
         Command::Bootstrap(_)
+        | Command::BootstrapEtcd(_)
         | Command::LeaderStarted(_)
         | Command::WorkerSeen(_)
         | Command::WorkerLapsed(_)

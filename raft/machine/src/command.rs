@@ -30,7 +30,7 @@ pub struct Proposal {
     pub author: Option<Principal>,
     #[prost(
         oneof = "Command",
-        tags = "1001, 1002, 1003, 1004, 1005, 1006, 1007, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020, 1021, 1022, 1023, 1024, 1025, 1026, 1027, 1030, 1031, 1040, 1041, 1090"
+        tags = "1001, 1002, 1003, 1004, 1005, 1006, 1007, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020, 1021, 1022, 1023, 1024, 1025, 1026, 1027, 1030, 1031, 1040, 1041, 1050, 1051, 1090"
     )]
     pub command: Option<Command>,
 }
@@ -118,6 +118,10 @@ pub enum Command {
     ReportDisk(ReportDisk),
     #[prost(message, tag = "1041")]
     SetKeyspaceQuota(SetKeyspaceQuota),
+    #[prost(message, tag = "1050")]
+    BootstrapEtcd(Box<BootstrapEtcd>),
+    #[prost(message, tag = "1051")]
+    RemoveNode(RemoveNode),
     #[prost(message, tag = "1090")]
     DeleteMonitors(DeleteMonitors),
 }
@@ -147,6 +151,30 @@ pub struct Bootstrap {
     pub kv_sdk_password_hash: Bytes,
     #[prost(string, repeated, tag = "10")]
     pub feature_points: Vec<String>,
+}
+
+/// The first command of a cluster that stands in for etcd: one open keyspace, no console user, no key of the machine's own.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct BootstrapEtcd {
+    /// Made by [`crate::etcd_numbered_cluster`].
+    #[prost(message, required, tag = "1")]
+    pub cluster_id: Id,
+    #[prost(message, repeated, tag = "2")]
+    pub nodes: Vec<NodeRecord>,
+    #[prost(message, required, tag = "3")]
+    pub instance_id: Id,
+    #[prost(message, required, tag = "4")]
+    pub namespace_id: Id,
+    /// 128 random bits that every member signs KV tokens with.
+    #[prost(message, required, tag = "5")]
+    pub token_secret: Id,
+}
+
+/// A node leaves the cluster; its id is never used again.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct RemoveNode {
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
 }
 
 /// A node was added or its addresses changed.

@@ -21,12 +21,13 @@ use crate::sdk_keys::RESERVED_PREFIX;
 use crate::state::State;
 
 pub(crate) fn kv(state: &mut State, context: &mut Context<'_>, command: KvCommand) -> Result<ReplyKind, Refusal> {
+    let all_keys_are_clients = state.stands_in_for_etcd();
     let short_of_disk = state.nodes_short_of_disk().next().is_some();
     let keyspace = keyspace_mut(state, &command.instance)?;
     let Some(op) = command.op else {
         return Err(Refusal::invalid_field("/op", "required", "name an operation"));
     };
-    if op_writes_into(&op, RESERVED_PREFIX.as_bytes()) {
+    if !all_keys_are_clients && op_writes_into(&op, RESERVED_PREFIX.as_bytes()) {
         let refused = KvResult::Refused(KvError::PermissionDenied as i32);
         return Ok(ReplyKind::Kv(KvReply {
             revision: keyspace.revision(),

@@ -90,6 +90,11 @@ impl State {
         self.cluster.map(|cluster| cluster.id)
     }
 
+    /// True for a cluster that stands in for etcd: one keyspace, in which no key is the machine's own.
+    pub fn stands_in_for_etcd(&self) -> bool {
+        self.cluster.is_some_and(|cluster| cluster.etcd_token_secret.is_some())
+    }
+
     /// Members in order of id.
     pub fn nodes(&self) -> impl Iterator<Item = &NodeRecord> {
         self.nodes.values()

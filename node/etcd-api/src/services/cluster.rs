@@ -1,5 +1,6 @@
 //! Service Cluster: the members can be listed; they are changed on the console only.
 
+use quorate_machine::FIRST_ETCD_MEMBER_ID;
 use tonic::{Request, Response, Status};
 
 use super::Services;
@@ -25,9 +26,9 @@ impl pb::cluster_server::Cluster for Services {
             let member = |node: &quorate_machine::NodeRecord| pb::Member {
                 id: member_id(context.cluster_id, node.id),
                 name: node.name.clone(),
-                peer_ur_ls: vec![format!("https://{}", node.peer)],
-                client_ur_ls: vec![format!("https://{}", node.kv)],
-                is_learner: learners.contains(&node.id),
+                peer_ur_ls: urls(&node.peer),
+                client_ur_ls: urls(&node.kv),
+                is_learner: node.learner || (node.id < FIRST_ETCD_MEMBER_ID && learners.contains(&node.id)),
             };
             state.nodes().map(member).collect()
         });
@@ -60,4 +61,15 @@ impl pb::cluster_server::Cluster for Services {
     ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
         Err(unimplemented("MemberPromote"))
     }
+}
+
+/// What the registry holds as addresses, as URLs: a member of a cluster that stands in for etcd has its URLs there.
+fn urls(addresses: &str) -> Vec<String> {
+    let addresses = addresses.split(',').filter(|address| !address.is_empty());
+    addresses
+        .map(|address| match address.contains("://") {
+            true => address.to_owned(),
+            false => format!("https://{address}"),
+        })
+        .collect()
 }

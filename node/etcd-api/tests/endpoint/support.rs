@@ -280,6 +280,7 @@ pub async fn bootstrap(handle: &Handle, nodes: u64) {
         kv: format!("127.0.0.{id}:2379"),
         console: format!("127.0.0.{id}:8443"),
         site: "dc1".to_owned(),
+        learner: false,
     };
     let hash = |password: &str| bcrypt::hash(password, 4).expect("hash");
     let command = Bootstrap {
