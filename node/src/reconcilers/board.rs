@@ -139,8 +139,11 @@ impl Board {
         };
         let failing_before = target.judge.is_failing();
         let transition = target.judge.observe(observation, now_ms);
-        let began_ms = now_ms.saturating_sub(observation.latency_us / 1_000);
-        if target.doubted_since_ms.is_some_and(|since| began_ms >= since) {
+        let began_ms = now_ms.checked_sub(observation.latency_us / 1_000);
+        if target
+            .doubted_since_ms
+            .is_some_and(|since| began_ms.is_some_and(|began| began >= since))
+        {
             target.doubted_since_ms = None;
             target.dirty = true;
         }
