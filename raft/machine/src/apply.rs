@@ -12,7 +12,7 @@ use crate::model::Id;
 use crate::reply::*;
 use crate::sessions::Stamp;
 use crate::state::State;
-use crate::{access, audit, health, keyspaces, registry, switch};
+use crate::{access, audit, divergence, health, keyspaces, registry, switch};
 
 /// Which reconcilers may have work after an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,7 +112,9 @@ fn halted(reason: String) -> Outcome {
 
 fn execute(state: &mut State, context: &mut Context<'_>, command: Command) -> Reply {
     let (code, object) = (command.name(), command.object());
-    let result = access::check_author(state, context.author, &command).and_then(|()| dispatch(state, context, command));
+    let result = access::check_author(state, context.author, &command)
+        .and_then(|()| divergence::check_writes(state, context.author))
+        .and_then(|()| dispatch(state, context, command));
     match result {
         Ok(kind) => Reply { kind: Some(kind) },
         Err(refusal) => {
@@ -138,6 +140,7 @@ fn dispatch(state: &mut State, context: &mut Context<'_>, command: Command) -> R
         Command::CreateMonitor(c) => registry::create_monitor(state, context, *c),
         Command::UpdateMonitor(c) => registry::update_monitor(state, context, *c),
         Command::DeleteMonitor(c) => registry::delete_monitor(state, context, c),
+        Command::DeleteMonitors(c) => registry::delete_monitors(state, context, c),
         Command::SetConnectionPool(c) => registry::set_connection_pool(state, context, *c),
         Command::SetReadWrite(c) => switch::set_read_write(state, context, c),
         Command::AcknowledgeMonitor(c) => switch::acknowledge(state, context, c),

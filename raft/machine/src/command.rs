@@ -30,7 +30,7 @@ pub struct Proposal {
     pub author: Option<Principal>,
     #[prost(
         oneof = "Command",
-        tags = "1001, 1002, 1003, 1004, 1005, 1006, 1007, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020, 1021, 1022, 1023, 1024, 1025, 1026, 1027, 1030, 1031, 1040, 1041"
+        tags = "1001, 1002, 1003, 1004, 1005, 1006, 1007, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020, 1021, 1022, 1023, 1024, 1025, 1026, 1027, 1030, 1031, 1040, 1041, 1090"
     )]
     pub command: Option<Command>,
 }
@@ -118,6 +118,8 @@ pub enum Command {
     ReportDisk(ReportDisk),
     #[prost(message, tag = "1041")]
     SetKeyspaceQuota(SetKeyspaceQuota),
+    #[prost(message, tag = "1090")]
+    DeleteMonitors(DeleteMonitors),
 }
 
 /// The first command of a cluster: who it is and what exists from the start.
@@ -271,6 +273,16 @@ pub struct DeleteObject {
     pub generation: u64,
 }
 
+/// Deletes several monitors of one instance: those that may go, in one revision; every other one is refused for itself.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct DeleteMonitors {
+    #[prost(message, required, tag = "1")]
+    pub instance: Id,
+    /// Each guarded by its generation when that is not 0.
+    #[prost(message, repeated, tag = "2")]
+    pub monitors: Vec<DeleteObject>,
+}
+
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct CreateMonitor {
     #[prost(message, required, tag = "1")]
@@ -422,6 +434,9 @@ pub struct CreateApiToken {
     pub role: i32,
     #[prost(int64, tag = "5")]
     pub expires_at_ms: i64,
+    /// Applications that the token is bound to; empty: whatever its user reaches.
+    #[prost(message, repeated, tag = "6")]
+    pub applications: Vec<Id>,
 }
 
 /// An operation of a KV client on one instance's keyspace.

@@ -22,6 +22,8 @@ mod live;
 mod model;
 mod names;
 mod outstanding;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
 mod preview;
 mod principal;
 mod registry;

@@ -20,6 +20,7 @@ impl Command {
             Command::CreateMonitor(_) => "create-monitor",
             Command::UpdateMonitor(_) => "update-monitor",
             Command::DeleteMonitor(_) => "delete-monitor",
+            Command::DeleteMonitors(_) => "delete-monitors",
             Command::SetConnectionPool(_) => "set-connection-pool",
             Command::SetReadWrite(_) => "set-read-write",
             Command::AcknowledgeMonitor(_) => "acknowledge-monitor",

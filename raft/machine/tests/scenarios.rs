@@ -33,4 +33,6 @@ scenarios!(
     votes,
     divergence,
     space,
+    deletion,
+    token_scope,
 );

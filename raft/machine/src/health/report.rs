@@ -2,7 +2,7 @@
 
 use crate::apply::{Context, done};
 use crate::command::*;
-use crate::divergence::MAX_HASH_INDICES;
+use crate::divergence::{MAX_HASH_INDICES, note_majority};
 use crate::events::{self, EventCode};
 use crate::health::workers::current_worker;
 use crate::health::{evaluate, evaluate_all};
@@ -147,7 +147,7 @@ pub(crate) fn state_hash_reported(
     if !state.nodes.contains_key(&command.node) {
         return Err(Refusal::new(RefusalCode::NotFound).with("node", command.node));
     }
-    let before = state.divergent_nodes();
+    let (before, lost_before) = (state.divergent_nodes(), state.hash_majority_lost());
     let report = HashReport {
         index: command.index,
         node: command.node,
@@ -177,5 +177,6 @@ pub(crate) fn state_hash_reported(
         let params = vec![Param::new("node", node), Param::new("index", command.index)];
         events::record(state, context, EventCode::StateDiverged, None, params);
     }
+    note_majority(state, context, lost_before);
     done()
 }

@@ -244,6 +244,19 @@ impl Scenario {
                 let id = self.id(line.word(1));
                 self.apply(Command::DeleteMonitor(DeleteObject { id, generation }));
             }
+            "drops" => {
+                let monitors = line.words[1..].iter().map(|word| {
+                    let (name, generation) = word.split_once('@').unwrap_or((word, "0"));
+                    let generation = generation.parse().expect("a generation");
+                    DeleteObject {
+                        id: self.id(name),
+                        generation,
+                    }
+                });
+                let monitors = monitors.collect();
+                let instance = build::instance();
+                self.apply(Command::DeleteMonitors(DeleteMonitors { instance, monitors }));
+            }
             "pool" => {
                 let monitor = self.id(line.word(1));
                 let mut pool = build::pool(line.option("database").unwrap_or("orders"));
@@ -366,7 +379,8 @@ impl Scenario {
                     name: line.word(1).to_owned(),
                     hash: Bytes::from(vec![id.low as u8; 32]),
                     role: parse_role(line.word(2)) as i32,
-                    expires_at_ms: 0,
+                    expires_at_ms: line.number_option("ends").unwrap_or(0) as i64,
+                    applications: line.option("bound").map(|name| self.id(name)).into_iter().collect(),
                 }));
             }
             "revoke" => {

@@ -58,6 +58,17 @@ fn reply(names: &Names, reply: &Reply) -> String {
                 ),
             )
         }
+        ReplyKind::Deleted(deleted) => {
+            let items = deleted.items.iter().map(|item| {
+                let outcome = item.refusal.as_ref().map_or("deleted", |refusal| refusal.code().code());
+                format!("{} {outcome}", item.monitor)
+            });
+            let items: Vec<String> = items.collect();
+            named(
+                names,
+                &format!("deleted at r{}: {}", deleted.revision, items.join(", ")),
+            )
+        }
         ReplyKind::Kv(kv) => match &kv.result {
             Some(KvResult::Refused(code)) => {
                 let text = quorate_kv::KvError::try_from(*code)
