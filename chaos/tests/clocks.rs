@@ -71,8 +71,24 @@ async fn shift(cluster: &mut DevCluster, node: u64) -> Result<()> {
     cluster.wait_ready(node, READY_TIMEOUT).await?;
     let told = std::fs::read_to_string(&cluster.node(node)?.log)?;
     let last = told.lines().last().unwrap_or_default();
-    println!("  the node's last line: {}", last.chars().take(80).collect::<String>());
+    let ahead = minutes_ahead(last).with_context(|| format!("no time in the line {last}"))?;
+    ensure!(
+        (55..=65).contains(&ahead),
+        "the clock is {ahead} minutes ahead, not an hour: {last}"
+    );
     Ok(())
+}
+
+/// Minutes that a line of the log (`…T21:39:12…`) is ahead of this program's clock.
+fn minutes_ahead(line: &str) -> Option<u64> {
+    let (_, time) = line.split_once('T').filter(|(_, rest)| rest.contains(':'))?;
+    let hours: u64 = time.get(..2)?.parse().ok()?;
+    let minutes: u64 = time.get(3..5)?.parse().ok()?;
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .ok()?;
+    let day = 24 * 60;
+    Some((hours * 60 + minutes + day - now.as_secs() / 60 % day) % day)
 }
 
 async fn make_leader(cluster: &mut DevCluster, wanted: u64) -> Result<()> {
