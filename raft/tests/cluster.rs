@@ -246,6 +246,7 @@ async fn a_follower_far_behind_and_a_new_node_catch_up_by_snapshot() {
     let small = Retention {
         snapshot_every_entries: 50,
         kept_entries: 5,
+        ..Retention::default()
     };
     let mut cluster = TestCluster::start_with(directory.path(), 3, small, true).await;
     cluster.node(1).propose(bootstrap(), CALL).await.unwrap();
@@ -288,6 +289,7 @@ async fn a_node_restarts_from_its_snapshot_and_falls_back_from_a_damaged_one() {
     let small = Retention {
         snapshot_every_entries: 40,
         kept_entries: 1000,
+        ..Retention::default()
     };
     let mut cluster = TestCluster::start_with(directory.path(), 1, small, true).await;
     cluster.node(1).propose(bootstrap(), CALL).await.unwrap();
@@ -333,6 +335,7 @@ async fn a_node_whose_snapshots_are_all_damaged_refuses_to_start_and_names_the_f
     let small = Retention {
         snapshot_every_entries: 30,
         kept_entries: 1,
+        ..Retention::default()
     };
     let mut cluster = TestCluster::start_with(directory.path(), 1, small, true).await;
     cluster.node(1).propose(bootstrap(), CALL).await.unwrap();

@@ -28,6 +28,9 @@ use crate::types::{Raft, TypeConfig};
 /// Longest snapshot that is taken from a peer.
 const MAX_SNAPSHOT_BYTES: u64 = 64 * 1024 * 1024 * 1024;
 
+/// What a node says that is there and must not be given leadership.
+const CANNOT_LEAD: &str = "this node stops or is fenced: it takes no leadership";
+
 /// Who answers opaque requests to the leader; set by the node.
 pub(crate) type AskSlot = Arc<RwLock<Option<Arc<dyn LeaderRequestHandler>>>>;
 
@@ -40,16 +43,19 @@ pub(crate) async fn answer_ask<RT: AsyncRuntime>(
 ) -> AskOutcome {
     let handler = slot.read().unwrap_or_else(PoisonError::into_inner).clone();
     match handler {
-        Some(handler) if standings.now().leading => match handler.handle(from, request).await {
-            Ok(answer) => AskOutcome::Answer(answer),
-            Err(text) => AskOutcome::Refused(text),
-        },
+        Some(handler) if standings.now().leading && standings.fenced().is_none() => {
+            match handler.handle(from, request).await {
+                Ok(answer) => AskOutcome::Answer(answer),
+                Err(text) => AskOutcome::Refused(text),
+            }
+        }
         _ => AskOutcome::NotLeader(Nothing {}),
     }
 }
 
 /// What the server hands requests to.
 pub(crate) struct PeerServerParts<RT: AsyncRuntime, T> {
+    pub node_id: u64,
     pub raft: Raft<RT>,
     pub store: Arc<dyn SnapshotStore>,
     pub cluster_id: Arc<str>,
@@ -127,6 +133,9 @@ impl<RT: AsyncRuntime, T: Transport> PeerServerParts<RT, T> {
     }
 
     async fn transfer(&self, message: TransferMessage) -> Result<AnswerKind, String> {
+        if message.to == self.node_id && !self.standings.may_lead() {
+            return Err(CANNOT_LEAD.to_owned());
+        }
         let request = TransferLeaderRequest::new(message.from.into(), message.to, log_id_in(message.last_log_id));
         let response = self
             .raft
@@ -169,7 +178,8 @@ impl<RT: AsyncRuntime, T: Transport> PeerServerParts<RT, T> {
                 let outcome = answer_ask(&self.asked, &self.standings, from, request).await;
                 Ok(AnswerKind::Ask(AskReply { outcome: Some(outcome) }))
             }
-            CallKind::Ping(_) => Ok(AnswerKind::Pong(Nothing {})),
+            CallKind::Ping(_) if self.standings.may_lead() => Ok(AnswerKind::Pong(Nothing {})),
+            CallKind::Ping(_) => Err(CANNOT_LEAD.to_owned()),
             CallKind::LeaderGone(message) => Ok(AnswerKind::LeaderGone(self.elections.answer(message).await)),
         }
     }
