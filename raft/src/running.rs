@@ -108,7 +108,8 @@ impl Running {
             let limit = Duration::from_millis(HAND_OVER_TIMEOUT_MS);
             match self.core.transfer_leadership(None, limit).await {
                 Ok(()) | Err(CallError::Stopped) => {}
-                Err(error) => tracing::warn!("stopping without a hand-over of leadership: {error}"),
+                // The others stop as well, or are gone.
+                Err(error) => tracing::info!("stopping without a hand-over of leadership: {error}"),
             }
         }
         let Some(Owned {
