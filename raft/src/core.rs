@@ -21,6 +21,7 @@ use crate::machine_store::{MachineParts, OpenError, SharedState, StateMachine};
 use crate::measures::{ConsensusMetrics, Measures};
 use crate::network::wire::{Answer, AnswerKind, AskOutcome, Call, CallKind};
 use crate::network::{AskSlot, Peer, PeerNetworks, PeerServer, PeerServerParts, Purpose, Transport, answer_ask};
+use crate::node_requests::NodeAskSlot;
 use crate::observers::Observers;
 use crate::propose::{LeaderDoor, LeaderRounds, Pump, ReadRounds, Session};
 use crate::snapshot::SnapshotStore;
@@ -42,8 +43,6 @@ const REPLICATION_LAG_ENTRIES: u64 = 50_000;
 const MAX_PAYLOAD_ENTRIES: u64 = 4_096;
 /// Purged in steps of at least this many entries.
 const PURGE_BATCH_ENTRIES: u64 = 1_000;
-/// How long a node that fences itself waits for its successor.
-const FENCE_HAND_OVER_TIMEOUT_MS: u64 = 1_000;
 /// Pause between attempts to reach a leader.
 const RETRY_PAUSE_MS: u64 = 10;
 
@@ -154,12 +153,14 @@ pub(crate) struct Core<RT: AsyncRuntime, T> {
     pub server: PeerServer<RT, T>,
     pub growth: LogGrowth,
     pub measures: Arc<Measures>,
-    door: Arc<LeaderDoor<RT>>,
+    pub door: Arc<LeaderDoor<RT>>,
     session: Arc<Session>,
     rounds: Arc<LeaderRounds>,
     reads: Arc<ReadRounds>,
     asked: AskSlot,
-    pub transport: T,
+    /// Who answers requests of other nodes here.
+    pub node_asked: NodeAskSlot,
+    transport: T,
 }
 
 impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
@@ -198,6 +199,7 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
             parts.fast_elections,
         );
         let asked = AskSlot::default();
+        let node_asked = NodeAskSlot::default();
         let server = PeerServer::new(PeerServerParts {
             node_id,
             raft: raft.clone(),
@@ -208,6 +210,7 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
             rounds: rounds.clone(),
             elections: elections.clone(),
             asked: asked.clone(),
+            node_asked: node_asked.clone(),
         });
         let transport = parts.transport;
         let pump = Pump {
@@ -233,6 +236,7 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
             rounds,
             reads,
             asked,
+            node_asked,
             transport,
         })
     }
@@ -341,29 +345,9 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
         }
     }
 
-    /// From now on this node takes no leadership: it is about to stop.
-    pub fn prepare_stop(&self) {
-        self.standings.stop();
-        self.raft.runtime_config().elect(false);
-    }
-
-    /// Hands leadership over, if this node has it, and then serves nobody any more; consensus goes on here as a voter that
-    /// does not lead.
-    pub async fn fence(&self, reason: String) {
-        if self.standings.now().leading {
-            let limit = Duration::from_millis(FENCE_HAND_OVER_TIMEOUT_MS);
-            if let Err(error) = self.transfer_leadership(None, limit).await {
-                tracing::warn!("leadership was not handed over before the fence: {error}");
-            }
-        }
-        self.fence_now(reason);
-    }
-
-    /// The same without a hand-over, which the watchdog then brings about.
-    pub fn fence_now(&self, reason: String) {
-        self.raft.runtime_config().elect(false);
-        self.door.close();
-        self.standings.fence(reason);
+    /// What carries calls to peers.
+    pub(crate) fn transport(&self) -> &T {
+        &self.transport
     }
 
     fn check_serving(&self) -> Result<(), CallError> {

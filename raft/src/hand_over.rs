@@ -81,7 +81,9 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
         let call = Call {
             kind: Some(CallKind::Ping(Nothing {})),
         };
-        let call = self.transport.call(heir, Purpose::Control, call.encode_to_vec().into());
+        let call = self
+            .transport()
+            .call(heir, Purpose::Control, call.encode_to_vec().into());
         let answer = RT::timeout(Duration::from_millis(QUESTION_TIMEOUT_MS), call).await;
         let answer = answer
             .ok()

@@ -19,6 +19,7 @@ pub(crate) fn kv_status(error: KvError) -> Status {
         ErrorClass::FailedPrecondition => Code::FailedPrecondition,
         ErrorClass::PermissionDenied => Code::PermissionDenied,
         ErrorClass::Unauthenticated => Code::Unauthenticated,
+        ErrorClass::DataLoss => Code::DataLoss,
     };
     Status::new(code, error.text())
 }

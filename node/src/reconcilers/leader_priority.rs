@@ -1,7 +1,7 @@
 //! Moves leadership to the preferred site: dc1, else dc2, else the arbiter, so that decisions are made where the data is.
 //!
 //! Only a leader acts, and only for a node of a better site that has been well without a break for a minute: heard, not
-//! lapsed, not divergent, a voter whose disk has flushed the log to its end. Leadership moves at most once in ten seconds,
+//! lapsed, not divergent, not short of disk, a voter whose disk has flushed the log to its end. Leadership moves at most once in ten seconds,
 //! whoever moves it. Sites come from the registry.
 
 use std::collections::BTreeMap;
@@ -84,12 +84,13 @@ pub async fn prefer_leaders(handle: Handle, heartbeats: Arc<Heartbeats>, priorit
 /// Nodes of a better site than this one's, the best first, that the state has nothing against.
 fn better_nodes(state: &State, own: u64) -> Vec<u64> {
     let divergent = state.divergent_nodes();
+    let short: Vec<u64> = state.nodes_short_of_disk().collect();
     let lapsed = |node: u64| state.worker(node).is_none_or(|worker| worker.lapsed);
     let own_rank = state.node(own).map_or(SITES.len(), rank);
     let mut better: Vec<(usize, u64)> = state
         .nodes()
         .map(|node| (rank(node), node.id))
-        .filter(|(rank, node)| *rank < own_rank && !divergent.contains(node) && !lapsed(*node))
+        .filter(|(rank, node)| *rank < own_rank && !divergent.contains(node) && !short.contains(node) && !lapsed(*node))
         .collect();
     better.sort_unstable();
     better.into_iter().map(|(_, node)| node).collect()

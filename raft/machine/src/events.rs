@@ -53,11 +53,14 @@ pub enum EventCode {
     Acknowledged = 15,
     /// No majority of the nodes has the same state: writes of clients are refused.
     StateHashMajorityLost = 40,
+    KeyspaceFull = 41,
+    DiskShort = 42,
+    DiskRecovered = 43,
 }
 
 impl EventCode {
     /// Every code that is produced.
-    pub const ALL: [EventCode; 16] = [
+    pub const ALL: [EventCode; 19] = [
         EventCode::ClusterBootstrapped,
         EventCode::DatabaseAbnormal,
         EventCode::DatabaseRecovered,
@@ -74,6 +77,9 @@ impl EventCode {
         EventCode::StateDiverged,
         EventCode::Acknowledged,
         EventCode::StateHashMajorityLost,
+        EventCode::KeyspaceFull,
+        EventCode::DiskShort,
+        EventCode::DiskRecovered,
     ];
 
     /// Stable code of the API.
@@ -96,21 +102,27 @@ impl EventCode {
             EventCode::StateDiverged => "state-diverged",
             EventCode::Acknowledged => "acknowledged",
             EventCode::StateHashMajorityLost => "state-hash-majority-lost",
+            EventCode::KeyspaceFull => "keyspace-full",
+            EventCode::DiskShort => "disk-short",
+            EventCode::DiskRecovered => "disk-recovered",
         }
     }
 
     /// Level (F1).
     pub const fn level(self) -> Level {
         match self {
-            EventCode::DatabaseAbnormal | EventCode::StateDiverged | EventCode::StateHashMajorityLost => {
-                Level::Critical
-            }
+            EventCode::DatabaseAbnormal
+            | EventCode::StateDiverged
+            | EventCode::StateHashMajorityLost
+            | EventCode::KeyspaceFull
+            | EventCode::DiskShort => Level::Critical,
             EventCode::DatabaseRecovered
             | EventCode::Failover
             | EventCode::FailoverWithheld
             | EventCode::Switchover
             | EventCode::Switchback
-            | EventCode::WorkerLapsed => Level::Major,
+            | EventCode::WorkerLapsed
+            | EventCode::DiskRecovered => Level::Major,
             EventCode::MonitorInitFailed | EventCode::LoginRefused => Level::Minor,
             _ => Level::Info,
         }

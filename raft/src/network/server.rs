@@ -20,6 +20,7 @@ use super::{PeerHandler, StreamKind, Transport, TransportError};
 use crate::codec::{LogId, decode_entry};
 use crate::fast_election::FastElection;
 use crate::handle::LeaderRequestHandler;
+use crate::node_requests::NodeAskSlot;
 use crate::propose::{LeaderDoor, LeaderRounds, serve_forwarded};
 use crate::snapshot::{Snapshot, SnapshotBlob, SnapshotStore, run, verify_snapshot};
 use crate::standing::Standings;
@@ -64,6 +65,7 @@ pub(crate) struct PeerServerParts<RT: AsyncRuntime, T> {
     pub rounds: Arc<LeaderRounds>,
     pub elections: Arc<FastElection<RT, T>>,
     pub asked: AskSlot,
+    pub node_asked: NodeAskSlot,
 }
 
 /// Answers peers.
@@ -180,6 +182,11 @@ impl<RT: AsyncRuntime, T: Transport> PeerServerParts<RT, T> {
             }
             CallKind::Ping(_) if self.standings.may_lead() => Ok(AnswerKind::Pong(Nothing {})),
             CallKind::Ping(_) => Err(CANNOT_LEAD.to_owned()),
+            CallKind::AskNode(request) => {
+                let answer = self.node_asked.answer(from, request).await;
+                let outcome = answer.map_or_else(AskOutcome::Refused, AskOutcome::Answer);
+                Ok(AnswerKind::Ask(AskReply { outcome: Some(outcome) }))
+            }
             CallKind::LeaderGone(message) => Ok(AnswerKind::LeaderGone(self.elections.answer(message).await)),
         }
     }

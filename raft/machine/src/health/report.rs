@@ -143,6 +143,10 @@ pub(crate) fn state_hash_reported(
             "32 bytes, of an index that is applied",
         ));
     }
+    // Only members count for a majority; what others say could make one of nothing.
+    if !state.nodes.contains_key(&command.node) {
+        return Err(Refusal::new(RefusalCode::NotFound).with("node", command.node));
+    }
     let (before, lost_before) = (state.divergent_nodes(), state.hash_majority_lost());
     let report = HashReport {
         index: command.index,

@@ -316,7 +316,7 @@ impl Run {
             auth_revision,
         };
         let author = Principal {
-            kind: Some(PrincipalKind::Kv(caller)),
+            kind: Some(PrincipalKind::Kv(KvPrincipal::new(instance(), caller))),
             source: String::new(),
         };
         self.step(
