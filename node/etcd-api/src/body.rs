@@ -23,7 +23,7 @@ pub(crate) const MAX_ARRIVING_BYTES: usize = 128 * 1024 * 1024;
 const FREE_BYTES: usize = 4 * 1024;
 
 /// For a message to arrive, once the client has begun it; on a call with one request, for that request from the start.
-const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What precedes a gRPC message: compression flag and length.
 const PREFIX_BYTES: usize = 5;
@@ -110,6 +110,11 @@ impl<B> MeteredBody<B> {
             self.progress.arrived_bytes
         };
         self.hold(present.saturating_sub(FREE_BYTES))
+    }
+
+    /// Takes room for `bytes` that are held elsewhere, beyond the free part.
+    pub(crate) fn hold_long(&mut self, bytes: usize) -> Result<(), Status> {
+        self.hold(bytes.saturating_sub(FREE_BYTES))
     }
 
     fn hold(&mut self, wanted_bytes: usize) -> Result<(), Status> {

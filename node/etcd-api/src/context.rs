@@ -14,6 +14,7 @@ use crate::clients::Clients;
 use crate::credentials::Credentials;
 use crate::errors;
 use crate::lessor::LeaseKeeper;
+use crate::metrics::Metrics;
 use crate::pb::etcdserverpb::ResponseHeader;
 use crate::token::{Claims, TokenKey};
 use crate::watch::WatchHub;
@@ -42,6 +43,7 @@ pub(crate) struct Context {
     pub(crate) leases: Arc<dyn LeaseKeeper>,
     pub(crate) hub: WatchHub,
     pub(crate) clients: Arc<Clients>,
+    pub(crate) metrics: Arc<Metrics>,
     /// Cancelled when the port closes: streams end.
     pub(crate) drain: CancellationToken,
 }
@@ -51,6 +53,8 @@ pub(crate) struct Context {
 pub(crate) struct Connection {
     /// Address of the client, `ip:port`.
     pub(crate) source: Arc<str>,
+    /// Common name of the verified client certificate, where the port demands one: the user of calls without a token.
+    pub(crate) common_name: Option<Arc<str>>,
 }
 
 /// Who sent a request, before the state was asked about it.
@@ -65,6 +69,8 @@ pub(crate) struct Client {
 #[derive(Clone)]
 enum Token {
     None,
+    /// The verified certificate names a user.
+    CommonName(Arc<str>),
     Valid(Claims),
     Invalid,
 }
@@ -77,6 +83,11 @@ impl Client {
         }
         match &self.token {
             Token::None => Ok(KvCaller::default()),
+            // A name that is no user has no permission, as in etcd.
+            Token::CommonName(name) => Ok(KvCaller {
+                user: name.as_ref().to_owned(),
+                auth_revision: keyspace.auth_revision(),
+            }),
             Token::Invalid => Err(KvError::InvalidAuthToken),
             Token::Valid(claims) => {
                 let user = keyspace.user(&claims.user);
@@ -91,7 +102,7 @@ impl Client {
     }
 
     fn has_valid_token(&self) -> bool {
-        matches!(self.token, Token::Valid(_))
+        matches!(self.token, Token::Valid(_) | Token::CommonName(_))
     }
 }
 
@@ -102,8 +113,11 @@ impl Context {
     }
 
     fn client_of(&self, metadata: &MetadataMap, extensions: &Extensions) -> Client {
+        let connection = extensions.get::<Connection>();
         let token = match metadata.get("token").or_else(|| metadata.get("authorization")) {
-            None => Token::None,
+            None => connection
+                .and_then(|connection| connection.common_name.clone())
+                .map_or(Token::None, Token::CommonName),
             Some(text) => text
                 .to_str()
                 .ok()
@@ -111,9 +125,7 @@ impl Context {
                 .and_then(|text| self.tokens.verify(self.instance, text))
                 .map_or(Token::Invalid, Token::Valid),
         };
-        let source = extensions
-            .get::<Connection>()
-            .map(|connection| Arc::clone(&connection.source));
+        let source = connection.map(|connection| Arc::clone(&connection.source));
         Client {
             token,
             source: source.unwrap_or_else(|| Arc::from("")),
@@ -225,7 +237,11 @@ impl Context {
                 op: Some(op),
             })),
         };
+        let pending = self.metrics.propose();
         let committed = self.handle.propose(proposal, REQUEST_TIMEOUT).await;
+        if committed.is_err() {
+            pending.failed();
+        }
         match committed.map_err(errors::call_status)?.reply.kind {
             Some(ReplyKind::Kv(reply)) => Ok(reply),
             Some(ReplyKind::Refused(refusal)) => Err(errors::refusal_status(&refusal)),

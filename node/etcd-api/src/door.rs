@@ -4,12 +4,13 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use quorate_machine::Id;
-use quorate_raft::Handle;
+use quorate_raft::{ClusterStatus, Handle};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -18,11 +19,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::certificates;
 use crate::clients::Clients;
 use crate::context::{Connection, Context, cluster_id, member_id};
 use crate::credentials::Credentials;
 use crate::greeting::Greeting;
 use crate::lessor::LeaseKeeper;
+use crate::metrics::Metrics;
 use crate::route::{ConnectionService, Routes};
 use crate::token::TokenKey;
 use crate::watch::WatchHub;
@@ -172,15 +175,22 @@ pub async fn serve_kv(port: KvPort, door: KvDoor, shutdown: impl Future<Output =
         leases: door.leases,
         hub: door.hub,
         clients: door.clients,
+        metrics: Arc::default(),
         handle: door.handle,
         drain: drain.clone(),
     };
+    let metrics = Arc::clone(&context.metrics);
+    tokio::spawn(drain.clone().run_until_cancelled_owned(count_leader_changes(
+        context.status.clone(),
+        Arc::clone(&metrics),
+    )));
     let acceptor = Acceptor {
         routes: Routes::new(Arc::new(context)),
         http: http_settings(),
         tls: door.tls.map(|configs| configs_with_alpn(configs, drain.clone())),
         allow_plaintext: door.allow_plaintext && !door.require_client_certificate,
         require_client_certificate: door.require_client_certificate,
+        metrics,
         drain: drain.clone(),
     };
     let listener = port.listen()?;
@@ -198,6 +208,21 @@ pub async fn serve_kv(port: KvPort, door: KvDoor, shutdown: impl Future<Output =
         );
     }
     Ok(())
+}
+
+/// Counts the leaders that this node sees one after the other.
+async fn count_leader_changes(mut status: watch::Receiver<ClusterStatus>, metrics: Arc<Metrics>) {
+    let mut last = None;
+    loop {
+        let leader = status.borrow_and_update().leader;
+        if leader.is_some() && leader != last {
+            metrics.leader_changes.fetch_add(1, Ordering::Relaxed);
+            last = leader;
+        }
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Waits until this node can serve the instance; gives the cluster's id.
@@ -263,6 +288,7 @@ struct Acceptor {
     tls: Option<watch::Receiver<Arc<rustls::ServerConfig>>>,
     allow_plaintext: bool,
     require_client_certificate: bool,
+    metrics: Arc<Metrics>,
     drain: CancellationToken,
 }
 
@@ -304,27 +330,30 @@ impl Acceptor {
             if !self.allow_plaintext {
                 return Err("plaintext is refused on this port; connect with TLS".into());
             }
-            return self.serve_http(stream, peer).await;
+            return self.serve_http(stream, peer, None).await;
         }
         let Some(configs) = &self.tls else {
             return Err("TLS is not configured on this port".into());
         };
         let config = Arc::clone(&configs.borrow());
         let stream = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await??;
-        if self.require_client_certificate && stream.get_ref().1.peer_certificates().is_none() {
+        let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        if self.require_client_certificate && certificate.is_none() {
             return Err("this port needs a client certificate".into());
         }
-        self.serve_http(stream, peer).await
+        let name = certificate.filter(|_| self.require_client_certificate).and_then(|der| certificates::common_name(der));
+        self.serve_http(stream, peer, name).await
     }
 
     async fn serve_http(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: SocketAddr,
+        common_name: Option<Arc<str>>,
     ) -> Result<(), ConnectionError> {
         let source = Arc::from(peer.to_string());
-        let service = ConnectionService::new(self.routes.clone(), Connection { source });
-        let stream = Greeting::within(HANDSHAKE_TIMEOUT, stream);
+        let service = ConnectionService::new(self.routes.clone(), Connection { source, common_name });
+        let stream = Greeting::within(HANDSHAKE_TIMEOUT, stream, Arc::clone(&self.metrics));
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         tokio::select! {
