@@ -44,6 +44,8 @@ pub(crate) struct Context {
     pub(crate) hub: WatchHub,
     pub(crate) clients: Arc<Clients>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Revision of users and roles, a moment behind at most: watch streams look again at what they may see.
+    pub(crate) auth_revision: watch::Receiver<u64>,
     /// Cancelled when the port closes: streams end.
     pub(crate) drain: CancellationToken,
 }
@@ -98,6 +100,19 @@ impl Client {
                     auth_revision: keyspace.auth_revision(),
                 })
             }
+        }
+    }
+
+    /// The user that this client once proved to be, as the keyspace knows it now, whatever became of its password.
+    pub(crate) fn named_caller(&self, keyspace: &Keyspace) -> KvCaller {
+        let user = match &self.token {
+            Token::Valid(claims) => claims.user.clone(),
+            Token::CommonName(name) => name.as_ref().to_owned(),
+            Token::None | Token::Invalid => String::new(),
+        };
+        KvCaller {
+            user,
+            auth_revision: keyspace.auth_revision(),
         }
     }
 

@@ -14,7 +14,7 @@ use quorate_raft::{ClusterStatus, Handle};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -58,6 +58,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often a port that is not open yet looks for its instance.
 const READY_RECHECK: Duration = Duration::from_millis(100);
+
+/// How often a port looks whether users or roles have changed: no entry announces it.
+const AUTH_RECHECK: Duration = Duration::from_millis(100);
 
 /// Pause after the system refused to accept, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -176,6 +179,7 @@ pub async fn serve_kv(port: KvPort, door: KvDoor, shutdown: impl Future<Output =
         hub: door.hub,
         clients: door.clients,
         metrics: Arc::default(),
+        auth_revision: follow_auth_revision(door.handle.clone(), door.instance, drain.clone()),
         handle: door.handle,
         drain: drain.clone(),
     };
@@ -208,6 +212,26 @@ pub async fn serve_kv(port: KvPort, door: KvDoor, shutdown: impl Future<Output =
         );
     }
     Ok(())
+}
+
+/// The revision of users and roles of the instance, followed until `drain`.
+fn follow_auth_revision(handle: Handle, instance: Id, drain: CancellationToken) -> watch::Receiver<u64> {
+    let read = move || {
+        handle
+            .read(|state| state.keyspace(&instance).map(|keyspace| keyspace.auth_revision()))
+            .unwrap_or_default()
+    };
+    let (sender, receiver) = watch::channel(read());
+    tokio::spawn(drain.run_until_cancelled_owned(async move {
+        let mut interval = tokio::time::interval(AUTH_RECHECK);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            let revision = read();
+            sender.send_if_modified(|known| std::mem::replace(known, revision) != revision);
+        }
+    }));
+    receiver
 }
 
 /// Counts the leaders that this node sees one after the other.

@@ -12,6 +12,7 @@
 //! - [`Clients`] knows which application processes watch, and which unknown keys were asked for;
 //! - [`pb`] is the wire, generated from `proto/` (see `examples/codegen.rs`), with clients for tests and tools.
 
+mod attempts;
 mod body;
 mod certificates;
 mod clients;

@@ -1,9 +1,13 @@
 //! The endpoint over real connections, on a single node's consensus.
 
 mod auth;
+mod bypasses;
 mod door;
+mod gateway;
+mod http;
 mod kv;
 mod lease;
 mod quorum;
+mod real_etcd;
 mod support;
 mod watch;
