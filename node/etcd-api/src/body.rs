@@ -14,7 +14,8 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 use tonic::Status;
 
-use crate::errors::too_many_requests;
+use crate::errors::{message_too_large, too_many_requests};
+use crate::route::MAX_MESSAGE_BYTES;
 
 /// Bytes of messages under way on one port, over all clients: some 80 of the largest at the same moment.
 pub(crate) const MAX_ARRIVING_BYTES: usize = 128 * 1024 * 1024;
@@ -100,6 +101,10 @@ impl<B> MeteredBody<B> {
 
     fn arrived(&mut self, data: &[u8]) -> Result<(), Status> {
         self.progress.feed(data);
+        if self.progress.missing_bytes > MAX_MESSAGE_BYTES {
+            let announced = self.progress.arrived_bytes - PREFIX_BYTES + self.progress.missing_bytes;
+            return Err(message_too_large(announced, MAX_MESSAGE_BYTES));
+        }
         self.total_bytes += data.len();
         if self.progress.arrived_bytes == 0 && !self.unary {
             self.deadline = None;

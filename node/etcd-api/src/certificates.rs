@@ -15,8 +15,8 @@ pub(crate) fn common_name(certificate: &CertificateDer<'_>) -> Option<Arc<str>> 
     (!name.is_empty() && name.len() <= MAX_NAME_BYTES).then(|| Arc::from(name))
 }
 
-/// When a certificate ends, in seconds since 1970.
-pub fn expiry_seconds(certificate: &CertificateDer<'_>) -> Option<i64> {
+/// When a certificate ends, in seconds since 1970; `None` for what is no certificate.
+pub fn certificate_expiry_seconds(certificate: &CertificateDer<'_>) -> Option<i64> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     Some(certificate.validity().not_after.timestamp())
 }

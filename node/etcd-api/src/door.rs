@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use quorate_machine::Id;
-use quorate_raft::{ClusterStatus, Handle};
+use quorate_raft::{ClusterStatus, Greeting, Handle};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -23,8 +23,8 @@ use crate::certificates;
 use crate::clients::Clients;
 use crate::context::{Connection, Context, cluster_id, member_id};
 use crate::credentials::Credentials;
-use crate::greeting::Greeting;
 use crate::lessor::LeaseKeeper;
+use crate::metered::Metered;
 use crate::metrics::Metrics;
 use crate::route::{ConnectionService, Routes};
 use crate::token::TokenKey;
@@ -144,6 +144,8 @@ pub struct KvDoor {
     pub token_key: TokenKey,
     /// Certificate and client verification; a new value is used for new connections. ALPN is set here.
     pub tls: Option<watch::Receiver<Arc<rustls::ServerConfig>>>,
+    /// When the present certificate ends, in seconds since 1970, for the metrics ([`crate::certificate_expiry_seconds`]).
+    pub certificate_expiry: Option<watch::Receiver<i64>>,
     /// Whether connections without TLS are served.
     pub allow_plaintext: bool,
     /// Refuses plaintext and TLS without a client certificate.
@@ -179,6 +181,7 @@ pub async fn serve_kv(port: KvPort, door: KvDoor, shutdown: impl Future<Output =
         hub: door.hub,
         clients: door.clients,
         metrics: Arc::default(),
+        certificate_expiry: door.certificate_expiry,
         auth_revision: follow_auth_revision(door.handle.clone(), door.instance, drain.clone()),
         handle: door.handle,
         drain: drain.clone(),
@@ -377,7 +380,7 @@ impl Acceptor {
     ) -> Result<(), ConnectionError> {
         let source = Arc::from(peer.to_string());
         let service = ConnectionService::new(self.routes.clone(), Connection { source, common_name });
-        let stream = Greeting::within(HANDSHAKE_TIMEOUT, stream, Arc::clone(&self.metrics));
+        let stream = Metered::new(Greeting::within(HANDSHAKE_TIMEOUT, stream), Arc::clone(&self.metrics));
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         tokio::select! {

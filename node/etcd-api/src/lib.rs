@@ -22,8 +22,8 @@ mod credentials;
 mod door;
 mod errors;
 mod gateway;
-mod greeting;
 mod lessor;
+mod metered;
 mod metrics;
 mod pages;
 pub mod pb;
@@ -34,6 +34,7 @@ mod strangers;
 mod token;
 mod watch;
 
+pub use certificates::certificate_expiry_seconds;
 pub use clients::{Clients, ConnectedProcess, MAX_PROCESSES, MAX_UNKNOWN_KEYS, UnknownKey};
 pub use context::{EMULATED_CLUSTER_VERSION, EMULATED_VERSION, REQUEST_TIMEOUT};
 pub use door::{DoorError, KvDoor, KvPort, MAX_CONNECTIONS, serve_kv};

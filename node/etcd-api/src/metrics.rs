@@ -35,8 +35,6 @@ pub(crate) struct Metrics {
     pub(crate) leader_changes: AtomicU64,
     proposals_pending: AtomicI64,
     proposals_failed: AtomicU64,
-    /// When the port's certificate ends, in seconds since 1970; 0 without TLS.
-    pub(crate) certificate_expiry_seconds: AtomicI64,
 }
 
 /// Counters of one method.
@@ -86,7 +84,6 @@ impl Default for Metrics {
             leader_changes: AtomicU64::new(0),
             proposals_pending: AtomicI64::new(0),
             proposals_failed: AtomicU64::new(0),
-            certificate_expiry_seconds: AtomicI64::new(0),
         }
     }
 }
@@ -147,10 +144,9 @@ impl Metrics {
         page.line("etcd_cluster_version", &format!("cluster_version=\"{short}\""), 1.0);
         page.head("gauge", "etcd_server_id", "Id of this member.");
         page.line("etcd_server_id", &format!("server_id=\"{:x}\"", context.member_id), 1.0);
-        let expiry = self.certificate_expiry_seconds.load(Ordering::Relaxed);
-        if expiry > 0 {
-            let help = "When the port's certificate ends, in seconds since 1970.";
-            page.one("gauge", "quorate_kv_certificate_expiry_timestamp_seconds", help, expiry as f64);
+        if let Some(expiry) = &context.certificate_expiry {
+            let (help, seconds) = ("When the port's certificate ends, in seconds since 1970.", *expiry.borrow());
+            page.one("gauge", "quorate_kv_certificate_expiry_timestamp_seconds", help, seconds as f64);
         }
     }
 

@@ -10,6 +10,7 @@ use tonic::body::Body;
 
 use crate::context::{Context, EMULATED_CLUSTER_VERSION, EMULATED_VERSION};
 use crate::gateway::push_string;
+use crate::services::alarms;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -96,7 +97,7 @@ pub(crate) fn preflight<B>(request: &Request<B>) -> Option<Response<Body>> {
 
 async fn health(context: &Context, query: &Query<'_>) -> Response<Body> {
     let serializable = query.pairs().any(|pair| pair == ("serializable", "true"));
-    let problem = health_problem(context, serializable, query.excludes("NOSPACE")).await;
+    let problem = health_problem(context, serializable, query).await;
     let counter = match problem {
         None => &context.metrics.health_success,
         Some(_) => &context.metrics.health_failures,
@@ -113,10 +114,11 @@ async fn health(context: &Context, query: &Query<'_>) -> Response<Body> {
     }
 }
 
-async fn health_problem(context: &Context, serializable: bool, without_space: bool) -> Option<String> {
-    let full = context.keyspace(|keyspace| keyspace.size_bytes() >= keyspace.quota_bytes());
-    if !without_space && full.unwrap_or(false) {
-        return Some("ALARM NOSPACE".to_owned());
+async fn health_problem(context: &Context, serializable: bool, query: &Query<'_>) -> Option<String> {
+    let alarms = alarms::active(context).unwrap_or_default();
+    let counted = alarms.iter().find(|alarm| !query.excludes(alarms::name(alarm)));
+    if let Some(alarm) = counted {
+        return Some(format!("ALARM {}", alarms::name(alarm)));
     }
     if !serializable && context.status.borrow().leader.is_none() {
         return Some("RAFT NO LEADER".to_owned());

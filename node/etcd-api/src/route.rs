@@ -26,7 +26,7 @@ use crate::strangers::Strangers;
 
 /// Largest gRPC message that is read at all, in bytes: etcd's limit of a request and 512 KiB for what is around it. Between
 /// the two the answer is etcd's "request is too large".
-const MAX_MESSAGE_BYTES: usize = quorate_kv::MAX_REQUEST_BYTES + 512 * 1024;
+pub(crate) const MAX_MESSAGE_BYTES: usize = quorate_kv::MAX_REQUEST_BYTES + 512 * 1024;
 
 /// Calls on which a client sends messages one after the other.
 const STREAMING_PATHS: [&str; 2] = ["/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive"];

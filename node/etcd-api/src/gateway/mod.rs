@@ -31,6 +31,8 @@ use self::input::Input;
 use self::routes::Shape;
 use self::schema::SCHEMA;
 use crate::body::{ARRIVAL_TIMEOUT, Arrivals};
+use crate::errors::message_too_large;
+use crate::route::MAX_MESSAGE_BYTES;
 
 /// What precedes a gRPC message: compression flag and length.
 const PREFIX_BYTES: usize = 5;
@@ -102,6 +104,9 @@ async fn in_time<T>(request: impl Future<Output = Result<T, Status>>) -> Result<
 /// A JSON value as a framed gRPC message.
 fn message(index: usize, json: &str) -> Result<Bytes, Status> {
     let wire = decode::decode(index, json).map_err(Status::invalid_argument)?;
+    if wire.len() > MAX_MESSAGE_BYTES {
+        return Err(message_too_large(wire.len(), MAX_MESSAGE_BYTES));
+    }
     Ok(framed(&wire))
 }
 

@@ -1,9 +1,11 @@
 //! The endpoint over real connections, on a single node's consensus.
 
+mod alarms;
 mod auth;
 mod bypasses;
 mod door;
 mod gateway;
+mod hostile;
 mod http;
 mod kv;
 mod lease;

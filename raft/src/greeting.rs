@@ -1,49 +1,36 @@
 //! A deadline for a client's first words.
 //!
-//! Telling HTTP/1 from HTTP/2 takes up to 24 bytes, and hyper waits for them without a limit: a client that connects and
+//! The one of every port of a node: peers, KV, console. Telling HTTP/1 from HTTP/2 takes up to 24 bytes, and hyper waits for them without a limit: a client that connects and
 //! says nothing, or stops within them, would hold its place for ever. Once they are there, hyper's own deadlines take over.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use crate::metrics::Metrics;
-
 /// Length of the HTTP/2 preface; no HTTP/1.1 request is shorter.
 const GREETING_BYTES: usize = 24;
 
-/// A stream whose reads fail with [`io::ErrorKind::TimedOut`] if the greeting is not there in time.
-pub(crate) struct Greeting<S> {
+/// A stream whose reads fail with [`io::ErrorKind::TimedOut`] if the first 24 bytes of the client are not there in time.
+/// Later silence is not its business.
+pub struct Greeting<S> {
     stream: S,
     heard_bytes: usize,
     /// `None` once the greeting was heard.
     deadline: Option<Pin<Box<Sleep>>>,
-    metrics: Arc<Metrics>,
 }
 
 impl<S> Greeting<S> {
-    pub(crate) fn within(limit: Duration, stream: S, metrics: Arc<Metrics>) -> Greeting<S> {
+    /// Gives the client `limit` from now for its first bytes. Must be called within a tokio runtime with a timer.
+    pub fn within(limit: Duration, stream: S) -> Greeting<S> {
         Greeting {
             stream,
             heard_bytes: 0,
             deadline: Some(Box::pin(tokio::time::sleep(limit))),
-            metrics,
         }
-    }
-}
-
-impl<S> Greeting<S> {
-    fn sent(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(bytes)) = &written {
-            self.metrics.sent_bytes.fetch_add(*bytes as u64, Ordering::Relaxed);
-        }
-        written
     }
 }
 
@@ -55,8 +42,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for Greeting<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        let heard_bytes = buffer.filled().len() - before;
-        self.metrics.received_bytes.fetch_add(heard_bytes as u64, Ordering::Relaxed);
         let Some(deadline) = &mut self.deadline else {
             return read;
         };
@@ -66,7 +51,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Greeting<S> {
                 Err(io::Error::new(io::ErrorKind::TimedOut, reason))
             });
         }
-        self.heard_bytes += heard_bytes;
+        self.heard_bytes += buffer.filled().len() - before;
         if self.heard_bytes >= GREETING_BYTES {
             self.deadline = None;
         }
@@ -76,8 +61,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Greeting<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Greeting<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.sent(written)
+        Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -97,8 +81,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Greeting<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.sent(written)
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 }
 
@@ -112,14 +95,14 @@ mod tests {
     async fn silence_times_out_and_a_greeting_lifts_the_deadline() {
         let limit = Duration::from_millis(20);
         let (_silent, server) = duplex(64);
-        let error = Greeting::within(limit, server, Arc::default()).read_u8().await.expect_err("silence");
+        let error = Greeting::within(limit, server).read_u8().await.expect_err("silence");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         let (mut client, server) = duplex(64);
         client
             .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
             .await
             .expect("room");
-        let mut greeted = Greeting::within(limit, server, Arc::default());
+        let mut greeted = Greeting::within(limit, server);
         greeted
             .read_exact(&mut [0; GREETING_BYTES])
             .await
