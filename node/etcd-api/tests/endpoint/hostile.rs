@@ -63,8 +63,8 @@ async fn malformed_messages_are_refused_one_by_one() {
         (framed(b"\x0a\x7f"), 13),
         (framed(b"\x08\x01\x08"), 13),
         (framed(b"\x0b"), 13),
-        // Compressed, which nobody has offered.
-        (format!("\u{1}{}", &framed(b"x")[1..]), 12),
+        // Compressed, which nobody has announced.
+        (format!("\u{1}{}", &framed(b"x")[1..]), 13),
         // Says that four gigabytes follow, in one letter of text each: 0x7f7f7f7f.
         ("\0\u{7f}\u{7f}\u{7f}\u{7f}".to_owned(), 8),
         (String::new(), 13),
