@@ -11,5 +11,6 @@ mod kv;
 mod lease;
 mod quorum;
 mod real_etcd;
+mod strangers;
 mod support;
 mod watch;
