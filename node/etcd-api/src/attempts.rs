@@ -54,12 +54,16 @@ impl Attempts {
         }
         while failures.len() >= MAX_REMEMBERED {
             let oldest = failures.iter().min_by_key(|(_, found)| found.since);
-            let Some(oldest) = oldest.map(|(pair, _)| pair.clone()) else { break };
+            let Some(oldest) = oldest.map(|(pair, _)| pair.clone()) else {
+                break;
+            };
             failures.remove(&oldest);
         }
         for user in [name(user), ""] {
             let fresh = Failures { since: now, count: 0 };
-            let found = failures.entry((address(source).to_owned(), user.to_owned())).or_insert(fresh);
+            let found = failures
+                .entry((address(source).to_owned(), user.to_owned()))
+                .or_insert(fresh);
             if now.duration_since(found.since) >= WINDOW {
                 *found = Failures { since: now, count: 0 };
             }
@@ -101,7 +105,10 @@ mod tests {
         assert_eq!(attempts.blocked("10.0.0.1:9", "root", now), Some(WINDOW));
         assert_eq!(attempts.blocked("10.0.0.2:9", "root", now), None);
         assert_eq!(attempts.blocked("10.0.0.1:9", "mas", now), None);
-        assert_eq!(attempts.blocked("10.0.0.1:9", "root", now + WINDOW + Duration::from_secs(1)), None);
+        assert_eq!(
+            attempts.blocked("10.0.0.1:9", "root", now + WINDOW + Duration::from_secs(1)),
+            None
+        );
         attempts.succeeded("10.0.0.1:5", "root");
         assert_eq!(attempts.blocked("10.0.0.1:9", "root", now), None);
     }

@@ -74,7 +74,13 @@ impl Credentials {
     /// # Errors
     ///
     /// "too many requests" while the queue of checks is full; resource exhausted after too many failures from this source.
-    pub(crate) async fn verify(&self, instance: Id, name: &str, user: Option<&UserView>, attempt: Attempt<'_>) -> Result<bool, Status> {
+    pub(crate) async fn verify(
+        &self,
+        instance: Id,
+        name: &str,
+        user: Option<&UserView>,
+        attempt: Attempt<'_>,
+    ) -> Result<bool, Status> {
         let user = user.filter(|user| !user.no_password && !user.password_hash.is_empty());
         let digest = self.key.digest_password(instance, name, attempt.password);
         let entry = (instance, name.to_owned());
@@ -94,7 +100,9 @@ impl Credentials {
         let hash = user.map(|user| user.password_hash.clone());
         let matches = self
             .hash(move || match hash {
-                Some(hash) => bcrypt::verify(&password, std::str::from_utf8(&hash).unwrap_or_default()).unwrap_or(false),
+                Some(hash) => {
+                    bcrypt::verify(&password, std::str::from_utf8(&hash).unwrap_or_default()).unwrap_or(false)
+                }
                 None => {
                     // Only the time it takes matters.
                     let _ = bcrypt::hash_with_salt(&password, BCRYPT_COST, [0; 16]);

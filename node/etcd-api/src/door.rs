@@ -187,10 +187,11 @@ pub async fn serve_kv(port: KvPort, door: KvDoor, shutdown: impl Future<Output =
         drain: drain.clone(),
     };
     let metrics = Arc::clone(&context.metrics);
-    tokio::spawn(drain.clone().run_until_cancelled_owned(count_leader_changes(
-        context.status.clone(),
-        Arc::clone(&metrics),
-    )));
+    tokio::spawn(
+        drain
+            .clone()
+            .run_until_cancelled_owned(count_leader_changes(context.status.clone(), Arc::clone(&metrics))),
+    );
     let acceptor = Acceptor {
         routes: Routes::new(Arc::new(context)),
         http: http_settings(),
@@ -368,7 +369,9 @@ impl Acceptor {
         if self.require_client_certificate && certificate.is_none() {
             return Err("this port needs a client certificate".into());
         }
-        let name = certificate.filter(|_| self.require_client_certificate).and_then(|der| certificates::common_name(der));
+        let name = certificate
+            .filter(|_| self.require_client_certificate)
+            .and_then(|der| certificates::common_name(der));
         self.serve_http(stream, peer, name).await
     }
 

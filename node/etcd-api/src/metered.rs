@@ -39,7 +39,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         let received = buffer.filled().len() - before;
         if received > 0 {
-            self.metrics.received_bytes.fetch_add(received as u64, Ordering::Relaxed);
+            self.metrics
+                .received_bytes
+                .fetch_add(received as u64, Ordering::Relaxed);
         }
         read
     }

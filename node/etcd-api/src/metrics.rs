@@ -122,31 +122,93 @@ impl Metrics {
         let flag = |value: bool| u64::from(value) as f64;
         let load = |value: &AtomicU64| value.load(Ordering::Relaxed) as f64;
         let leads = status.leader == Some(status.node_id);
-        page.one("gauge", "etcd_server_has_leader", "Whether a leader is known.", flag(status.leader.is_some()));
-        page.one("gauge", "etcd_server_is_leader", "Whether this member leads.", flag(leads));
+        page.one(
+            "gauge",
+            "etcd_server_has_leader",
+            "Whether a leader is known.",
+            flag(status.leader.is_some()),
+        );
+        page.one(
+            "gauge",
+            "etcd_server_is_leader",
+            "Whether this member leads.",
+            flag(leads),
+        );
         let learner = status.learners.contains(&status.node_id);
-        page.one("gauge", "etcd_server_is_learner", "Whether this member has no vote.", flag(learner));
+        page.one(
+            "gauge",
+            "etcd_server_is_learner",
+            "Whether this member has no vote.",
+            flag(learner),
+        );
         let changes = load(&self.leader_changes);
-        page.one("counter", "etcd_server_leader_changes_seen_total", "Leader changes seen.", changes);
+        page.one(
+            "counter",
+            "etcd_server_leader_changes_seen_total",
+            "Leader changes seen.",
+            changes,
+        );
         let (committed, applied) = (status.committed_index as f64, status.applied_index as f64);
-        page.one("gauge", "etcd_server_proposals_committed_total", "Entries committed.", committed);
-        page.one("gauge", "etcd_server_proposals_applied_total", "Entries applied.", applied);
+        page.one(
+            "gauge",
+            "etcd_server_proposals_committed_total",
+            "Entries committed.",
+            committed,
+        );
+        page.one(
+            "gauge",
+            "etcd_server_proposals_applied_total",
+            "Entries applied.",
+            applied,
+        );
         let pending = self.proposals_pending.load(Ordering::Relaxed) as f64;
-        page.one("gauge", "etcd_server_proposals_pending", "Proposals that wait for their outcome.", pending);
+        page.one(
+            "gauge",
+            "etcd_server_proposals_pending",
+            "Proposals that wait for their outcome.",
+            pending,
+        );
         let failed = load(&self.proposals_failed);
-        page.one("counter", "etcd_server_proposals_failed_total", "Proposals without an outcome.", failed);
-        page.one("counter", "etcd_server_health_success", "Health checks passed.", load(&self.health_success));
-        page.one("counter", "etcd_server_health_failures", "Health checks failed.", load(&self.health_failures));
+        page.one(
+            "counter",
+            "etcd_server_proposals_failed_total",
+            "Proposals without an outcome.",
+            failed,
+        );
+        page.one(
+            "counter",
+            "etcd_server_health_success",
+            "Health checks passed.",
+            load(&self.health_success),
+        );
+        page.one(
+            "counter",
+            "etcd_server_health_failures",
+            "Health checks failed.",
+            load(&self.health_failures),
+        );
         page.head("gauge", "etcd_server_version", "Version of etcd that is served.");
-        page.line("etcd_server_version", &format!("server_version=\"{EMULATED_VERSION}\""), 1.0);
+        page.line(
+            "etcd_server_version",
+            &format!("server_version=\"{EMULATED_VERSION}\""),
+            1.0,
+        );
         page.head("gauge", "etcd_cluster_version", "Cluster version that is served.");
         let short = EMULATED_CLUSTER_VERSION.rsplit_once('.').map_or("", |(short, _)| short);
         page.line("etcd_cluster_version", &format!("cluster_version=\"{short}\""), 1.0);
         page.head("gauge", "etcd_server_id", "Id of this member.");
         page.line("etcd_server_id", &format!("server_id=\"{:x}\"", context.member_id), 1.0);
         if let Some(expiry) = &context.certificate_expiry {
-            let (help, seconds) = ("When the port's certificate ends, in seconds since 1970.", *expiry.borrow());
-            page.one("gauge", "quorate_kv_certificate_expiry_timestamp_seconds", help, seconds as f64);
+            let (help, seconds) = (
+                "When the port's certificate ends, in seconds since 1970.",
+                *expiry.borrow(),
+            );
+            page.one(
+                "gauge",
+                "quorate_kv_certificate_expiry_timestamp_seconds",
+                help,
+                seconds as f64,
+            );
         }
     }
 
@@ -154,14 +216,22 @@ impl Metrics {
         let load = |value: &AtomicU64| value.load(Ordering::Relaxed) as f64;
         let (received, sent) = (load(&self.received_bytes), load(&self.sent_bytes));
         let help = "Bytes that clients sent, framing included.";
-        page.one("counter", "etcd_network_client_grpc_received_bytes_total", help, received);
+        page.one(
+            "counter",
+            "etcd_network_client_grpc_received_bytes_total",
+            help,
+            received,
+        );
         let help = "Bytes sent to clients, framing included.";
         page.one("counter", "etcd_network_client_grpc_sent_bytes_total", help, sent);
         let mut calls: Vec<_> = self.calls.iter().collect();
         calls.sort_by_key(|(path, _)| path.as_str());
         let labels = |path: &str, calls: &Calls| {
             let (service, method) = path.trim_start_matches('/').split_once('/').unwrap_or((path, ""));
-            format!("grpc_method=\"{method}\",grpc_service=\"{service}\",grpc_type=\"{}\"", calls.kind)
+            format!(
+                "grpc_method=\"{method}\",grpc_service=\"{service}\",grpc_type=\"{}\"",
+                calls.kind
+            )
         };
         page.head("counter", "grpc_server_started_total", "Calls begun.");
         for (path, calls) in &calls {
@@ -193,31 +263,75 @@ fn store(keyspace: &Keyspace, page: &mut Page) {
     let keys = keyspace.range(&everything).map_or(0, |answer| answer.count);
     let size = keyspace.size_bytes() as f64;
     page.one("gauge", "etcd_mvcc_db_total_size_in_bytes", "Size of the store.", size);
-    page.one("gauge", "etcd_mvcc_db_total_size_in_use_in_bytes", "Size of what is in use of it.", size);
-    page.one("gauge", "etcd_server_quota_backend_bytes", "Largest size of the store.", keyspace.quota_bytes() as f64);
+    page.one(
+        "gauge",
+        "etcd_mvcc_db_total_size_in_use_in_bytes",
+        "Size of what is in use of it.",
+        size,
+    );
+    page.one(
+        "gauge",
+        "etcd_server_quota_backend_bytes",
+        "Largest size of the store.",
+        keyspace.quota_bytes() as f64,
+    );
     page.one("gauge", "etcd_debugging_mvcc_keys_total", "Keys.", keys as f64);
-    page.one("gauge", "etcd_debugging_mvcc_current_revision", "Present revision.", keyspace.revision() as f64);
+    page.one(
+        "gauge",
+        "etcd_debugging_mvcc_current_revision",
+        "Present revision.",
+        keyspace.revision() as f64,
+    );
     let compacted = keyspace.compact_revision() as f64;
-    page.one("gauge", "etcd_debugging_mvcc_compact_revision", "Last compacted revision.", compacted);
-    page.one("gauge", "etcd_debugging_auth_revision", "Revision of users and roles.", keyspace.auth_revision() as f64);
-    page.one("gauge", "etcd_debugging_lease_granted", "Leases.", keyspace.leases().len() as f64);
+    page.one(
+        "gauge",
+        "etcd_debugging_mvcc_compact_revision",
+        "Last compacted revision.",
+        compacted,
+    );
+    page.one(
+        "gauge",
+        "etcd_debugging_auth_revision",
+        "Revision of users and roles.",
+        keyspace.auth_revision() as f64,
+    );
+    page.one(
+        "gauge",
+        "etcd_debugging_lease_granted",
+        "Leases.",
+        keyspace.leases().len() as f64,
+    );
 }
 
 /// Memory, processor time and files of this process, from the kernel.
 fn process(page: &mut Page) {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = |index: usize| statm.split_whitespace().nth(index).and_then(|text| text.parse::<u64>().ok());
+    let pages = |index: usize| {
+        statm
+            .split_whitespace()
+            .nth(index)
+            .and_then(|text| text.parse::<u64>().ok())
+    };
     let size = rustix::param::page_size() as u64;
     if let (Some(virtual_pages), Some(resident_pages)) = (pages(0), pages(1)) {
         let resident = (resident_pages * size) as f64;
         page.one("gauge", "process_resident_memory_bytes", "Resident memory.", resident);
-        page.one("gauge", "process_virtual_memory_bytes", "Virtual memory.", (virtual_pages * size) as f64);
+        page.one(
+            "gauge",
+            "process_virtual_memory_bytes",
+            "Virtual memory.",
+            (virtual_pages * size) as f64,
+        );
     }
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The process name, in parentheses, may hold blanks; the fields counted here come after it.
     let fields: Vec<f64> = stat
         .rsplit_once(')')
-        .map(|(_, rest)| rest.split_whitespace().map(|text| text.parse().unwrap_or(0.0)).collect())
+        .map(|(_, rest)| {
+            rest.split_whitespace()
+                .map(|text| text.parse().unwrap_or(0.0))
+                .collect()
+        })
         .unwrap_or_default();
     if let (Some(user), Some(system)) = (fields.get(11), fields.get(12)) {
         let seconds = (user + system) / rustix::param::clock_ticks_per_second() as f64;
@@ -277,7 +391,12 @@ impl Future for Counted {
             calls.ended(Code::Ok);
             return Poll::Ready(Ok(response));
         }
-        Poll::Ready(Ok(response.map(|body| Body::new(CountedStream { body, calls: Some(calls) }))))
+        Poll::Ready(Ok(response.map(|body| {
+            Body::new(CountedStream {
+                body,
+                calls: Some(calls),
+            })
+        })))
     }
 }
 

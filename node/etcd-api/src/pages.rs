@@ -19,7 +19,12 @@ const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 const LIVE_CHECKS: [&str; 1] = ["serializable_read"];
 
 /// Parts of `/readyz`.
-const READY_CHECKS: [&str; 4] = ["data_corruption", "serializable_read", "linearizable_read", "non_learner"];
+const READY_CHECKS: [&str; 4] = [
+    "data_corruption",
+    "serializable_read",
+    "linearizable_read",
+    "non_learner",
+];
 
 /// What the query says.
 struct Query<'a>(&'a str);
@@ -41,7 +46,9 @@ impl Query<'_> {
 /// Answers a request for a page.
 pub(crate) async fn serve(context: &Context, method: &Method, path: &str, query: Option<&str>) -> Response<Body> {
     let query = Query(query.unwrap_or(""));
-    let (root, check) = path[1..].split_once('/').map_or((&path[1..], None), |(root, check)| (root, Some(check)));
+    let (root, check) = path[1..]
+        .split_once('/')
+        .map_or((&path[1..], None), |(root, check)| (root, Some(check)));
     let checks: &[&'static str] = match root {
         "livez" => &LIVE_CHECKS,
         "readyz" => &READY_CHECKS,
@@ -56,7 +63,9 @@ pub(crate) async fn serve(context: &Context, method: &Method, path: &str, query:
     }
     if method != Method::GET && !(method == Method::HEAD && root == "metrics") {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, TEXT, "Method Not Allowed\n");
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+        response
+            .headers_mut()
+            .insert(header::ALLOW, HeaderValue::from_static("GET"));
         return response;
     }
     match root {
@@ -84,7 +93,10 @@ pub(crate) fn allow_origins(response: &mut Response<Body>) {
     for (name, value) in [
         (header::ACCESS_CONTROL_ALLOW_METHODS, "POST, GET, OPTIONS, PUT, DELETE"),
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "accept, content-type, authorization"),
+        (
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "accept, content-type, authorization",
+        ),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
@@ -132,7 +144,10 @@ async fn read(context: &Context, linearizable: bool) -> Result<(), String> {
         if !context.status.borrow().serving {
             return Err("etcdserver: no leader".to_owned());
         }
-        context.read_index().await.map_err(|status| status.message().to_owned())?;
+        context
+            .read_index()
+            .await
+            .map_err(|status| status.message().to_owned())?;
     }
     if let Some(problem) = context.status.borrow().fatal.clone() {
         return Err(problem);

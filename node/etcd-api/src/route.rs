@@ -85,7 +85,9 @@ impl Routes {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
     {
         let path = request.uri().path().to_owned();
-        let service = path.strip_prefix(SERVICES_PREFIX).and_then(|rest| rest.split('/').next());
+        let service = path
+            .strip_prefix(SERVICES_PREFIX)
+            .and_then(|rest| rest.split('/').next());
         let answer = match service {
             Some("KV") => self.kv.clone().call(request),
             Some("Watch") => self.watch.clone().call(request),
@@ -104,11 +106,11 @@ impl Routes {
         if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")) {
             let request = request.map(|body| Body::new(MeteredBody::new(body, false, Arc::clone(&self.arrivals))));
             return match self.strangers.call(request) {
-                Ok(answer) => {
+                Some(answer) => {
                     let Ok(response) = answer.await;
                     response
                 }
-                Err(_) => unknown_service(),
+                None => unknown_service(),
             };
         }
         let mut response = if let Some(response) = pages::preflight(&request) {

@@ -41,19 +41,23 @@ impl Strangers {
         Strangers {
             health: erase(health),
             reflection: erase(reflection().build_v1().expect("the committed descriptors are valid")),
-            reflection_alpha: erase(reflection().build_v1alpha().expect("the committed descriptors are valid")),
+            reflection_alpha: erase(
+                reflection()
+                    .build_v1alpha()
+                    .expect("the committed descriptors are valid"),
+            ),
         }
     }
 
-    /// Answers a request of one of the services.
-    pub(crate) fn call(&self, request: Request<Body>) -> Result<Answer, Request<Body>> {
+    /// Answers a request of one of the services; `None` for another service.
+    pub(crate) fn call(&self, request: Request<Body>) -> Option<Answer> {
         let service = match request.uri().path().split('/').nth(1) {
             Some("grpc.health.v1.Health") => &self.health,
             Some("grpc.reflection.v1.ServerReflection") => &self.reflection,
             Some("grpc.reflection.v1alpha.ServerReflection") => &self.reflection_alpha,
-            _ => return Err(request),
+            _ => return None,
         };
-        Ok(service(request))
+        Some(service(request))
     }
 }
 

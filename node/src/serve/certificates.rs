@@ -100,7 +100,9 @@ impl KvCertificates {
                 self.expiry.send_replace(expiry);
                 tracing::info!(expiry, "the KV endpoint has a new certificate");
             }
-            Err(error) => tracing::error!("the KV endpoint keeps its certificate; the new one cannot be used: {error:#}"),
+            Err(error) => {
+                tracing::error!("the KV endpoint keeps its certificate; the new one cannot be used: {error:#}")
+            }
         }
     }
 

@@ -43,7 +43,8 @@ impl<'a> Token<'a> {
     }
 
     fn is_number(self) -> bool {
-        self.raw.starts_with(|first: char| first == '-' || first.is_ascii_digit())
+        self.raw
+            .starts_with(|first: char| first == '-' || first.is_ascii_digit())
     }
 
     /// A string without quotes and escapes; `None` where an escape stands for half a character.
@@ -56,7 +57,10 @@ impl<'a> Reader<'a> {
     /// The next token; separators are passed over, because the text is known to be well formed.
     fn read(&mut self) -> Token<'a> {
         let bytes = self.json.as_bytes();
-        while matches!(bytes.get(self.position), Some(b' ' | b'\t' | b'\r' | b'\n' | b',' | b':')) {
+        while matches!(
+            bytes.get(self.position),
+            Some(b' ' | b'\t' | b'\r' | b'\n' | b',' | b':')
+        ) {
             self.position += 1;
         }
         let start = self.position;
@@ -72,7 +76,10 @@ impl<'a> Reader<'a> {
             Some(b'{' | b'}' | b'[' | b']') => start + 1,
             Some(_) => {
                 let ends = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b',' | b'}' | b']');
-                bytes[start..].iter().position(ends).map_or(bytes.len(), |length| start + length)
+                bytes[start..]
+                    .iter()
+                    .position(ends)
+                    .map_or(bytes.len(), |length| start + length)
             }
         };
         Token {
@@ -100,11 +107,18 @@ impl<'a> Reader<'a> {
     }
 
     fn unexpected(&self, token: Token<'_>) -> String {
-        format!("proto: syntax error {}: unexpected token {}", self.place(token), token.raw)
+        format!(
+            "proto: syntax error {}: unexpected token {}",
+            self.place(token),
+            token.raw
+        )
     }
 
     fn half_a_character(&self, token: Token<'_>) -> String {
-        format!("proto: syntax error {}: invalid escape code in string", self.place(token))
+        format!(
+            "proto: syntax error {}: invalid escape code in string",
+            self.place(token)
+        )
     }
 
     fn message(&mut self, index: usize, depth: usize, wire: &mut Vec<u8>) -> Result<(), String> {
@@ -223,12 +237,28 @@ fn scalar(kind: Kind, token: Token<'_>) -> Option<Scalar> {
             _ => None,
         },
         // Negative numbers go sign-extended on the wire.
-        Kind::Int32 => integer(token)?.try_into().ok().map(|number: i32| Scalar::Number(number as i64 as u64)),
-        Kind::Int64 => integer(token)?.try_into().ok().map(|number: i64| Scalar::Number(number as u64)),
-        Kind::Uint32 => integer(token)?.try_into().ok().map(|number: u32| Scalar::Number(number.into())),
+        Kind::Int32 => integer(token)?
+            .try_into()
+            .ok()
+            .map(|number: i32| Scalar::Number(number as i64 as u64)),
+        Kind::Int64 => integer(token)?
+            .try_into()
+            .ok()
+            .map(|number: i64| Scalar::Number(number as u64)),
+        Kind::Uint32 => integer(token)?
+            .try_into()
+            .ok()
+            .map(|number: u32| Scalar::Number(number.into())),
         Kind::Uint64 => integer(token)?.try_into().ok().map(Scalar::Number),
-        Kind::String => token.is_string().then(|| token.text())?.map(|text| Scalar::Bytes(text.into_bytes())),
-        Kind::Bytes => token.is_string().then(|| token.text())?.and_then(|text| bytes(&text)).map(Scalar::Bytes),
+        Kind::String => token
+            .is_string()
+            .then(|| token.text())?
+            .map(|text| Scalar::Bytes(text.into_bytes())),
+        Kind::Bytes => token
+            .is_string()
+            .then(|| token.text())?
+            .and_then(|text| bytes(&text))
+            .map(Scalar::Bytes),
         Kind::Enum(index) if token.is_string() => {
             let number = SCHEMA.enumeration(index).number(&token.text()?);
             Some(number.map_or(Scalar::Unknown, |number| Scalar::Number(number as i64 as u64)))
@@ -240,7 +270,11 @@ fn scalar(kind: Kind, token: Token<'_>) -> Option<Scalar> {
 
 /// A whole number, however it is written: `10`, `"10"`, `1e1`, `10.0`.
 fn integer(token: Token<'_>) -> Option<i128> {
-    let text = if token.is_string() { token.text()? } else { token.raw.to_owned() };
+    let text = if token.is_string() {
+        token.text()?
+    } else {
+        token.raw.to_owned()
+    };
     let number: &str = &text;
     if !number.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
         return None;
@@ -264,7 +298,10 @@ fn integer(token: Token<'_>) -> Option<i128> {
     // Powers of ten behind the last digit that counts.
     let zeros = i64::from(exponent) - fraction.len() as i64 + (digits.len() - significant.len()) as i64;
     let zeros = u32::try_from(zeros).ok()?;
-    let value = significant.parse::<i128>().ok()?.checked_mul(10_i128.checked_pow(zeros)?)?;
+    let value = significant
+        .parse::<i128>()
+        .ok()?
+        .checked_mul(10_i128.checked_pow(zeros)?)?;
     Some(if negative { -value } else { value })
 }
 
@@ -322,13 +359,31 @@ mod tests {
     fn errors_name_the_place() {
         for (json, error) in [
             ("[]", "proto: syntax error (line 1:1): unexpected token ["),
-            ("{\n \"limit\":\"x\"}", "proto: (line 2:10): invalid value for int64 field limit: \"x\""),
-            (r#"{"limit":1.5}"#, "proto: (line 1:10): invalid value for int64 field limit: 1.5"),
-            (r#"{"limit":1e40}"#, "proto: (line 1:10): invalid value for int64 field limit: 1e40"),
-            (r#"{"limit":"01"}"#, "proto: (line 1:10): invalid value for int64 field limit: \"01\""),
-            (r#"{"key":"Zg="}"#, "proto: (line 1:8): invalid value for bytes field key: \"Zg=\""),
+            (
+                "{\n \"limit\":\"x\"}",
+                "proto: (line 2:10): invalid value for int64 field limit: \"x\"",
+            ),
+            (
+                r#"{"limit":1.5}"#,
+                "proto: (line 1:10): invalid value for int64 field limit: 1.5",
+            ),
+            (
+                r#"{"limit":1e40}"#,
+                "proto: (line 1:10): invalid value for int64 field limit: 1e40",
+            ),
+            (
+                r#"{"limit":"01"}"#,
+                "proto: (line 1:10): invalid value for int64 field limit: \"01\"",
+            ),
+            (
+                r#"{"key":"Zg="}"#,
+                "proto: (line 1:8): invalid value for bytes field key: \"Zg=\"",
+            ),
             (r#"{"key":"","key":""}"#, "proto: (line 1:11): duplicate field \"key\""),
-            (r#"{"serializable":1}"#, "proto: (line 1:17): invalid value for bool field serializable: 1"),
+            (
+                r#"{"serializable":1}"#,
+                "proto: (line 1:17): invalid value for bool field serializable: 1",
+            ),
         ] {
             assert_eq!(range(json).expect_err(json), error);
         }

@@ -183,19 +183,33 @@ mod tests {
     #[test]
     fn kinds_are_written_as_protobuf_wants_them() {
         let response = pb::RangeResponse {
-            header: Some(pb::ResponseHeader { cluster_id: u64::MAX, revision: -1, ..Default::default() }),
-            kvs: vec![mvccpb::KeyValue { key: "\u{ff}".into(), ..Default::default() }],
+            header: Some(pb::ResponseHeader {
+                cluster_id: u64::MAX,
+                revision: -1,
+                ..Default::default()
+            }),
+            kvs: vec![mvccpb::KeyValue {
+                key: "\u{ff}".into(),
+                ..Default::default()
+            }],
             more: true,
             count: 0,
         };
-        let expected = r#"{"header":{"cluster_id":"18446744073709551615","revision":"-1"},"kvs":[{"key":"w78="}],"more":true}"#;
+        let expected =
+            r#"{"header":{"cluster_id":"18446744073709551615","revision":"-1"},"kvs":[{"key":"w78="}],"more":true}"#;
         assert_eq!(json(".etcdserverpb.RangeResponse", &response), expected);
-        let request = pb::WatchCreateRequest { filters: vec![0, 1, 9], ..Default::default() };
+        let request = pb::WatchCreateRequest {
+            filters: vec![0, 1, 9],
+            ..Default::default()
+        };
         assert_eq!(
             json(".etcdserverpb.WatchCreateRequest", &request),
             r#"{"filters":["NOPUT","NODELETE",9]}"#
         );
-        let roles = pb::AuthUserListResponse { users: vec!["a\"\n\u{1}<".to_owned()], ..Default::default() };
+        let roles = pb::AuthUserListResponse {
+            users: vec!["a\"\n\u{1}<".to_owned()],
+            ..Default::default()
+        };
         assert_eq!(
             json(".etcdserverpb.AuthUserListResponse", &roles),
             "{\"users\":[\"a\\\"\\n\\u0001<\"]}"

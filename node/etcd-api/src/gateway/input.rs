@@ -26,7 +26,10 @@ pub(super) struct Input {
 }
 
 impl Input {
-    pub(super) fn new(body: impl Body<Data = Bytes, Error = hyper::Error> + Send + 'static, arrivals: &Arc<Arrivals>) -> Input {
+    pub(super) fn new(
+        body: impl Body<Data = Bytes, Error = hyper::Error> + Send + 'static,
+        arrivals: &Arc<Arrivals>,
+    ) -> Input {
         Input {
             body: Box::pin(body),
             arrived: Bytes::new(),

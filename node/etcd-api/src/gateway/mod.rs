@@ -44,7 +44,8 @@ const METADATA_PREFIX: &str = "grpc-metadata-";
 const PASSED_METADATA: [&str; 3] = ["token", "authorization", "hasleader"];
 
 /// Hands a request to its gRPC service.
-pub(crate) type Call = Arc<dyn Fn(Request<Body>) -> BoxFuture<'static, Result<Response<Body>, Infallible>> + Send + Sync>;
+pub(crate) type Call =
+    Arc<dyn Fn(Request<Body>) -> BoxFuture<'static, Result<Response<Body>, Infallible>> + Send + Sync>;
 
 /// Whether a path is the gateway's.
 pub(crate) fn owns(path: &str) -> bool {
@@ -94,11 +95,13 @@ where
 }
 
 async fn in_time<T>(request: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-    tokio::time::timeout(ARRIVAL_TIMEOUT, request).await.unwrap_or_else(|_| {
-        let limit = ARRIVAL_TIMEOUT.as_secs();
-        let text = format!("quorate: the request did not arrive within {limit} s");
-        Err(Status::deadline_exceeded(text))
-    })
+    tokio::time::timeout(ARRIVAL_TIMEOUT, request)
+        .await
+        .unwrap_or_else(|_| {
+            let limit = ARRIVAL_TIMEOUT.as_secs();
+            let text = format!("quorate: the request did not arrive within {limit} s");
+            Err(Status::deadline_exceeded(text))
+        })
 }
 
 /// A JSON value as a framed gRPC message.
@@ -119,10 +122,19 @@ fn framed(wire: &[u8]) -> Bytes {
 }
 
 /// The requests of a stream, read while the service asks for them.
-fn requests(first: Option<Bytes>, input: Input, wanted: usize, shape: Shape) -> impl HttpBody<Data = Bytes, Error = Status> {
+fn requests(
+    first: Option<Bytes>,
+    input: Input,
+    wanted: usize,
+    shape: Shape,
+) -> impl HttpBody<Data = Bytes, Error = Status> {
     let rest = stream::unfold(Some(input), move |input| async move {
         let mut input = input?;
-        match input.next().await.and_then(|json| json.map(|json| message(wanted, &json)).transpose()) {
+        match input
+            .next()
+            .await
+            .and_then(|json| json.map(|json| message(wanted, &json)).transpose())
+        {
             Ok(Some(frame)) => Some((Ok(Frame::data(frame)), Some(input))),
             // The client says no more but goes on listening, until it closes the connection.
             Ok(None) if shape == Shape::BothEndless => std::future::pending().await,

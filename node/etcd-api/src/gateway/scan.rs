@@ -108,7 +108,11 @@ impl Scanner {
                 if !byte.is_ascii_hexdigit() {
                     return Err(invalid(byte, "in \\u hexadecimal character escape"));
                 }
-                self.state = if missing == 1 { State::InString } else { State::InUnicode(missing - 1) };
+                self.state = if missing == 1 {
+                    State::InString
+                } else {
+                    State::InUnicode(missing - 1)
+                };
                 Ok(())
             }
             State::Literal(word, read) => {
@@ -117,11 +121,21 @@ impl Scanner {
                     let expected = expected as char;
                     return Err(invalid(byte, &format!("in literal {word} (expecting '{expected}')")));
                 }
-                self.state = if read + 1 == word.len() { State::EndValue } else { State::Literal(word, read + 1) };
+                self.state = if read + 1 == word.len() {
+                    State::EndValue
+                } else {
+                    State::Literal(word, read + 1)
+                };
                 Ok(())
             }
-            State::Minus | State::Zero | State::Digits | State::Dot | State::Fraction | State::Exponent
-            | State::ExponentSign | State::ExponentDigits => self.in_number(byte, blank),
+            State::Minus
+            | State::Zero
+            | State::Digits
+            | State::Dot
+            | State::Fraction
+            | State::Exponent
+            | State::ExponentSign
+            | State::ExponentDigits => self.in_number(byte, blank),
             _ if blank => Ok(()),
             State::BeginValue | State::BeginValueOrEmpty => self.begin_value(byte),
             State::BeginString | State::BeginStringOrEmpty => {
@@ -283,7 +297,10 @@ mod tests {
     #[test]
     fn values_end_where_they_end() {
         let whole = [
-            ("  {\"a\": [1, {}, [] , \"x\\\"}\" ]} rest", "{\"a\": [1, {}, [] , \"x\\\"}\" ]}"),
+            (
+                "  {\"a\": [1, {}, [] , \"x\\\"}\" ]} rest",
+                "{\"a\": [1, {}, [] , \"x\\\"}\" ]}",
+            ),
             ("12 3", "12"),
             ("0{", "0"),
             ("-1.5e+3", "-1.5e+3"),
@@ -303,7 +320,10 @@ mod tests {
     fn errors_are_those_of_go() {
         let wrong = [
             ("hello", "invalid character 'h' looking for beginning of value"),
-            ("{\"a\":1,}", "invalid character '}' looking for beginning of object key string"),
+            (
+                "{\"a\":1,}",
+                "invalid character '}' looking for beginning of object key string",
+            ),
             ("{\"a\" \"b\"}", "invalid character '\"' after object key"),
             ("{\"a\":1 2}", "invalid character '2' after object key:value pair"),
             ("[1 2]", "invalid character '2' after array element"),

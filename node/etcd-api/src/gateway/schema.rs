@@ -124,18 +124,30 @@ impl Schema {
     }
 
     fn load() -> Schema {
-        let files = FileDescriptorSet::decode(DESCRIPTORS).expect("the committed descriptors are valid").file;
+        let files = FileDescriptorSet::decode(DESCRIPTORS)
+            .expect("the committed descriptors are valid")
+            .file;
         let mut types = Types::default();
         for file in &files {
             let scope = format!(".{}", file.package());
             file.enum_type.iter().for_each(|found| types.add_enum(&scope, found));
-            file.message_type.iter().for_each(|found| types.add_message(&scope, found));
+            file.message_type
+                .iter()
+                .for_each(|found| types.add_message(&scope, found));
         }
-        let messages: Vec<MessageType> = types.messages.iter().map(|(name, found)| types.build(name, found)).collect();
+        let messages: Vec<MessageType> = types
+            .messages
+            .iter()
+            .map(|(name, found)| types.build(name, found))
+            .collect();
         let mut methods = HashMap::new();
         let mut kinds = Vec::new();
         for file in &files {
-            for (service, method) in file.service.iter().flat_map(|service| service.method.iter().map(move |m| (service, m))) {
+            for (service, method) in file
+                .service
+                .iter()
+                .flat_map(|service| service.method.iter().map(move |m| (service, m)))
+            {
                 let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
                 let of = |name: &str| types.message_index[name];
                 kinds.push((path.clone(), kind(method.client_streaming(), method.server_streaming())));
@@ -143,7 +155,11 @@ impl Schema {
             }
         }
         let enums = types.enums.iter().map(|found| EnumType {
-            values: found.value.iter().map(|value| (value.name().to_owned(), value.number())).collect(),
+            values: found
+                .value
+                .iter()
+                .map(|value| (value.name().to_owned(), value.number()))
+                .collect(),
         });
         let enums = enums.collect();
         Schema {
@@ -183,7 +199,8 @@ struct Types<'a> {
 
 impl<'a> Types<'a> {
     fn add_enum(&mut self, scope: &str, found: &'a EnumDescriptorProto) {
-        self.enum_index.insert(format!("{scope}.{}", found.name()), self.enums.len());
+        self.enum_index
+            .insert(format!("{scope}.{}", found.name()), self.enums.len());
         self.enums.push(found);
     }
 
@@ -192,7 +209,10 @@ impl<'a> Types<'a> {
         self.message_index.insert(name.clone(), self.messages.len());
         self.messages.push((name.clone(), found));
         found.enum_type.iter().for_each(|inner| self.add_enum(&name, inner));
-        found.nested_type.iter().for_each(|inner| self.add_message(&name, inner));
+        found
+            .nested_type
+            .iter()
+            .for_each(|inner| self.add_message(&name, inner));
     }
 
     fn build(&self, name: &str, found: &DescriptorProto) -> MessageType {

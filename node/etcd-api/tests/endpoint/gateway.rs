@@ -15,7 +15,10 @@ const REQUESTS: &[(&str, &str)] = &[
     ("/v3/kv/put", r#"{"value":"YmF6"}"#),
     ("/v3/kv/put", r#"{"key":"YQ==","lease":"123456"}"#),
     ("/v3/kv/put", r#"{"key":"YQ==","ignore_value":true}"#),
-    ("/v3/kv/range", r#"{"key":"Zm9v","rangeEnd":"AA==","limit":"5","sort_order":"DESCEND","sort_target":2}"#),
+    (
+        "/v3/kv/range",
+        r#"{"key":"Zm9v","rangeEnd":"AA==","limit":"5","sort_order":"DESCEND","sort_target":2}"#,
+    ),
     ("/v3/kv/range", r#"{"key":"Zm9v","limit":"abc"}"#),
     ("/v3/kv/range", r#"{"key":"Zm9v","limit":1.5}"#),
     ("/v3/kv/range", r#"{"key":"Zm9v","limit":1e0,"foo":{"a":[1,2,{}]}}"#),
@@ -53,10 +56,16 @@ const REQUESTS: &[(&str, &str)] = &[
         "/v3/kv/txn",
         r#"{"compare":[{"target":"VALUE","key":"Zm9v","value":"YmF6","result":"EQUAL"}],"success":[{"requestPut":{"key":"Zm9v","value":"eA=="}},{"request_range":{"key":"Zm9v"}},{"request_txn":{"success":[{"request_range":{"key":"eg=="}}]}}],"failure":[{"request_delete_range":{"key":"Zm9v"}}]}"#,
     ),
-    ("/v3/kv/txn", r#"{"compare":[{"target":"VALUE","key":"Zm9v","value":"YmFy","version":1}]}"#),
+    (
+        "/v3/kv/txn",
+        r#"{"compare":[{"target":"VALUE","key":"Zm9v","value":"YmFy","version":1}]}"#,
+    ),
     ("/v3/kv/txn", r#"{"compare":{}}"#),
     ("/v3/kv/txn", r#"{"compare":[null]}"#),
-    ("/v3/kv/txn", r#"{"compare":[{"target":"MOD","key":"Zm9v","modRevision":"0","result":"GREATER"}]}"#),
+    (
+        "/v3/kv/txn",
+        r#"{"compare":[{"target":"MOD","key":"Zm9v","modRevision":"0","result":"GREATER"}]}"#,
+    ),
     ("/v3/kv/txn", "{}"),
     ("/v3/kv/deleterange", r#"{"key":"Zm9v","prev_kv":true}"#),
     ("/v3/kv/deleterange", r#"{"key":"Zm9v"}"#),
@@ -80,7 +89,10 @@ const REQUESTS: &[(&str, &str)] = &[
     ("/v3/auth/user/get", r#"{"name":"nobody"}"#),
     ("/v3/auth/role/get", r#"{"role":"nobody"}"#),
     ("/v3/auth/role/add", r#"{"name":"r\"<1>"}"#),
-    ("/v3/auth/role/grant", r#"{"name":"r\"<1>","perm":{"permType":"READWRITE","key":"YQ==","rangeEnd":"Yg=="}}"#),
+    (
+        "/v3/auth/role/grant",
+        r#"{"name":"r\"<1>","perm":{"permType":"READWRITE","key":"YQ==","rangeEnd":"Yg=="}}"#,
+    ),
     ("/v3/auth/role/get", r#"{"role":"r\"<1>"}"#),
     ("/v3/auth/role/add", "{}"),
     ("/v3/nothing", "{}"),
@@ -94,7 +106,10 @@ const REQUESTS: &[(&str, &str)] = &[
 async fn open_node() -> Node {
     let node = Node::start().await;
     let mut root = node.root().await;
-    root.auth.auth_disable(pb::AuthDisableRequest {}).await.expect("disabled");
+    root.auth
+        .auth_disable(pb::AuthDisableRequest {})
+        .await
+        .expect("disabled");
     node
 }
 
@@ -142,7 +157,12 @@ async fn answers_are_those_of_real_etcd() {
             }
         }
     }
-    assert!(different.is_empty(), "{} answers differ:\n{}", different.len(), different.join("\n"));
+    assert!(
+        different.is_empty(),
+        "{} answers differ:\n{}",
+        different.len(),
+        different.join("\n")
+    );
 }
 
 #[tokio::test]
@@ -166,7 +186,11 @@ async fn pages_are_those_of_real_etcd() {
         for method in ["GET", "POST"] {
             let ours = exchange(node.address, method, path, "", "").await;
             let theirs = exchange(etcd.address, method, path, "", "").await;
-            assert_eq!((ours.status, ours.body), (theirs.status, theirs.body), "{method} {path}");
+            assert_eq!(
+                (ours.status, ours.body),
+                (theirs.status, theirs.body),
+                "{method} {path}"
+            );
         }
     }
     // etcd lists the checks in no order.
@@ -179,7 +203,11 @@ async fn pages_are_those_of_real_etcd() {
     assert_eq!(lines(node.address).await, lines(etcd.address).await);
     let preflight = exchange(node.address, "OPTIONS", "/v3/kv/range", "", "").await;
     assert_eq!(preflight.status, 200);
-    assert!(preflight.headers.contains("access-control-allow-origin: *"), "{}", preflight.headers);
+    assert!(
+        preflight.headers.contains("access-control-allow-origin: *"),
+        "{}",
+        preflight.headers
+    );
 }
 
 #[tokio::test]
@@ -189,7 +217,11 @@ async fn metrics_have_the_names_that_dashboards_ask_for() {
     post(node.address, "/v3/kv/put", r#"{"key":"Zm9v","value":"YmFy"}"#).await;
     post(node.address, "/v3/lease/revoke", r#"{"ID":"9"}"#).await;
     let (ours, theirs) = (get(node.address, "/metrics").await, get(etcd.address, "/metrics").await);
-    assert!(ours.content_type.starts_with("text/plain; version=0.0.4"), "{}", ours.content_type);
+    assert!(
+        ours.content_type.starts_with("text/plain; version=0.0.4"),
+        "{}",
+        ours.content_type
+    );
     for name in [
         "etcd_server_has_leader",
         "etcd_server_is_leader",
@@ -211,9 +243,16 @@ async fn metrics_have_the_names_that_dashboards_ask_for() {
         "process_max_fds",
     ] {
         // Each with etcd's name and kind, and with a value.
-        let kind = |page: &str| page.lines().find(|line| line.starts_with(&format!("# TYPE {name} "))).map(str::to_owned);
+        let kind = |page: &str| {
+            page.lines()
+                .find(|line| line.starts_with(&format!("# TYPE {name} ")))
+                .map(str::to_owned)
+        };
         assert_eq!(kind(&ours.body), kind(&theirs.body), "{name}");
-        let value = ours.body.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        let value = ours
+            .body
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{name} ")));
         value.expect(name).parse::<f64>().expect("a number");
     }
     for line in [
@@ -223,7 +262,11 @@ async fn metrics_have_the_names_that_dashboards_ask_for() {
         "grpc_server_handled_total{grpc_code=\"NotFound\",grpc_method=\"LeaseRevoke\",grpc_service=\"etcdserverpb.Lease\",grpc_type=\"unary\"} 1",
         "grpc_server_started_total{grpc_method=\"Watch\",grpc_service=\"etcdserverpb.Watch\",grpc_type=\"bidi_stream\"} 0",
     ] {
-        assert!(ours.body.lines().any(|found| found == line), "{line} is missing:\n{}", ours.body);
+        assert!(
+            ours.body.lines().any(|found| found == line),
+            "{line} is missing:\n{}",
+            ours.body
+        );
     }
 }
 
@@ -241,7 +284,13 @@ async fn a_watch_gives_lines_and_goes_on_after_its_last_request() {
             post(address, "/v3/kv/put", r#"{"key":"dw==","value":"MQ=="}"#).await;
             seen.push(watch.line().await);
             let comparable = |line: String| {
-                comparable(Answer { status: 200, content_type: String::new(), headers: String::new(), body: line }).2
+                comparable(Answer {
+                    status: 200,
+                    content_type: String::new(),
+                    headers: String::new(),
+                    body: line,
+                })
+                .2
             };
             lines.push(seen.into_iter().map(comparable).collect::<Vec<_>>());
         }
@@ -255,10 +304,18 @@ async fn tokens_are_taken_from_headers_and_errors_have_three_members() {
     let range = r#"{"key":"a2V5"}"#;
     let refused = post(node.address, "/v3/kv/range", range).await;
     let text = "etcdserver: user name is empty";
-    assert_eq!(refused.body, format!(r#"{{"error":"{text}","code":3,"message":"{text}"}}"#));
+    assert_eq!(
+        refused.body,
+        format!(r#"{{"error":"{text}","code":3,"message":"{text}"}}"#)
+    );
     let login = format!(r#"{{"name":"root","password":"{ROOT_PASSWORD}"}}"#);
     let answer = post(node.address, "/v3/auth/authenticate", &login).await;
-    let token = answer.body.split("\"token\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("token");
+    let token = answer
+        .body
+        .split("\"token\":\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next())
+        .expect("token");
     for header in ["Authorization: ", "authorization: Bearer ", "Grpc-Metadata-Token: "] {
         let headers = format!("{header}{token}\r\n");
         let answer = exchange(node.address, "POST", "/v3/kv/range", &headers, range).await;
@@ -266,7 +323,13 @@ async fn tokens_are_taken_from_headers_and_errors_have_three_members() {
     }
     let forged = exchange(node.address, "POST", "/v3/kv/range", "Authorization: x\r\n", range).await;
     assert_eq!(forged.status, 401);
-    assert!(forged.headers.contains("www-authenticate: etcdserver: invalid auth token"), "{}", forged.headers);
+    assert!(
+        forged
+            .headers
+            .contains("www-authenticate: etcdserver: invalid auth token"),
+        "{}",
+        forged.headers
+    );
 }
 
 #[tokio::test]
@@ -276,7 +339,11 @@ async fn large_bodies_are_refused_and_small_ones_beside_them_are_not() {
     assert_eq!(post(node.address, "/v3/kv/put", &put(1_400_000)).await.status, 200);
     let refused = post(node.address, "/v3/kv/put", &put(1_600_000)).await;
     assert_eq!(refused.status, 400, "{}", refused.body);
-    assert!(refused.body.contains("etcdserver: request is too large"), "{}", refused.body);
+    assert!(
+        refused.body.contains("etcdserver: request is too large"),
+        "{}",
+        refused.body
+    );
     let refused = post(node.address, "/v3/kv/put", &put(2_240_000)).await;
     assert_eq!(refused.status, 429, "{}", refused.body);
     assert_eq!(post(node.address, "/v3/kv/put", &put(10)).await.status, 200);

@@ -29,7 +29,11 @@ const HTTP2_HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\
 
 fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("statm");
-    let pages: u64 = statm.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("pages");
+    let pages: u64 = statm
+        .split_whitespace()
+        .nth(1)
+        .and_then(|text| text.parse().ok())
+        .expect("pages");
     pages * 4096
 }
 
@@ -45,8 +49,13 @@ async fn bystander(root: &mut Login, puts: usize) -> Duration {
 }
 
 fn create(key: &str) -> pb::WatchRequest {
-    let create = pb::WatchCreateRequest { key: key.to_owned().into(), ..Default::default() };
-    pb::WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) }
+    let create = pb::WatchCreateRequest {
+        key: key.to_owned().into(),
+        ..Default::default()
+    };
+    pb::WatchRequest {
+        request_union: Some(RequestUnion::CreateRequest(create)),
+    }
 }
 
 #[tokio::test]
@@ -69,10 +78,17 @@ async fn malformed_messages_are_refused_one_by_one() {
         ("\0\u{7f}\u{7f}\u{7f}\u{7f}".to_owned(), 8),
         (String::new(), 13),
     ];
-    for path in ["/etcdserverpb.KV/Put", "/etcdserverpb.KV/Txn", "/etcdserverpb.Auth/Authenticate"] {
+    for path in [
+        "/etcdserverpb.KV/Put",
+        "/etcdserverpb.KV/Txn",
+        "/etcdserverpb.Auth/Authenticate",
+    ] {
         for (body, code) in &bodies {
             let answer = exchange(node.address, "POST", path, "content-type: application/grpc\r\n", body).await;
-            let found = answer.headers.lines().find_map(|line| line.strip_prefix("grpc-status: ")?.parse::<i32>().ok());
+            let found = answer
+                .headers
+                .lines()
+                .find_map(|line| line.strip_prefix("grpc-status: ")?.parse::<i32>().ok());
             assert!(found.is_some_and(|found| found != 0), "{path} {body:?}: {answer:?}");
             assert_eq!(found, Some(*code), "{path} {body:?}: {answer:?}");
         }
@@ -84,12 +100,25 @@ async fn malformed_messages_are_refused_one_by_one() {
 async fn a_message_that_is_too_large_is_refused_as_in_go() {
     let node = Node::start().await;
     let mut root = node.root().await;
-    let put = |bytes: usize| pb::PutRequest { key: "k".into(), value: vec![7; bytes].into(), ..Default::default() };
+    let put = |bytes: usize| pb::PutRequest {
+        key: "k".into(),
+        value: vec![7; bytes].into(),
+        ..Default::default()
+    };
     let refused = root.kv.put(put(1_600_000)).await.expect_err("beyond etcd's limit");
-    assert_eq!((refused.code(), refused.message()), (tonic::Code::InvalidArgument, "etcdserver: request is too large"));
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (tonic::Code::InvalidArgument, "etcdserver: request is too large")
+    );
     let refused = root.kv.put(put(3_000_000)).await.expect_err("beyond gRPC's limit");
     assert_eq!(refused.code(), tonic::Code::ResourceExhausted, "{refused:?}");
-    assert!(refused.message().starts_with("grpc: received message larger than max (30000"), "{}", refused.message());
+    assert!(
+        refused
+            .message()
+            .starts_with("grpc: received message larger than max (30000"),
+        "{}",
+        refused.message()
+    );
     bystander(&mut root, 1).await;
 }
 
@@ -106,7 +135,10 @@ async fn idle_connections_cost_little_and_are_given_up() {
     }
     let longest = bystander(&mut root, 20).await;
     let grown = resident_bytes().saturating_sub(before);
-    println!("{IDLE_CONNECTIONS} idle connections: {} MiB, longest put beside them {longest:?}", grown >> 20);
+    println!(
+        "{IDLE_CONNECTIONS} idle connections: {} MiB, longest put beside them {longest:?}",
+        grown >> 20
+    );
     assert!(grown < MAX_IDLE_BYTES, "{} MiB", grown >> 20);
     assert!(longest < MAX_BYSTANDER, "{longest:?}");
     // They answer no ping, so the node gives them up, each within its five seconds.
@@ -133,7 +165,12 @@ async fn streams_that_are_never_read_hold_little_and_nobody_up() {
     }
     let (requests, stream) = mpsc::channel(1);
     requests.send(create("loud")).await.expect("room");
-    let mut reading = root.watch.watch(ReceiverStream::new(stream)).await.expect("stream").into_inner();
+    let mut reading = root
+        .watch
+        .watch(ReceiverStream::new(stream))
+        .await
+        .expect("stream")
+        .into_inner();
     assert!(reading.message().await.expect("answer").expect("created").created);
     let before = resident_bytes();
     let writes = 200;
@@ -145,13 +182,18 @@ async fn streams_that_are_never_read_hold_little_and_nobody_up() {
     });
     let mut seen = 0;
     while seen < writes {
-        let answer = tokio::time::timeout(PATIENCE, reading.message()).await.expect("in time");
+        let answer = tokio::time::timeout(PATIENCE, reading.message())
+            .await
+            .expect("in time");
         seen += answer.expect("answer").expect("events").events.len();
     }
     writing.await.expect("written");
     let longest = bystander(&mut root, 20).await;
     let grown = resident_bytes().saturating_sub(before);
-    println!("32 deaf watchers of 20 MB: {} MiB, longest put beside them {longest:?}", grown >> 20);
+    println!(
+        "32 deaf watchers of 20 MB: {} MiB, longest put beside them {longest:?}",
+        grown >> 20
+    );
     assert_eq!(seen, writes, "no event is missing");
     assert!(grown < MAX_STREAM_GROWTH_BYTES, "{} MiB", grown >> 20);
     assert!(longest < MAX_BYSTANDER, "{longest:?}");
@@ -181,7 +223,11 @@ async fn a_stream_a_millisecond_disturbs_nobody() {
     }
     let streams = opening.await.expect("opened");
     let grown = resident_bytes().saturating_sub(before);
-    println!("{} streams: {} MiB, longest put beside them {longest:?}", streams.len(), grown >> 20);
+    println!(
+        "{} streams: {} MiB, longest put beside them {longest:?}",
+        streams.len(),
+        grown >> 20
+    );
     assert!(grown < MAX_STREAM_GROWTH_BYTES, "{} MiB", grown >> 20);
     assert!(longest < MAX_BYSTANDER, "{longest:?}");
 }
@@ -205,7 +251,10 @@ async fn guessing_is_slowed_down_and_the_owner_is_not() {
         password: "new".to_owned(),
         ..Default::default()
     };
-    root.auth.user_change_password(change).await.expect("other users are not concerned");
+    root.auth
+        .user_change_password(change)
+        .await
+        .expect("other users are not concerned");
     node.login("mas", "new").await;
 }
 
@@ -216,7 +265,12 @@ async fn who_exists_cannot_be_told_from_the_time_of_a_refusal() {
     for (name, no_password) in [("there", false), ("certified", true)] {
         let options = Some(quorate_etcd_api::pb::authpb::UserAddOptions { no_password });
         let password = if no_password { String::new() } else { "pw".to_owned() };
-        let add = pb::AuthUserAddRequest { name: name.to_owned(), password, options, ..Default::default() };
+        let add = pb::AuthUserAddRequest {
+            name: name.to_owned(),
+            password,
+            options,
+            ..Default::default()
+        };
         root.auth.user_add(add).await.expect("user");
     }
     let channel = node.channel().await;
@@ -225,13 +279,21 @@ async fn who_exists_cannot_be_told_from_the_time_of_a_refusal() {
         let mut times = Vec::new();
         for _ in 0..5 {
             let begun = Instant::now();
-            let refused = crate::support::authenticate(channel.clone(), name, "wrong").await.expect_err("refused");
-            assert_eq!(refused.message(), "etcdserver: authentication failed, invalid user ID or password");
+            let refused = crate::support::authenticate(channel.clone(), name, "wrong")
+                .await
+                .expect_err("refused");
+            assert_eq!(
+                refused.message(),
+                "etcdserver: authentication failed, invalid user ID or password"
+            );
             times.push(begun.elapsed());
         }
         fastest.push(times.into_iter().min().expect("times"));
     }
     // A hash takes tens of milliseconds, everything else together one or two.
-    let (least, most) = (fastest.iter().min().expect("times"), fastest.iter().max().expect("times"));
+    let (least, most) = (
+        fastest.iter().min().expect("times"),
+        fastest.iter().max().expect("times"),
+    );
     assert!(*most < *least * 2, "{fastest:?}");
 }

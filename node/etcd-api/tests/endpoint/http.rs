@@ -38,13 +38,24 @@ impl Stream {
         let mut headers = String::new();
         timeout(PATIENCE, async {
             while !headers.ends_with("\r\n\r\n") {
-                assert!(reader.read_line(&mut headers).await.expect("head") > 0, "the connection ended: {headers}");
+                assert!(
+                    reader.read_line(&mut headers).await.expect("head") > 0,
+                    "the connection ended: {headers}"
+                );
             }
         })
         .await
         .expect("an answer in time");
-        let status = headers.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("status");
-        Stream { reader, status, headers }
+        let status = headers
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .expect("status");
+        Stream {
+            reader,
+            status,
+            headers,
+        }
     }
 
     /// The next line of a chunked body.
@@ -53,7 +64,10 @@ impl Stream {
         timeout(PATIENCE, async {
             while !line.starts_with('{') {
                 line.clear();
-                assert!(self.reader.read_line(&mut line).await.expect("body") > 0, "the connection ended");
+                assert!(
+                    self.reader.read_line(&mut line).await.expect("body") > 0,
+                    "the connection ended"
+                );
             }
         })
         .await

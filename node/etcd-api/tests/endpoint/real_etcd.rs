@@ -21,8 +21,14 @@ fn binary() -> PathBuf {
     }
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let path = cache.or(home).expect("a home directory").join("quorate/etcd-v3.6.16/etcd");
-    assert!(path.is_file(), "there is no etcd: run `cargo xtask setup --peers`, or set QUORATE_ETCD");
+    let path = cache
+        .or(home)
+        .expect("a home directory")
+        .join("quorate/etcd-v3.6.16/etcd");
+    assert!(
+        path.is_file(),
+        "there is no etcd: run `cargo xtask setup --peers`, or set QUORATE_ETCD"
+    );
     path
 }
 
@@ -53,11 +59,14 @@ impl RealEtcd {
             _data: data,
         };
         let ready = async {
-            while tokio::net::TcpStream::connect(address).await.is_err() || get(address, "/health").await.status != 200 {
+            while tokio::net::TcpStream::connect(address).await.is_err() || get(address, "/health").await.status != 200
+            {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, ready).await.expect("etcd serves in time");
+        tokio::time::timeout(PATIENCE, ready)
+            .await
+            .expect("etcd serves in time");
         etcd
     }
 }

@@ -24,7 +24,9 @@ use crate::support::{Login, Node, PATIENCE};
 async fn health_says_serving_and_follows_the_port() {
     let mut node = Node::start().await;
     let mut health = HealthClient::new(node.channel().await);
-    let ask = |service: &str| HealthCheckRequest { service: service.to_owned() };
+    let ask = |service: &str| HealthCheckRequest {
+        service: service.to_owned(),
+    };
     let answer: HealthCheckResponse = health.check(ask("")).await.expect("answer").into_inner();
     assert_eq!(answer.status, ServingStatus::Serving as i32);
     let unknown = health.check(ask("nothing")).await.expect_err("an unknown service");
@@ -41,7 +43,9 @@ async fn health_says_serving_and_follows_the_port() {
         );
         drop((followed, health));
     };
-    tokio::time::timeout(PATIENCE, async { tokio::join!(closing, end) }).await.expect("in time");
+    tokio::time::timeout(PATIENCE, async { tokio::join!(closing, end) })
+        .await
+        .expect("in time");
 }
 
 #[tokio::test]
@@ -56,7 +60,11 @@ async fn reflection_tells_the_schema_in_both_versions() {
                 host: String::new(),
                 message_request: Some(MessageRequest::ListServices(String::new())),
             };
-            let mut answers = client.server_reflection_info(tokio_stream::iter([request])).await.expect("stream").into_inner();
+            let mut answers = client
+                .server_reflection_info(tokio_stream::iter([request]))
+                .await
+                .expect("stream")
+                .into_inner();
             match answers.message().await.expect("answer").expect("one").message_response {
                 Some(MessageResponse::ListServicesResponse(list)) => {
                     list.service.into_iter().map(|service| service.name).collect::<Vec<_>>()
@@ -67,7 +75,10 @@ async fn reflection_tells_the_schema_in_both_versions() {
     }
     for services in [services!(v1), services!(v1alpha)] {
         for service in ["KV", "Watch", "Lease", "Cluster", "Maintenance", "Auth"] {
-            assert!(services.contains(&format!("etcdserverpb.{service}")), "{service}: {services:?}");
+            assert!(
+                services.contains(&format!("etcdserverpb.{service}")),
+                "{service}: {services:?}"
+            );
         }
         assert!(services.contains(&"grpc.health.v1.Health".to_owned()), "{services:?}");
     }
@@ -87,7 +98,10 @@ impl Authority {
         let mut params = rcgen::CertificateParams::default();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let certificate = params.self_signed(&key).expect("certificate").der().clone();
-        Authority { issuer: rcgen::Issuer::new(params, key), certificate }
+        Authority {
+            issuer: rcgen::Issuer::new(params, key),
+            certificate,
+        }
     }
 
     fn issue(&self, common_name: &str) -> Identity {
@@ -109,13 +123,19 @@ impl Authority {
         let (certificate, key) = self.issue("server");
         let verifier = WebPkiClientVerifier::builder(self.roots()).build().expect("verifier");
         let config = rustls::ServerConfig::builder().with_client_cert_verifier(verifier);
-        Arc::new(config.with_single_cert(vec![certificate], key.into()).expect("configuration"))
+        Arc::new(
+            config
+                .with_single_cert(vec![certificate], key.into())
+                .expect("configuration"),
+        )
     }
 
     fn connector(&self, common_name: &str, protocol: &[u8]) -> TlsConnector {
         let (certificate, key) = self.issue(common_name);
         let config = rustls::ClientConfig::builder().with_root_certificates(self.roots());
-        let mut config = config.with_client_auth_cert(vec![certificate], key.into()).expect("configuration");
+        let mut config = config
+            .with_client_auth_cert(vec![certificate], key.into())
+            .expect("configuration");
         config.alpn_protocols = vec![protocol.to_vec()];
         TlsConnector::from(Arc::new(config))
     }
@@ -146,30 +166,48 @@ async fn a_verified_common_name_is_the_user_of_calls_without_a_token() {
         door.require_client_certificate = true;
     })
     .await;
-    let get = |key: &str| pb::RangeRequest { key: key.to_owned().into(), ..Default::default() };
+    let get = |key: &str| pb::RangeRequest {
+        key: key.to_owned().into(),
+        ..Default::default()
+    };
     let login = async |name: &str, token| Login::new(channel(&node, authority.connector(name, b"h2")).await, token);
     let mut root = login("root", None).await;
     root.put("k", "v").await;
-    root.auth.user_list(pb::AuthUserListRequest {}).await.expect("root may list users");
+    root.auth
+        .user_list(pb::AuthUserListRequest {})
+        .await
+        .expect("root may list users");
     let mut sdk = login("mas", None).await;
     sdk.kv.range(get("/mas-monitor/x")).await.expect("its own tree");
     let mut nobody = login("nobody", None).await;
     for refused in [sdk.kv.range(get("k")).await, nobody.kv.range(get("k")).await] {
         let refused = refused.expect_err("no permission");
-        assert_eq!((refused.code(), refused.message()), (Code::PermissionDenied, "etcdserver: permission denied"));
+        assert_eq!(
+            (refused.code(), refused.message()),
+            (Code::PermissionDenied, "etcdserver: permission denied")
+        );
     }
     let mut forger = login("root", Some("forged")).await;
-    let refused = forger.kv.range(get("k")).await.expect_err("a bad token is no lack of one");
+    let refused = forger
+        .kv
+        .range(get("k"))
+        .await
+        .expect_err("a bad token is no lack of one");
     assert_eq!(refused.code(), Code::Unauthenticated);
     // The gateway knows tokens only; and the pages need the certificate, too.
     let ask = async |path: &str, method: &str| {
         let name = ServerName::try_from("127.0.0.1").expect("name");
         let stream = TcpStream::connect(node.address).await.expect("connection");
-        let mut stream = authority.connector("root", b"http/1.1").connect(name, stream).await.expect("TLS");
+        let mut stream = authority
+            .connector("root", b"http/1.1")
+            .connect(name, stream)
+            .await
+            .expect("TLS");
         let body = r#"{"key":"aw=="}"#;
         let length = body.len();
-        let request =
-            format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
         stream.write_all(request.as_bytes()).await.expect("request");
         let mut answer = Vec::new();
         // The end of the connection may come without TLS's farewell.
@@ -179,6 +217,9 @@ async fn a_verified_common_name_is_the_user_of_calls_without_a_token() {
     let answer = ask("/v3/kv/range", "POST").await;
     assert!(answer.contains("etcdserver: user name is empty"), "{answer}");
     let metrics = ask("/metrics", "GET").await;
-    assert!(metrics.contains("quorate_kv_certificate_expiry_timestamp_seconds 4000000000\n"), "{metrics}");
+    assert!(
+        metrics.contains("quorate_kv_certificate_expiry_timestamp_seconds 4000000000\n"),
+        "{metrics}"
+    );
     drop(expiry_sender);
 }

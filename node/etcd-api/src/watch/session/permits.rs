@@ -20,12 +20,17 @@ impl Session {
                 let (key, range_end) = watcher.span.to_request();
                 keyspace.check_range(Some(&caller), key, range_end).is_err()
             });
-            denied.map(|(serial, watcher)| (*serial, watcher.watch_id)).collect::<Vec<_>>()
+            denied
+                .map(|(serial, watcher)| (*serial, watcher.watch_id))
+                .collect::<Vec<_>>()
         });
         let Ok(denied) = denied else { return };
         for (serial, watch_id) in denied {
             self.remove(serial);
-            let revision = self.context.keyspace(|keyspace| keyspace.revision()).unwrap_or_default();
+            let revision = self
+                .context
+                .keyspace(|keyspace| keyspace.revision())
+                .unwrap_or_default();
             self.outbox.push_back(WatchResponse {
                 header: Some(self.context.header(revision)),
                 watch_id,
