@@ -85,11 +85,8 @@ impl KvCertificates {
 
     /// Takes over the files if they have changed and can be used.
     pub fn reload(&mut self) {
-        let seen = match fingerprint(&self.directory) {
-            Ok(seen) => seen,
-            // One of the files is gone, which is looked at as a content of its own.
-            Err(_) => Vec::new(),
-        };
+        // A missing file is looked at as a content of its own.
+        let seen = fingerprint(&self.directory).unwrap_or_default();
         if seen == self.seen {
             return;
         }
