@@ -28,17 +28,23 @@ pub struct Programs {
 
 /// One system with its users' tokens.
 #[derive(Debug)]
-pub(super) struct System {
+pub struct System {
+    /// `etcd` or `quorate`.
     pub name: &'static str,
+    /// `ip:port`, plaintext.
+    pub endpoint: String,
     client: Client,
     tokens: BTreeMap<String, String>,
-    root: Credentials,
+    /// The user that may do everything.
+    pub root: Credentials,
 }
 
 /// Both systems, running. Dropping it kills them.
 #[derive(Debug)]
-pub(super) struct Pair {
+pub struct Pair {
+    /// Real etcd, one member.
     pub etcd: System,
+    /// Ours, three nodes.
     pub quorate: System,
     etcd_process: Child,
     cluster: Option<DevCluster>,
@@ -77,10 +83,14 @@ pub fn peer(program: &str) -> Result<PathBuf> {
 
 impl Pair {
     /// Starts both and gives real etcd the users and roles that ours begins with.
-    pub(super) async fn start(programs: &Programs) -> Result<Self> {
+    pub async fn start(programs: &Programs) -> Result<Self> {
         // What is compared does not depend on the disk, and memory is faster.
         let shared = Path::new(SHARED_MEMORY);
-        let parent = if shared.is_dir() { shared.to_path_buf() } else { std::env::temp_dir() };
+        let parent = if shared.is_dir() {
+            shared.to_path_buf()
+        } else {
+            std::env::temp_dir()
+        };
         let directory = tempfile::Builder::new().prefix("quorate-diff-").tempdir_in(parent)?;
         // An error means that another test of this process has done it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -99,7 +109,9 @@ impl Pair {
             cluster: Some(cluster),
             _directory: directory,
         };
-        pair.begin_equal().await.context("bringing etcd to the beginning that ours has")?;
+        pair.begin_equal()
+            .await
+            .context("bringing etcd to the beginning that ours has")?;
         Ok(pair)
     }
 
@@ -108,8 +120,9 @@ impl Pair {
         self.quorate.log_in("root").await?;
         let mut ours = self.quorate.client_of(&Caller::User("root".to_owned()))?;
         let mut etcd = self.etcd.client.clone();
-        let roles: pb::AuthRoleListResponse =
-            ours.unary("/etcdserverpb.Auth/RoleList", pb::AuthRoleListRequest {}).await?;
+        let roles: pb::AuthRoleListResponse = ours
+            .unary("/etcdserverpb.Auth/RoleList", pb::AuthRoleListRequest {})
+            .await?;
         for role in &roles.roles {
             let request = pb::AuthRoleAddRequest { name: role.clone() };
             let _: pb::AuthRoleAddResponse = etcd.unary("/etcdserverpb.Auth/RoleAdd", request).await?;
@@ -119,8 +132,9 @@ impl Pair {
                 grant(&mut etcd, role, perm).await?;
             }
         }
-        let users: pb::AuthUserListResponse =
-            ours.unary("/etcdserverpb.Auth/UserList", pb::AuthUserListRequest {}).await?;
+        let users: pb::AuthUserListResponse = ours
+            .unary("/etcdserverpb.Auth/UserList", pb::AuthUserListRequest {})
+            .await?;
         ensure!(users.users.iter().any(|user| user == "root"), "ours has no user root");
         for user in &users.users {
             let request = pb::AuthUserAddRequest {
@@ -132,13 +146,17 @@ impl Pair {
             let request = pb::AuthUserGetRequest { name: user.clone() };
             let found: pb::AuthUserGetResponse = ours.unary("/etcdserverpb.Auth/UserGet", request).await?;
             for role in found.roles {
-                let request = pb::AuthUserGrantRoleRequest { user: user.clone(), role };
+                let request = pb::AuthUserGrantRoleRequest {
+                    user: user.clone(),
+                    role,
+                };
                 let path = "/etcdserverpb.Auth/UserGrantRole";
                 let _: pb::AuthUserGrantRoleResponse = etcd.unary(path, request).await?;
             }
         }
-        let _: pb::AuthEnableResponse =
-            etcd.unary("/etcdserverpb.Auth/AuthEnable", pb::AuthEnableRequest {}).await?;
+        let _: pb::AuthEnableResponse = etcd
+            .unary("/etcdserverpb.Auth/AuthEnable", pb::AuthEnableRequest {})
+            .await?;
         self.etcd.log_in("root").await?;
         self.level_auth_revisions().await
     }
@@ -165,7 +183,7 @@ impl Pair {
     }
 
     /// Stops both.
-    pub(super) async fn stop(mut self) -> Result<()> {
+    pub async fn stop(mut self) -> Result<()> {
         self.etcd_process.kill().await?;
         match self.cluster.take() {
             Some(cluster) => cluster.stop().await,
@@ -194,8 +212,18 @@ async fn start_etcd(programs: &Programs, directory: &Path) -> Result<(Child, Str
         .env_clear()
         .arg("--data-dir")
         .arg(directory.join("etcd"))
-        .args(["--listen-client-urls", &url(client), "--advertise-client-urls", &url(client)])
-        .args(["--listen-peer-urls", &url(peer), "--initial-advertise-peer-urls", &url(peer)])
+        .args([
+            "--listen-client-urls",
+            &url(client),
+            "--advertise-client-urls",
+            &url(client),
+        ])
+        .args([
+            "--listen-peer-urls",
+            &url(peer),
+            "--initial-advertise-peer-urls",
+            &url(peer),
+        ])
         .args(["--initial-cluster", &format!("default={}", url(peer))])
         .args(["--log-level", "error", "--unsafe-no-fsync", "--bcrypt-cost=4"])
         .stdin(Stdio::null())
@@ -231,6 +259,7 @@ impl System {
     async fn connect(name: &'static str, endpoint: &str, root: Credentials) -> Result<Self> {
         Ok(Self {
             name,
+            endpoint: endpoint.to_owned(),
             client: Client::connect(&anonymous(endpoint), CONNECT_TIMEOUT).await?,
             tokens: BTreeMap::new(),
             root,
@@ -332,6 +361,8 @@ impl System {
         };
         let caller = Caller::User(self.root.user.clone());
         let outcome = Operation::Range(request).perform(&mut self.client_of(&caller)?).await;
-        outcome.revision().with_context(|| format!("{}: {outcome:?}", self.name))
+        outcome
+            .revision()
+            .with_context(|| format!("{}: {outcome:?}", self.name))
     }
 }

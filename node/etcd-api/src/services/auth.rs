@@ -12,6 +12,9 @@ use crate::errors::kv_status;
 use crate::pb::etcdserverpb as pb;
 use crate::token::Claims;
 
+/// etcd's answer to a login of a user without a password; it forgot to give it a code.
+const NO_PASSWORD_USER: &str = "auth: authentication failed, password was given for no password user";
+
 /// Methods that change users or roles: propose the operation, answer with a header.
 macro_rules! change {
     ($self:ident, $request:ident, $response:ident, $op:expr) => {{
@@ -74,6 +77,9 @@ impl pb::auth_server::Auth for Services {
             return Err(kv_status(KvError::AuthNotEnabled));
         }
         let user = user.ok_or_else(|| kv_status(KvError::AuthFailed))?;
+        if user.no_password {
+            return Err(Status::unknown(NO_PASSWORD_USER));
+        }
         if !context
             .credentials
             .verify(context.instance, &user, &request.password)
@@ -132,10 +138,14 @@ impl pb::auth_server::Auth for Services {
         let client = self.0.client(&request);
         let request = request.into_inner();
         let no_password = request.options.is_some_and(|options| options.no_password);
+        if !no_password {
+            Credentials::check_length(&request.password)?;
+        }
+        self.0.ensure_serving(&client)?;
+        self.0.authorize_admin(&client).await?;
         if request.name.is_empty() {
             return Err(kv_status(KvError::UserEmpty));
         }
-        self.0.ensure_serving(&client)?;
         let password_hash = match no_password {
             true => Bytes::new(),
             // As in etcd, a hash that the client brings does not count here.
@@ -160,7 +170,7 @@ impl pb::auth_server::Auth for Services {
         let name = request.into_inner().name;
         self.newest(&client).await?;
         let user = self.0.authorize(&client, |keyspace, caller| {
-            if caller.user.is_empty() || caller.user != name {
+            if caller.user != name {
                 keyspace.check_admin(Some(&caller))?;
             }
             keyspace.user(&name).ok_or(KvError::UserNotFound)
@@ -200,6 +210,7 @@ impl pb::auth_server::Auth for Services {
     ) -> Result<Response<pb::AuthUserChangePasswordResponse>, Status> {
         let client = self.0.client(&request);
         let request = request.into_inner();
+        Credentials::check_length(&request.password)?;
         self.0.ensure_serving(&client)?;
         let password_hash = self
             .changed_hash(&client, request.password, request.hashed_password)
