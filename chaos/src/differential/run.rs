@@ -1,11 +1,11 @@
 //! Gives both systems the same operations and stops at the first difference.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 
 use super::checkpoint::LiveWatch;
-use super::generate::{Generator, Round, World, endangers_root};
+use super::generate::{Generator, Round, World, endangers_root, password_of};
 use super::operation::{Caller, Operation, Outcome, Step, shorten};
 use super::systems::{Pair, Programs};
 use crate::wire::etcdserverpb as pb;
@@ -50,8 +50,6 @@ pub(super) struct Session {
     pub(super) tally: Tally,
     /// Differences still tolerated: with more than none a difference is told and the sequence goes on.
     tolerated: usize,
-    /// Users whose login failed and will fail until users change.
-    shut_out: BTreeSet<String>,
 }
 
 impl Session {
@@ -71,12 +69,12 @@ impl Session {
                 revision: etcd,
                 compacted: 0,
                 auth_enabled: true,
+                passwords: BTreeMap::new(),
             },
             pair,
             live,
             tally: Tally::default(),
             tolerated: 0,
-            shut_out: BTreeSet::new(),
         })
     }
 
@@ -191,11 +189,20 @@ impl Session {
                 self.world.auth_enabled = false;
                 self.forget(None);
             }
-            Operation::AuthEnable(_) => {
-                self.world.auth_enabled = true;
-                self.shut_out.clear();
+            Operation::AuthEnable(_) => self.world.auth_enabled = true,
+            Operation::UserAdd(request) => {
+                let without = request.options.is_some_and(|options| options.no_password);
+                let password = (!without).then(|| request.password.clone());
+                self.world.passwords.insert(request.name.clone(), password);
             }
-            Operation::UserAdd(_) | Operation::UserChangePassword(_) => self.shut_out.clear(),
+            Operation::UserChangePassword(request) => {
+                if let Some(Some(password)) = self.world.passwords.get_mut(&request.name) {
+                    *password = password_of(&request.hashed_password);
+                }
+            }
+            Operation::UserDelete(request) => {
+                self.world.passwords.remove(&request.name);
+            }
             _ => {}
         }
         if let Some(revision) = outcome.revision() {
@@ -212,13 +219,19 @@ impl Session {
         let Caller::User(name) = caller else {
             return Ok(None);
         };
-        if !self.pair.etcd.lacks_token(caller) || !self.world.auth_enabled || self.shut_out.contains(name) {
+        if !self.pair.etcd.lacks_token(caller) || !self.world.auth_enabled {
             return Ok(None);
         }
-        let (etcd, quorate) = futures_util::join!(self.pair.etcd.log_in_as(name), self.pair.quorate.log_in_as(name));
-        if !etcd.last().is_some_and(Outcome::is_ok) {
-            self.shut_out.insert(name.clone());
-        }
+        let password = match self.world.passwords.get(name) {
+            _ if name == "root" => self.pair.etcd.root.password.clone(),
+            Some(Some(password)) => password.clone(),
+            // Who cannot log in calls without a token.
+            _ => return Ok(None),
+        };
+        let (etcd, quorate) = futures_util::join!(
+            self.pair.etcd.log_in_as(name, &password),
+            self.pair.quorate.log_in_as(name, &password)
+        );
         if etcd == quorate {
             return Ok(None);
         }

@@ -117,7 +117,7 @@ impl Pair {
 
     /// Reads users, roles and permissions of ours and makes the same in etcd, then enables authentication there.
     async fn begin_equal(&mut self) -> Result<()> {
-        self.quorate.log_in("root").await?;
+        self.quorate.log_in_root().await?;
         let mut ours = self.quorate.client_of(&Caller::User("root".to_owned()))?;
         let mut etcd = self.etcd.client.clone();
         let roles: pb::AuthRoleListResponse = ours
@@ -132,6 +132,7 @@ impl Pair {
                 grant(&mut etcd, role, perm).await?;
             }
         }
+        let root = self.etcd.root.clone();
         let users: pb::AuthUserListResponse = ours
             .unary("/etcdserverpb.Auth/UserList", pb::AuthUserListRequest {})
             .await?;
@@ -139,7 +140,11 @@ impl Pair {
         for user in &users.users {
             let request = pb::AuthUserAddRequest {
                 name: user.clone(),
-                password: self.etcd.password(user),
+                password: if *user == root.user {
+                    root.password.clone()
+                } else {
+                    "unused".to_owned()
+                },
                 ..Default::default()
             };
             let _: pb::AuthUserAddResponse = etcd.unary("/etcdserverpb.Auth/UserAdd", request).await?;
@@ -157,7 +162,7 @@ impl Pair {
         let _: pb::AuthEnableResponse = etcd
             .unary("/etcdserverpb.Auth/AuthEnable", pb::AuthEnableRequest {})
             .await?;
-        self.etcd.log_in("root").await?;
+        self.etcd.log_in_root().await?;
         self.level_auth_revisions().await
     }
 
@@ -178,7 +183,7 @@ impl Pair {
             let mut client = behind.client_of(&Caller::User("root".to_owned()))?;
             let path = "/etcdserverpb.Auth/UserChangePassword";
             let _: pb::AuthUserChangePasswordResponse = client.unary(path, request).await?;
-            behind.log_in("root").await?;
+            behind.log_in_root().await?;
         }
     }
 
@@ -266,20 +271,15 @@ impl System {
         })
     }
 
-    fn password(&self, user: &str) -> String {
-        if user == self.root.user {
-            return self.root.password.clone();
-        }
-        "one".to_owned()
-    }
-
-    async fn log_in(&mut self, user: &str) -> Result<()> {
-        let outcome = self.try_log_in(user, &self.password(user)).await;
-        ensure!(outcome.is_ok(), "{}: {user} cannot log in: {outcome:?}", self.name);
+    async fn log_in_root(&mut self) -> Result<()> {
+        let (name, password) = (self.root.user.clone(), self.root.password.clone());
+        let outcome = self.log_in_as(&name, &password).await;
+        ensure!(outcome.is_ok(), "{}: {name} cannot log in: {outcome:?}", self.name);
         Ok(())
     }
 
-    async fn try_log_in(&mut self, user: &str, password: &str) -> Outcome {
+    /// Logs a user in and keeps the token.
+    pub(super) async fn log_in_as(&mut self, user: &str, password: &str) -> Outcome {
         let request = pb::AuthenticateRequest {
             name: user.to_owned(),
             password: password.to_owned(),
@@ -298,21 +298,6 @@ impl System {
     /// Whether the caller needs a login first.
     pub(super) fn lacks_token(&self, caller: &Caller) -> bool {
         matches!(caller, Caller::User(name) if !self.tokens.contains_key(name))
-    }
-
-    /// Tries the passwords that the user may have; the outcomes are to be compared.
-    pub(super) async fn log_in_as(&mut self, name: &str) -> Vec<Outcome> {
-        if name == self.root.user {
-            return vec![self.try_log_in(name, &self.password(name)).await];
-        }
-        let mut outcomes = Vec::new();
-        for (password, _) in super::generate::PASSWORDS {
-            outcomes.push(self.try_log_in(name, password).await);
-            if outcomes.last().is_some_and(Outcome::is_ok) {
-                break;
-            }
-        }
-        outcomes
     }
 
     /// Forgets a token that has become void, or all of them.

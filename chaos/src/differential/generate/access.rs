@@ -10,6 +10,12 @@ use crate::wire::etcdserverpb as pb;
 
 const USERS: &[&str] = &["u1", "u2", "u3"];
 const ROLES: &[&str] = &["r1", "r2", "r3"];
+/// The password whose hash this is.
+pub(in crate::differential) fn password_of(hash: &str) -> String {
+    let known = PASSWORDS.iter().find(|(_, known)| *known == hash);
+    known.map_or_else(String::new, |(password, _)| (*password).to_owned())
+}
+
 /// What is permitted, or refused as no range. One range end for each key: what a second one does to the first in etcd is no
 /// model (`docs/etcd-differences.md`).
 const PERMITTED: &[(&str, &str)] = &[
@@ -33,7 +39,7 @@ const PERMITTED: &[(&str, &str)] = &[
 ];
 /// Passwords and their bcrypt hashes of the lowest cost, in base64, as clients may send them: hashing and checking them
 /// costs next to nothing, and so the comparison spends its time on the rest.
-pub(in crate::differential) const PASSWORDS: &[(&str, &str)] = &[
+const PASSWORDS: &[(&str, &str)] = &[
     (
         "one",
         "JDJhJDA0JGFiY2RlZmdoaWprbG1ub3BxcnN0dXV1aU1kMVhrUDNNWWtlaHp4cFBIQjZtNVRyMEZaU1lH",
@@ -200,17 +206,31 @@ impl Generator {
         }
     }
 
-    pub(super) fn access_read(&mut self) -> Operation {
+    pub(super) fn access_read(&mut self, world: &World) -> Operation {
         match self.random.random_range(0..10) {
             0 => Operation::AuthStatus(pb::AuthStatusRequest {}),
             1 => Operation::UserList(pb::AuthUserListRequest {}),
             2 => Operation::RoleList(pb::AuthRoleListRequest {}),
             3..6 => Operation::UserGet(pb::AuthUserGetRequest { name: self.user_name() }),
             6..9 => Operation::RoleGet(pb::AuthRoleGetRequest { role: self.role_name() }),
-            _ => Operation::Authenticate(pb::AuthenticateRequest {
-                name: self.user_name(),
-                password: self.pick(PASSWORDS).0.to_owned(),
-            }),
+            _ => self.login(world),
         }
+    }
+
+    fn login(&mut self, world: &World) -> Operation {
+        let name = self.user_name();
+        let password = self.pick(PASSWORDS).0.to_owned();
+        let known = world.passwords.get(&name).cloned().flatten();
+        let request = match known {
+            Some(known) if known == password || self.failing_logins == 0 => {
+                pb::AuthenticateRequest { name, password: known }
+            }
+            None if self.failing_logins == 0 => return Operation::AuthStatus(pb::AuthStatusRequest {}),
+            _ => {
+                self.failing_logins -= 1;
+                pb::AuthenticateRequest { name, password }
+            }
+        };
+        Operation::Authenticate(request)
     }
 }
