@@ -54,6 +54,7 @@ pub(crate) async fn create_token(
         hash: token_hash(&token).to_vec().into(),
         role: Role::from(body.role) as i32,
         expires_at_ms,
+        applications: Vec::new(),
     });
     let object = object_of(context.propose(&caller, command).await?);
     let view = NewTokenView {
