@@ -72,6 +72,11 @@ impl Outcome {
         matches!(self, Outcome::Answered(_))
     }
 
+    /// Whether the operation certainly was not carried out, because nobody led: on a machine under load it is asked again.
+    pub fn met_no_leader(&self) -> bool {
+        matches!(self, Outcome::Refused(Code::Unavailable, text) if text == "etcdserver: no leader")
+    }
+
     fn from_status(status: &Status) -> Outcome {
         Outcome::Refused(status.code(), status.message().to_owned())
     }

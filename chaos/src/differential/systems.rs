@@ -273,7 +273,12 @@ impl System {
 
     async fn log_in_root(&mut self) -> Result<()> {
         let (name, password) = (self.root.user.clone(), self.root.password.clone());
-        let outcome = self.log_in_as(&name, &password).await;
+        let deadline = Instant::now() + READY_TIMEOUT;
+        let mut outcome = self.log_in_as(&name, &password).await;
+        while outcome.met_no_leader() && Instant::now() < deadline {
+            tokio::time::sleep(POLL).await;
+            outcome = self.log_in_as(&name, &password).await;
+        }
         ensure!(outcome.is_ok(), "{}: {name} cannot log in: {outcome:?}", self.name);
         Ok(())
     }
@@ -329,7 +334,14 @@ impl System {
     /// Carries one step out.
     pub(super) async fn perform(&self, step: &Step) -> Result<Outcome> {
         let mut client = self.client_of(&step.caller)?;
-        Ok(step.operation.perform(&mut client).await)
+        let deadline = Instant::now() + READY_TIMEOUT;
+        loop {
+            let outcome = step.operation.perform(&mut client).await;
+            if !outcome.met_no_leader() || Instant::now() > deadline {
+                return Ok(outcome);
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// Carries steps out at the same time; their outcomes in order.
