@@ -311,10 +311,10 @@ fn without_ids(line: &str, every_number: bool) -> String {
         rest = after;
     }
     match every_number {
-        // A size may have one unit here and another there.
-        true => ["kB", "MB", "GB", "B"]
+        // A size or a time may have one unit here and another there.
+        true => ["# kB", "# MB", "# GB", "# B", "#s"]
             .iter()
-            .fold(told, |told, unit| told.replace(&format!("# {unit}"), "#")),
+            .fold(told, |told, unit| told.replace(unit, "#")),
         false => told,
     }
 }
