@@ -234,6 +234,13 @@ impl Handle {
             .map_err(|_| CallError::Stopped)
     }
 
+    /// Has the log up to `index` given up now, however much of it would be kept otherwise; at most what the newest snapshot
+    /// covers. A follower that lags behind it catches up by snapshot.
+    pub async fn purge_log(&self, index: u64) -> Result<(), CallError> {
+        let purge = self.running.core.raft.trigger().purge_log(index).await;
+        purge.map_err(|_| CallError::Stopped)
+    }
+
     /// Stops: hands leadership over first, flushes, closes the log. Afterwards the data directory can be opened again.
     pub async fn shutdown(&self) {
         self.running.shutdown().await;

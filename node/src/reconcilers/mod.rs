@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use board::{Board, BoardCounts};
-pub use disk::{DiskGuard, DiskState};
+pub use disk::{BALLAST_BYTES, BALLAST_FILE, DiskGuard, DiskLimits, DiskState};
 pub use heartbeats::{HEARTBEAT_REQUEST_TAG, Heartbeats};
 pub use leader_requests::LeaderRequests;
 pub use members::registrar;

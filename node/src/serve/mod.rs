@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::identity::IdentityDirectory;
 use crate::links::Links;
-use crate::reconcilers::{Board, DiskGuard, Fence, Heartbeats, Probers, Reconcilers};
+use crate::reconcilers::{BALLAST_BYTES, Board, DiskGuard, DiskLimits, Fence, Heartbeats, Probers, Reconcilers};
 
 /// Time for handing leadership over when the node stops.
 const HAND_OVER_DEADLINE: Duration = Duration::from_secs(2);
@@ -61,7 +61,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         disk: Arc::new(DiskGuard::new(
             handle.clone(),
             config.data_dir.clone(),
-            config.minimum_free_bytes,
+            DiskLimits {
+                minimum_free_bytes: config.minimum_free_bytes,
+                minimum_free_percent: config.minimum_free_percent,
+                ballast_bytes: BALLAST_BYTES,
+            },
         )),
         fence: fence.clone(),
     };
