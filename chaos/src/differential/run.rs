@@ -222,7 +222,6 @@ impl Session {
         if !self.pair.etcd.lacks_token(caller) || !self.world.auth_enabled {
             return Ok(None);
         }
-<<<<<<< HEAD
         let password = match self.world.passwords.get(name) {
             _ if name == "root" => self.pair.etcd.root.password.clone(),
             Some(Some(password)) => password.clone(),
@@ -233,9 +232,6 @@ impl Session {
             self.pair.etcd.log_in_as(name, &password),
             self.pair.quorate.log_in_as(name, &password)
         );
-=======
-        let (etcd, quorate) = futures_util::join!(self.pair.etcd.log_in_as(name), self.pair.quorate.log_in_as(name));
->>>>>>> main
         if etcd == quorate {
             return Ok(None);
         }
