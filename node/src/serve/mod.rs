@@ -23,7 +23,9 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::identity::IdentityDirectory;
 use crate::links::Links;
-use crate::reconcilers::{BALLAST_BYTES, Board, DiskGuard, DiskLimits, Fence, Heartbeats, Probers, Reconcilers};
+use crate::reconcilers::{
+    BALLAST_BYTES, Board, DiskGuard, DiskLimits, Fence, Heartbeats, LeaderPriority, Probers, Reconcilers,
+};
 
 /// Time for handing leadership over when the node stops.
 const HAND_OVER_DEADLINE: Duration = Duration::from_secs(2);
@@ -67,6 +69,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                 ballast_bytes: BALLAST_BYTES,
             },
         )),
+        leader_priority: LeaderPriority::default(),
         fence: fence.clone(),
     };
     let stop = CancellationToken::new();
@@ -103,6 +106,7 @@ async fn fatal(handle: &Handle) -> String {
 }
 
 async fn stop_in_order(handle: &Handle, doors: doors::Doors, stop: CancellationToken, mut tasks: JoinSet<()>) {
+    handle.prepare_stop();
     if handle.is_leader()
         && let Err(error) = handle.transfer_leadership(None, HAND_OVER_DEADLINE).await
     {

@@ -57,7 +57,7 @@ fn initialise(user: &ServerUser, directory: &Path) -> Result<()> {
         .arg(format!("--defaults-file={}", configuration.display()))
         .arg("--auth-root-authentication-method=normal")
         // A machine need not be able to resolve its own name.
-        .arg("--skip-name-resolve")
+        .arg("--force")
         .arg("--skip-test-db"))
 }
 

@@ -6,5 +6,6 @@ mod door;
 mod kv;
 mod lease;
 mod quorum;
+mod snapshot;
 mod support;
 mod watch;
