@@ -12,5 +12,6 @@ pub mod etcd;
 pub mod identity;
 pub mod links;
 pub mod logging;
+pub mod membership;
 pub mod reconcilers;
 pub mod serve;

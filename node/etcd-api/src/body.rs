@@ -14,7 +14,8 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 use tonic::Status;
 
-use crate::errors::too_many_requests;
+use crate::errors::{message_too_large, too_many_requests};
+use crate::route::MAX_MESSAGE_BYTES;
 
 /// Bytes of messages under way on one port, over all clients: some 80 of the largest at the same moment.
 pub(crate) const MAX_ARRIVING_BYTES: usize = 128 * 1024 * 1024;
@@ -23,7 +24,7 @@ pub(crate) const MAX_ARRIVING_BYTES: usize = 128 * 1024 * 1024;
 const FREE_BYTES: usize = 4 * 1024;
 
 /// For a message to arrive, once the client has begun it; on a call with one request, for that request from the start.
-const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What precedes a gRPC message: compression flag and length.
 const PREFIX_BYTES: usize = 5;
@@ -100,6 +101,10 @@ impl<B> MeteredBody<B> {
 
     fn arrived(&mut self, data: &[u8]) -> Result<(), Status> {
         self.progress.feed(data);
+        if self.progress.missing_bytes > MAX_MESSAGE_BYTES {
+            let announced = self.progress.arrived_bytes - PREFIX_BYTES + self.progress.missing_bytes;
+            return Err(message_too_large(announced, MAX_MESSAGE_BYTES));
+        }
         self.total_bytes += data.len();
         if self.progress.arrived_bytes == 0 && !self.unary {
             self.deadline = None;
@@ -110,6 +115,11 @@ impl<B> MeteredBody<B> {
             self.progress.arrived_bytes
         };
         self.hold(present.saturating_sub(FREE_BYTES))
+    }
+
+    /// Takes room for `bytes` that are held elsewhere, beyond the free part.
+    pub(crate) fn hold_long(&mut self, bytes: usize) -> Result<(), Status> {
+        self.hold(bytes.saturating_sub(FREE_BYTES))
     }
 
     fn hold(&mut self, wanted_bytes: usize) -> Result<(), Status> {

@@ -15,6 +15,8 @@ use crate::clients::Clients;
 use crate::credentials::Credentials;
 use crate::errors;
 use crate::lessor::LeaseKeeper;
+use crate::members::MemberKeeper;
+use crate::metrics::Metrics;
 use crate::pb::etcdserverpb::ResponseHeader;
 use crate::token::{Claims, TokenKey};
 use crate::watch::WatchHub;
@@ -43,6 +45,13 @@ pub(crate) struct Context {
     pub(crate) leases: Arc<dyn LeaseKeeper>,
     pub(crate) hub: WatchHub,
     pub(crate) clients: Arc<Clients>,
+    /// Who changes the members, where the port may.
+    pub(crate) members: Option<Arc<dyn MemberKeeper>>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// When the port's certificate ends, in seconds since 1970.
+    pub(crate) certificate_expiry: Option<watch::Receiver<i64>>,
+    /// Revision of users and roles, a moment behind at most: watch streams look again at what they may see.
+    pub(crate) auth_revision: watch::Receiver<u64>,
     /// Cancelled when the port closes: streams end.
     pub(crate) drain: CancellationToken,
 }
@@ -52,6 +61,8 @@ pub(crate) struct Context {
 pub(crate) struct Connection {
     /// Address of the client, `ip:port`.
     pub(crate) source: Arc<str>,
+    /// Common name of the verified client certificate, where the port demands one: the user of calls without a token.
+    pub(crate) common_name: Option<Arc<str>>,
 }
 
 /// Who sent a request, before the state was asked about it.
@@ -66,6 +77,8 @@ pub(crate) struct Client {
 #[derive(Clone)]
 enum Token {
     None,
+    /// The verified certificate names a user.
+    CommonName(Arc<str>),
     Valid(Claims),
     Invalid,
 }
@@ -78,6 +91,11 @@ impl Client {
         }
         match &self.token {
             Token::None => Ok(KvCaller::default()),
+            // A name that is no user has no permission, as in etcd.
+            Token::CommonName(name) => Ok(KvCaller {
+                user: name.as_ref().to_owned(),
+                auth_revision: keyspace.auth_revision(),
+            }),
             Token::Invalid => Err(KvError::InvalidAuthToken),
             Token::Valid(claims) => {
                 let user = keyspace.user(&claims.user);
@@ -91,8 +109,21 @@ impl Client {
         }
     }
 
+    /// The user that this client once proved to be, as the keyspace knows it now, whatever became of its password.
+    pub(crate) fn named_caller(&self, keyspace: &Keyspace) -> KvCaller {
+        let user = match &self.token {
+            Token::Valid(claims) => claims.user.clone(),
+            Token::CommonName(name) => name.as_ref().to_owned(),
+            Token::None | Token::Invalid => String::new(),
+        };
+        KvCaller {
+            user,
+            auth_revision: keyspace.auth_revision(),
+        }
+    }
+
     fn has_valid_token(&self) -> bool {
-        matches!(self.token, Token::Valid(_))
+        matches!(self.token, Token::Valid(_) | Token::CommonName(_))
     }
 }
 
@@ -103,8 +134,11 @@ impl Context {
     }
 
     fn client_of(&self, metadata: &MetadataMap, extensions: &Extensions) -> Client {
+        let connection = extensions.get::<Connection>();
         let token = match metadata.get("token").or_else(|| metadata.get("authorization")) {
-            None => Token::None,
+            None => connection
+                .and_then(|connection| connection.common_name.clone())
+                .map_or(Token::None, Token::CommonName),
             Some(text) => text
                 .to_str()
                 .ok()
@@ -112,9 +146,7 @@ impl Context {
                 .and_then(|text| self.tokens.verify(self.instance, text))
                 .map_or(Token::Invalid, Token::Valid),
         };
-        let source = extensions
-            .get::<Connection>()
-            .map(|connection| Arc::clone(&connection.source));
+        let source = connection.map(|connection| Arc::clone(&connection.source));
         Client {
             token,
             source: source.unwrap_or_else(|| Arc::from("")),
@@ -127,6 +159,15 @@ impl Context {
         let status = self.status.borrow();
         if !status.serving || (client.requires_leader && status.leader.is_none()) {
             return Err(errors::no_leader());
+        }
+        // A member that is to become a voter by itself serves at once; one that was added as a learner does not.
+        let learns = status.learners.contains(&status.node_id);
+        if learns
+            && self
+                .handle
+                .read(|state| state.node(status.node_id).is_some_and(|node| node.learner))
+        {
+            return Err(errors::not_for_learners());
         }
         Ok(())
     }
@@ -190,7 +231,11 @@ impl Context {
     /// Validates and proposes an operation, and waits for its result and the revision after it.
     pub(crate) async fn propose(&self, client: &Client, op: KvOp) -> Result<(KvResult, i64), Status> {
         self.ensure_serving(client)?;
-        quorate_kv::validate(&op).map_err(errors::kv_status)?;
+        // As etcd does: keys and their options are looked at before the caller, everything else after.
+        let validated_first = matches!(op, KvOp::Put(_) | KvOp::DeleteRange(_) | KvOp::Txn(_));
+        if validated_first {
+            self.validate_keys(client, &op).await?;
+        }
         let mut retries = 0;
         loop {
             let caller = self
@@ -199,6 +244,9 @@ impl Context {
                     Ok(caller)
                 })
                 .await?;
+            if !validated_first {
+                quorate_kv::validate(&op).map_err(errors::kv_status)?;
+            }
             let reply = self.propose_as(caller, client, op.clone()).await?;
             match reply.result {
                 Some(KvResult::Refused(code)) => {
@@ -215,6 +263,19 @@ impl Context {
         }
     }
 
+    /// The size counts only for callers whose token is good.
+    async fn validate_keys(&self, client: &Client, op: &KvOp) -> Result<(), Status> {
+        match quorate_kv::validate(op) {
+            Err(error) => {
+                if error == KvError::RequestTooLarge {
+                    self.authorize(client, |_, _| Ok(())).await?;
+                }
+                Err(errors::kv_status(error))
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
     async fn propose_as(&self, caller: KvCaller, client: &Client, op: KvOp) -> Result<KvReply, Status> {
         let proposal = Proposal {
             author: Some(Principal {
@@ -226,7 +287,11 @@ impl Context {
                 op: Some(op),
             })),
         };
+        let pending = self.metrics.propose();
         let committed = self.handle.propose(proposal, REQUEST_TIMEOUT).await;
+        if committed.is_err() {
+            pending.failed();
+        }
         match committed.map_err(errors::call_status)?.reply.kind {
             Some(ReplyKind::Kv(reply)) => Ok(reply),
             Some(ReplyKind::Refused(refusal)) => Err(errors::refusal_status(&refusal)),

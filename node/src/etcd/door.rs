@@ -12,22 +12,34 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::EtcdConfig;
 use super::urls::Url;
+use crate::membership::{Membership, Numbering};
 use crate::reconcilers::{Heartbeats, LeaderRequests};
 
 /// Pause between two looks at whether a port is open.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The ports, reserved: a conflict shows before anything is written.
-pub struct Ports(Vec<(Url, KvPort)>);
+pub struct Ports(Vec<Port>);
+
+struct Port {
+    url: Url,
+    socket: KvPort,
+    /// It serves health and metrics alone.
+    pages_only: bool,
+}
 
 impl Ports {
     /// Reserves the ports of all client and metrics URLs.
     pub fn reserve(config: &EtcdConfig) -> anyhow::Result<Self> {
-        let listens = config.listen_client.iter().chain(&config.listen_metrics);
-        let reserved = listens.map(|url| {
+        let client = config.listen_client.iter().map(|url| (url, false));
+        let listens = client.chain(config.listen_metrics.iter().map(|url| (url, true)));
+        let reserved = listens.map(|(url, pages_only)| {
             let address = url.bind_address().map_err(anyhow::Error::msg)?;
-            let port = KvPort::reserve(address)?;
-            Ok((url.clone(), port))
+            Ok(Port {
+                url: url.clone(),
+                socket: KvPort::reserve(address)?,
+                pages_only,
+            })
         });
         reserved.collect::<anyhow::Result<_>>().map(Self)
     }
@@ -51,37 +63,49 @@ pub async fn open(
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
     let handle = parts.handle.clone();
     let lessor = Lessor::new(handle.clone());
+    let token = parts.config.token.clone();
+    let membership = Membership::new(handle.clone(), parts.heartbeats.clone(), Numbering::Etcd { token });
     handle.set_leader_request_handler(Arc::new(LeaderRequests {
         handle: handle.clone(),
         heartbeats: parts.heartbeats.clone(),
         lessor: lessor.clone(),
+        membership: membership.clone(),
     }));
     let mut secret = [0; 32];
     let tag = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &parts.token_secret.as_u128().to_be_bytes());
     secret.copy_from_slice(tag.as_ref());
     let (hub, clients) = (WatchHub::start(handle.clone()), Arc::new(Clients::new()));
-    let addresses: Vec<_> = ports.0.iter().map(|(_, port)| port.address()).collect();
+    let addresses: Vec<_> = ports.0.iter().map(|port| port.socket.address()).collect();
     let doors: Vec<_> = ports
         .0
         .into_iter()
-        .map(|(url, port)| {
-            let door = KvDoor {
-                instance: parts.instance,
-                handle: handle.clone(),
-                hub: hub.clone(),
-                leases: Arc::new(lessor.clone()),
-                clients: clients.clone(),
-                token_key: TokenKey::new(&secret),
-                tls: parts
-                    .tls
-                    .clone()
-                    .filter(|_| url.tls)
-                    .map(|tls| tokio::sync::watch::channel(tls).1),
-                allow_plaintext: !url.tls,
-                require_client_certificate: url.tls && parts.config.client_tls.client_cert_auth,
-            };
-            tokio::spawn(serve_kv(port, door, stop.clone().cancelled_owned()))
-        })
+        .map(
+            |Port {
+                 url,
+                 socket,
+                 pages_only,
+             }| {
+                let door = KvDoor {
+                    instance: parts.instance,
+                    handle: handle.clone(),
+                    hub: hub.clone(),
+                    leases: Arc::new(lessor.clone()),
+                    clients: clients.clone(),
+                    token_key: TokenKey::new(&secret),
+                    tls: parts
+                        .tls
+                        .clone()
+                        .filter(|_| url.tls)
+                        .map(|tls| tokio::sync::watch::channel(tls).1),
+                    allow_plaintext: !url.tls,
+                    require_client_certificate: url.tls && parts.config.client_tls.client_cert_auth,
+                    certificate_expiry: None,
+                    members: Some(Arc::new(membership.clone())),
+                    pages_only,
+                };
+                tokio::spawn(serve_kv(socket, door, stop.clone().cancelled_owned()))
+            },
+        )
         .collect();
     for address in addresses {
         // Refused until the member can answer; whoever fails to serve says so through its task.

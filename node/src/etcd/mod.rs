@@ -24,6 +24,7 @@ use std::process::ExitCode;
 use quorate_etcd_api::EMULATED_VERSION;
 
 pub use config::EtcdConfig;
+pub(crate) use ids::member_id;
 pub use settings::{Settings, SettingsError};
 
 /// Exit code of wrong usage, as Go's flag package has it.

@@ -68,6 +68,7 @@ async fn member(config: EtcdConfig) -> anyhow::Result<()> {
         }
         outcome = serving => outcome,
     };
+    handle.prepare_stop();
     if handle.is_leader()
         && let Err(error) = handle.transfer_leadership(None, HAND_OVER_DEADLINE).await
     {
@@ -115,6 +116,7 @@ async fn consensus(
         options.retention = Retention {
             snapshot_every_entries,
             kept_entries: snapshot_every_entries / 10,
+            ..Retention::default()
         };
     }
     let handle = quorate_raft::start(options).await?;

@@ -48,9 +48,13 @@ async fn register(handle: &Handle, mut profile: NodeProfile) -> Result<u64, Stri
             return Err(format!("the cluster has {MAX_MEMBERS} members already"));
         }
         if let Some(same) = nodes.iter().find(|node| node.peer == profile.peer) {
-            return Err(format!("{} is the peer address of {} already", profile.peer, same.name));
+            if !same.kv.is_empty() {
+                return Err(format!("{} is the peer address of {} already", profile.peer, same.name));
+            }
+            // Added by a client of the KV endpoint, and waited for since.
+            return take_place(handle, profile, same).await;
         }
-        profile.node_id = nodes.iter().map(|node| node.id).max().unwrap_or(0) + 1;
+        profile.node_id = handle.read(quorate_machine::State::next_node_id);
         let mut record = node_record(&profile);
         if record.name.is_empty() {
             record.name = format!("node-{}", profile.node_id);
@@ -68,6 +72,19 @@ async fn register(handle: &Handle, mut profile: NodeProfile) -> Result<u64, Stri
         }
     }
     Err("several nodes join at once: try again".to_string())
+}
+
+/// Fills the place of a member that was added before it came.
+async fn take_place(handle: &Handle, mut profile: NodeProfile, place: &NodeRecord) -> Result<u64, String> {
+    profile.node_id = place.id;
+    let mut node = node_record(&profile);
+    if node.name.is_empty() {
+        node.name = format!("node-{}", place.id);
+    }
+    node.learner = place.learner;
+    let command = Command::UpsertNode(UpsertNode { node });
+    propose(handle, command).await.map_err(|error| error.to_string())?;
+    Ok(place.id)
 }
 
 /// Looks for ever.

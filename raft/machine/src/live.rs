@@ -365,6 +365,9 @@ pub struct Cluster {
     /// Set in a cluster that stands in for etcd: what its members sign KV tokens with.
     #[prost(message, optional, tag = "4")]
     pub etcd_token_secret: Option<Id>,
+    /// Highest id of a removed node that was numbered; 0 before the first.
+    #[prost(uint64, tag = "5")]
+    pub removed_up_to: u64,
 }
 
 /// Quotas in force (A1).

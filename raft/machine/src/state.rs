@@ -8,6 +8,7 @@ use imbl::OrdMap;
 use quorate_kv::Keyspace;
 
 use crate::audit::{AuditRecord, MAX_AUDIT_RECORDS};
+use crate::etcd_ids::FIRST_ETCD_MEMBER_ID;
 use crate::events::{EventRecord, MAX_EVENTS_RECORDS};
 use crate::live::*;
 use crate::model::*;
@@ -103,6 +104,13 @@ impl State {
     /// One member.
     pub fn node(&self, id: u64) -> Option<&NodeRecord> {
         self.nodes.get(&id)
+    }
+
+    /// The id for one more node: one that no node has or had.
+    pub fn next_node_id(&self) -> u64 {
+        let removed = self.cluster.map_or(0, |cluster| cluster.removed_up_to);
+        let numbered = self.nodes.keys().copied().filter(|id| *id < FIRST_ETCD_MEMBER_ID);
+        numbered.max().unwrap_or(0).max(removed) + 1
     }
 
     /// Workers in order of node id.

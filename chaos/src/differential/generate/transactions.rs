@@ -14,6 +14,29 @@ const MAX_OPS: usize = 128;
 /// Nesting that is tried.
 const MAX_DEPTH: usize = 3;
 
+/// Whether no key is named anywhere in the transaction.
+pub(super) fn asks_nothing(txn: &pb::TxnRequest) -> bool {
+    txn.compare.is_empty()
+        && txn.success.iter().chain(&txn.failure).all(|op| match &op.request {
+            Some(Request::RequestTxn(nested)) => asks_nothing(nested),
+            Some(_) => false,
+            None => true,
+        })
+}
+
+/// Whether any key and range end in the transaction are as `wanted`.
+pub(super) fn any_span(txn: &pb::TxnRequest, wanted: &impl Fn(&[u8], &[u8]) -> bool) -> bool {
+    txn.compare
+        .iter()
+        .any(|compare| wanted(&compare.key, &compare.range_end))
+        || txn.success.iter().chain(&txn.failure).any(|op| match &op.request {
+            Some(Request::RequestRange(range)) => wanted(&range.key, &range.range_end),
+            Some(Request::RequestDeleteRange(delete)) => wanted(&delete.key, &delete.range_end),
+            Some(Request::RequestTxn(nested)) => any_span(nested, wanted),
+            Some(Request::RequestPut(_)) | None => false,
+        })
+}
+
 impl Generator {
     /// A transaction; without `writes` one that only reads.
     pub(super) fn txn(&mut self, world: &World, writes: bool) -> pb::TxnRequest {
@@ -84,7 +107,11 @@ impl Generator {
     fn compare(&mut self, world: &World) -> pb::Compare {
         let target = *self.pick(&[0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5, -1]);
         // The operand may be of another kind than the target, or missing.
-        let operand = if self.chance(90) { target } else { self.random.random_range(0..6) };
+        let operand = if self.chance(90) {
+            target
+        } else {
+            self.random.random_range(0..6)
+        };
         let target_union = match operand {
             0 => Some(TargetUnion::Version(self.random.random_range(-1..4))),
             1 => Some(TargetUnion::CreateRevision(self.revision(world))),

@@ -2,9 +2,16 @@
 
 mod alarms;
 mod auth;
+mod bypasses;
 mod door;
+mod gateway;
+mod hostile;
+mod http;
 mod kv;
 mod lease;
 mod quorum;
+mod real_etcd;
+mod snapshot;
+mod strangers;
 mod support;
 mod watch;

@@ -87,8 +87,11 @@ impl Node {
             clients: Arc::clone(&clients),
             token_key: TokenKey::new(&[7; 32]),
             tls: Some(watch::channel(tls).1),
+            certificate_expiry: None,
             allow_plaintext: true,
             require_client_certificate: false,
+            members: None,
+            pages_only: false,
         };
         change(&mut door);
         let port = KvPort::reserve("127.0.0.1:0".parse().expect("address")).expect("free port");

@@ -45,6 +45,7 @@ pub(crate) fn bootstrap_etcd(
         default_instance: command.instance_id,
         created_at_ms: context.wall_ms,
         etcd_token_secret: Some(command.token_secret),
+        removed_up_to: 0,
     });
     state.nodes = command.nodes.iter().map(|node| (node.id, node.clone())).collect();
     state.namespaces.insert(command.namespace_id, namespace);

@@ -3,6 +3,7 @@
 use crate::apply::{Context, done};
 use crate::audit;
 use crate::command::{RemoveNode, UpsertNode};
+use crate::etcd_ids::FIRST_ETCD_MEMBER_ID;
 use crate::health;
 use crate::model::NodeRecord;
 use crate::registry::check_quota;
@@ -53,6 +54,11 @@ pub(crate) fn remove_node(
     let changes = audit::differences(&describe(&node), &[]);
     let params = vec![Param::new("node", node.id)];
     audit::record(state, context, "remove-node", None, params, changes);
+    if let Some(cluster) = &mut state.cluster
+        && node.id < FIRST_ETCD_MEMBER_ID
+    {
+        cluster.removed_up_to = cluster.removed_up_to.max(node.id);
+    }
     state.workers.remove(&command.node);
     state.disks.remove(&command.node);
     context.wake.membership = true;
