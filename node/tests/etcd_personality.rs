@@ -2,6 +2,8 @@
 
 mod etcd_common;
 
+use std::collections::BTreeMap;
+
 use etcd_common::{Cluster, Transport, etcd, wait_until};
 
 fn works(transport: Transport, members: usize) {
@@ -121,4 +123,154 @@ fn it_answers_as_etcd_on_the_command_line() {
         assert_eq!(output.status.code(), Some(2));
         assert!(text.contains(part), "{text}");
     }
+}
+
+/// Ids of the members by name; those that have not started have none.
+fn ids(list: &str) -> BTreeMap<String, String> {
+    let fields = list.lines().map(|line| line.split(", ").collect::<Vec<_>>());
+    fields
+        .map(|fields| (fields[2].to_string(), fields[0].to_string()))
+        .collect()
+}
+
+fn refusal(cluster: &Cluster, arguments: &[&str]) -> String {
+    let output = cluster.output_at(0, arguments);
+    assert!(!output.status.success(), "{arguments:?} must be refused");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn members_come_and_go_online() {
+    let mut cluster = Cluster::start(1, Transport::Plain);
+    cluster.ctl(&["put", "k", "v"]);
+    // A learner answers nothing but status and serializable reads until it is promoted.
+    let second = cluster.new_place();
+    let url = format!("--peer-urls={}", cluster.peer_url(second));
+    let added = cluster.ctl(&["member", "add", "m2", "--learner", &url]);
+    assert!(added.contains("ETCD_INITIAL_CLUSTER_STATE=\"existing\""), "{added}");
+    let again = refusal(&cluster, &["member", "add", "m3", "--learner", &url]);
+    assert!(again.contains("etcdserver: member ID already exist"), "{again}");
+    let other = ["member", "add", "m3", "--learner", "--peer-urls=http://127.0.0.1:9"];
+    let too_many = refusal(&cluster, &other);
+    assert!(
+        too_many.contains("etcdserver: too many learner members in cluster"),
+        "{too_many}"
+    );
+    let id = ids(&cluster.ctl(&["member", "list"]))[""].clone();
+    let early = refusal(&cluster, &["member", "promote", &id]);
+    let in_sync = "etcdserver: can only promote a learner member which is in sync with leader";
+    assert!(early.contains(in_sync), "{early}");
+    cluster.spawn_among(second, "existing", &[0, second]);
+    cluster.wait_ready(second);
+    assert_eq!(
+        cluster
+            .ctl_at(second, &["get", "k", "--consistency=s", "--print-value-only"])
+            .trim(),
+        "v"
+    );
+    let put = cluster.output_at(second, &["put", "k", "w"]);
+    assert!(String::from_utf8_lossy(&put.stderr).contains("etcdserver: rpc not supported for learner"));
+    wait_until("the learner is in sync", || {
+        cluster.output_at(0, &["member", "promote", &id]).status.success()
+    });
+    let not_learner = refusal(&cluster, &["member", "promote", &id]);
+    assert!(
+        not_learner.contains("etcdserver: can only promote a learner member"),
+        "{not_learner}"
+    );
+    cluster.ctl_at(second, &["put", "k", "w"]);
+
+    // A third one as a voter at once, added by a member that does not lead.
+    let third = cluster.new_place();
+    let url = format!("--peer-urls={}", cluster.peer_url(third));
+    cluster.ctl_at(second, &["member", "add", "m3", &url]);
+    let twice = refusal(&cluster, &["member", "add", "m4", &url]);
+    assert!(twice.contains("etcdserver: Peer URLs already exists"), "{twice}");
+    cluster.spawn_among(third, "existing", &[0, second, third]);
+    cluster.wait_ready(third);
+    cluster.ctl_at(third, &["put", "k", "x"]);
+
+    let unknown = refusal(&cluster, &["member", "remove", "1234"]);
+    assert!(unknown.contains("etcdserver: member not found"), "{unknown}");
+    let members = ids(&cluster.ctl(&["member", "list"]));
+    let malformed = refusal(&cluster, &["member", "update", &members["m3"], "--peer-urls=nonsense"]);
+    assert!(
+        malformed.contains("etcdserver: given member URLs are invalid"),
+        "{malformed}"
+    );
+    // The first of all goes, which leads as like as not; the others go on without it.
+    cluster.ctl_at(second, &["member", "remove", &members["m1"]]);
+    cluster.wait_ended(0);
+    wait_until("the other two go on", || {
+        cluster.output_at(third, &["put", "k", "y"]).status.success()
+    });
+    let left = cluster.ctl_at(third, &["member", "list"]);
+    assert_eq!(ids(&left).keys().collect::<Vec<_>>(), ["m2", "m3"], "{left}");
+}
+
+#[test]
+fn a_lost_member_is_replaced_under_load() {
+    let mut cluster = Cluster::start_with(3, Transport::Plain, &["--snapshot-count=200"]);
+    let members = ids(&cluster.ctl(&["member", "list"]));
+    let url = cluster.client_url(0);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (url, stop) = (&url, &stop);
+        let writer = scope.spawn(move || {
+            let mut acknowledged = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                // One transaction a line of etcdctl costs a process; a hundred puts in one cost one.
+                acknowledged += write_batch(url, acknowledged);
+            }
+            acknowledged
+        });
+        cluster.kill(2);
+        cluster.ctl(&["member", "remove", &members["m3"]]);
+        let fresh = cluster.new_place();
+        let peer_urls = format!("--peer-urls={}", cluster.peer_url(fresh));
+        wait_until("the new member is added", || {
+            cluster
+                .output_at(0, &["member", "add", "m4", &peer_urls])
+                .status
+                .success()
+        });
+        cluster.spawn_among(fresh, "existing", &[0, 1, fresh]);
+        cluster.wait_ready(fresh);
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        let acknowledged = writer.join().expect("the writer ends");
+        assert!(acknowledged > 0, "there was load");
+        let count = cluster.ctl_at(
+            fresh,
+            &["get", "load/", "--prefix", "--count-only", "--write-out=fields"],
+        );
+        assert!(
+            count.contains(&format!("\"Count\" : {acknowledged}")),
+            "{acknowledged}: {count}"
+        );
+        // It counts as a voter: with another one gone, two of three still decide.
+        cluster.kill(1);
+        wait_until("the new member votes", || {
+            cluster.output_at(0, &["put", "k", "v"]).status.success()
+        });
+    });
+}
+
+/// Puts a hundred numbered keys in one transaction; gives how many were acknowledged.
+fn write_batch(endpoint: &str, from: usize) -> usize {
+    use std::io::Write;
+    const KEYS: usize = 100;
+    let mut child = etcd_common::etcdctl_command()
+        .args(["--endpoints", endpoint, "txn"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("etcdctl runs");
+    let puts: String = (from..from + KEYS)
+        .map(|key| format!("put load/{key} value\n"))
+        .collect();
+    let mut input = child.stdin.take().expect("piped");
+    input.write_all(format!("\n{puts}\n\n").as_bytes()).expect("it reads");
+    drop(input);
+    assert!(child.wait().expect("it ends").success(), "no write may fail");
+    KEYS
 }

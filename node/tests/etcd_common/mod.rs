@@ -73,6 +73,11 @@ fn free_ports(count: usize) -> Vec<u16> {
     listeners.iter().map(port).collect()
 }
 
+/// The real etcdctl.
+pub fn etcdctl_command() -> Command {
+    Command::new(etcdctl())
+}
+
 fn etcdctl() -> PathBuf {
     let home = std::env::var("HOME").expect("a home");
     let path = Path::new(&home).join(".cache/quorate/etcd-v3.6.16/etcdctl");
