@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clients::Clients;
-use crate::context::{Connection, Context, cluster_id, member_id};
+use crate::context::{Connection, Context, MAX_CONCURRENT_SNAPSHOTS, cluster_id, member_id};
 use crate::credentials::Credentials;
 use crate::greeting::Greeting;
 use crate::lessor::LeaseKeeper;
@@ -173,6 +173,7 @@ pub async fn serve_kv(port: KvPort, door: KvDoor, shutdown: impl Future<Output =
         hub: door.hub,
         clients: door.clients,
         handle: door.handle,
+        snapshots: Arc::new(tokio::sync::Semaphore::new(MAX_CONCURRENT_SNAPSHOTS)),
         drain: drain.clone(),
     };
     let acceptor = Acceptor {

@@ -10,9 +10,12 @@
 //! - [`Lessor`] renews and expires leases while this node leads;
 //! - [`TokenKey`] makes and checks the tokens that every node accepts;
 //! - [`Clients`] knows which application processes watch, and which unknown keys were asked for;
+//! - [`bolt`] reads and writes etcd's files, and [`SnapshotFile`] reads a snapshot of a real etcd;
 //! - [`pb`] is the wire, generated from `proto/` (see `examples/codegen.rs`), with clients for tests and tools.
 
+mod backend;
 mod body;
+pub mod bolt;
 mod clients;
 mod context;
 mod convert;
@@ -28,6 +31,7 @@ mod services;
 mod token;
 mod watch;
 
+pub use backend::{SnapshotError, SnapshotFile};
 pub use clients::{Clients, ConnectedProcess, MAX_PROCESSES, MAX_UNKNOWN_KEYS, UnknownKey};
 pub use context::{EMULATED_CLUSTER_VERSION, EMULATED_VERSION, REQUEST_TIMEOUT};
 pub use door::{DoorError, KvDoor, KvPort, MAX_CONNECTIONS, serve_kv};

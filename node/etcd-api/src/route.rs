@@ -19,6 +19,9 @@ use crate::pb::etcdserverpb::kv_server::KvServer;
 use crate::pb::etcdserverpb::lease_server::LeaseServer;
 use crate::pb::etcdserverpb::maintenance_server::MaintenanceServer;
 use crate::pb::etcdserverpb::watch_server::WatchServer;
+use crate::pb::quoratepb::import_server::ImportServer;
+use crate::pb::v3electionpb::election_server::ElectionServer;
+use crate::pb::v3lockpb::lock_server::LockServer;
 use crate::services::Services;
 
 /// Largest gRPC message that is read at all, in bytes: etcd's limit of a request and 512 KiB for what is around it. Between
@@ -26,7 +29,11 @@ use crate::services::Services;
 const MAX_MESSAGE_BYTES: usize = quorate_kv::MAX_REQUEST_BYTES + 512 * 1024;
 
 /// Calls on which a client sends messages one after the other.
-const STREAMING_PATHS: [&str; 2] = ["/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive"];
+const STREAMING_PATHS: [&str; 3] = [
+    "/etcdserverpb.Watch/Watch",
+    "/etcdserverpb.Lease/LeaseKeepAlive",
+    "/quoratepb.Import/Import",
+];
 
 /// The services of one port.
 #[derive(Clone)]
@@ -39,6 +46,9 @@ pub(crate) struct Routes {
     cluster: ClusterServer<Services>,
     maintenance: MaintenanceServer<Services>,
     auth: AuthServer<Services>,
+    lock: LockServer<Services>,
+    election: ElectionServer<Services>,
+    import: ImportServer<Services>,
 }
 
 impl Routes {
@@ -53,7 +63,10 @@ impl Routes {
             lease: LeaseServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
             cluster: ClusterServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
             maintenance: MaintenanceServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
-            auth: AuthServer::from_arc(services).max_decoding_message_size(limit),
+            auth: AuthServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
+            lock: LockServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
+            election: ElectionServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
+            import: ImportServer::from_arc(services).max_decoding_message_size(limit),
         }
     }
 
@@ -71,6 +84,9 @@ impl Routes {
             Some("Cluster") => self.cluster.clone().call(request),
             Some("Maintenance") => self.maintenance.clone().call(request),
             Some("Auth") => self.auth.clone().call(request),
+            _ if request.uri().path().starts_with("/v3lockpb.Lock/") => self.lock.clone().call(request),
+            _ if request.uri().path().starts_with("/v3electionpb.Election/") => self.election.clone().call(request),
+            _ if request.uri().path().starts_with("/quoratepb.Import/") => self.import.clone().call(request),
             _ => {
                 let response = self.page(&request);
                 Box::pin(std::future::ready(Ok(response)))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::auth::{Auth, UserView};
 use crate::error::KvError;
+use crate::import::Importing;
 use crate::lease::Leases;
 use crate::range;
 use crate::store::Store;
@@ -23,6 +24,8 @@ pub struct Keyspace {
     pub(crate) leases: Leases,
     pub(crate) auth: Auth,
     pub(crate) quota_bytes: u64,
+    /// Content that is being imported and is not visible yet.
+    pub(crate) importing: Option<Box<Importing>>,
 }
 
 impl Default for Keyspace {
@@ -39,6 +42,7 @@ impl Keyspace {
             leases: Leases::default(),
             auth: Auth::new(),
             quota_bytes: DEFAULT_QUOTA_BYTES,
+            importing: None,
         }
     }
 

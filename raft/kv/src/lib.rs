@@ -15,10 +15,12 @@
 
 mod apply;
 mod auth;
+mod bucket;
 mod decode;
 mod encode;
 mod error;
 mod hashkv;
+mod import;
 mod key;
 mod keyrange;
 mod keyspace;
@@ -38,9 +40,11 @@ mod writer;
 
 pub use apply::{Applied, SystemWrite};
 pub use auth::UserView;
+pub use bucket::BucketEntry;
 pub use decode::{DecodeError, KeyspaceDecoder};
 pub use error::{ErrorClass, KvError};
 pub use hashkv::KvHash;
+pub use import::{ImportWriter, MAX_IMPORT_BLOCK_BYTES};
 pub use keyspace::{DEFAULT_QUOTA_BYTES, Keyspace};
 pub use lease::{MAX_LEASE_TTL_SECONDS, MIN_LEASE_TTL_SECONDS};
 pub use op::*;

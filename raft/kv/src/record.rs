@@ -2,7 +2,7 @@
 //! state hash.
 //!
 //! Order: header, leases, users, roles, live keys that were last changed before the compact revision, then every change from
-//! the compact revision on, then the end. Superseded versions follow from the changes; attached keys follow from the keys.
+//! the compact revision on, then the blocks of an import that is under way, then the end. Superseded versions follow from the changes; attached keys follow from the keys.
 
 use bytes::Bytes;
 
@@ -82,6 +82,15 @@ pub(crate) struct ChangeRecord {
     pub(crate) kv: KeyValue,
 }
 
+/// A block of an import that is under way.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct ImportRecord {
+    #[prost(uint64, tag = "1")]
+    pub(crate) import: u64,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(crate) block: Bytes,
+}
+
 /// Last record. Its count tells a whole snapshot from one that was cut.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub(crate) struct EndRecord {
@@ -107,11 +116,13 @@ pub(crate) enum RecordKind {
     Change(ChangeRecord),
     #[prost(message, tag = "7")]
     End(EndRecord),
+    #[prost(message, tag = "8")]
+    Import(ImportRecord),
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct Record {
-    #[prost(oneof = "RecordKind", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "RecordKind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub(crate) kind: Option<RecordKind>,
 }
 
@@ -164,11 +175,20 @@ impl Keyspace {
                 })
             })
         });
+        let imports = self.importing.iter().flat_map(|importing| {
+            importing.blocks.iter().map(|block| {
+                RecordKind::Import(ImportRecord {
+                    import: importing.id,
+                    block: block.clone(),
+                })
+            })
+        });
         std::iter::once(RecordKind::Header(header))
             .chain(leases)
             .chain(users)
             .chain(roles)
             .chain(keys)
             .chain(changes)
+            .chain(imports)
     }
 }

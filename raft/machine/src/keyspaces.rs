@@ -31,7 +31,7 @@ pub(crate) fn kv(state: &mut State, context: &mut Context<'_>, command: KvComman
         Some(PrincipalKind::Kv(caller)) => Some(caller),
         _ => None,
     };
-    let applied = keyspace.apply(caller, &op);
+    let applied = keyspace.apply_keeping(caller, &op, RESERVED_PREFIX.as_bytes());
     if matches!(context.author.kind, Some(PrincipalKind::User(_))) {
         let refused = applied
             .result
@@ -66,6 +66,7 @@ fn op_name(op: &KvOp) -> &'static str {
         KvOp::RoleDelete(_) => "role-delete",
         KvOp::RoleGrantPermission(_) => "role-grant-permission",
         KvOp::RoleRevokePermission(_) => "role-revoke-permission",
+        KvOp::Import(_) => "import",
     }
 }
 

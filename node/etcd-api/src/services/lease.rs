@@ -147,7 +147,8 @@ fn check_user(keyspace: &Keyspace, user: &str) -> Result<(), quorate_kv::KvError
     Ok(())
 }
 
-fn random_lease_id() -> i64 {
+/// A random id, never 0, as etcd gives out.
+pub(super) fn random_lease_id() -> i64 {
     let positive = random_u64() >> 1;
     i64::try_from(positive.max(1)).expect("63 bits fit")
 }

@@ -2,9 +2,13 @@
 
 mod auth;
 mod cluster;
+mod election;
+mod import;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
+mod queue;
 mod watch;
 
 use std::sync::Arc;

@@ -2,8 +2,13 @@
 
 mod auth;
 mod door;
+mod election;
+mod import;
 mod kv;
 mod lease;
+mod maintenance;
 mod quorum;
+mod real;
+mod snapshot;
 mod support;
 mod watch;
