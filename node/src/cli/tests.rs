@@ -53,6 +53,9 @@ fn command_lines() {
         "token create --name ci --role viewer --days 30",
         "kv get /mas-monitor/ --prefix --revision 3",
         "kv put key",
+        "kv snapshot save file.db",
+        "kv import",
+        "kv import file.db --kv-user root",
         "login --address https://10.0.0.1:8443 --ca ca.crt --password-file secret",
         "monitor list -o xml",
     ];

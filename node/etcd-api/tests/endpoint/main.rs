@@ -12,3 +12,4 @@ mod real;
 mod snapshot;
 mod support;
 mod watch;
+mod watch_like_etcd;

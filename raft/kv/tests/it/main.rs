@@ -3,6 +3,7 @@
 
 mod decode;
 mod errors;
+mod import;
 mod model;
 mod properties;
 mod random;

@@ -37,7 +37,9 @@ pub fn result(out: &mut String, indent: usize, result: &KvResult) {
         KvResult::DeleteRange(response) => delete(out, indent, response),
         KvResult::Txn(response) => txn(out, indent, response),
         KvResult::LeaseGrant(lease) => line(out, indent, &format!("lease {} ttl {} s", lease.id, lease.ttl_seconds)),
-        KvResult::Compact(_) | KvResult::LeaseRevoke(_) | KvResult::Auth(_) => line(out, indent, "ok"),
+        KvResult::Compact(_) | KvResult::LeaseRevoke(_) | KvResult::Auth(_) | KvResult::Import(_) => {
+            line(out, indent, "ok")
+        }
         KvResult::Refused(code) => line(out, indent, &format!("refused {code}")),
     }
 }
