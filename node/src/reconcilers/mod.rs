@@ -7,6 +7,7 @@
 mod board;
 mod disk;
 mod heartbeats;
+mod history;
 mod leader_requests;
 mod members;
 mod prober;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 pub use board::{Board, BoardCounts};
 pub use disk::{DiskGuard, DiskState};
 pub use heartbeats::{HEARTBEAT_REQUEST_TAG, Heartbeats};
+pub use history::HistoryPolicy;
 pub use leader_requests::LeaderRequests;
 pub use members::registrar;
 pub use prober::{PASSWORD_FIELD, Probers};
@@ -100,6 +102,7 @@ impl Reconcilers {
         spawn(Box::pin(heartbeats::send(handle.clone(), board)));
         spawn(Box::pin(heartbeats.clone().watch_workers(handle.clone())));
         spawn(Box::pin(ticker::run(handle.clone())));
+        spawn(Box::pin(history::run(handle.clone(), HistoryPolicy::DEFAULT)));
         spawn(Box::pin(republisher::run(handle.clone(), fence)));
         spawn(Box::pin(members::run(handle, heartbeats)));
         spawn(Box::pin(disk.run()));

@@ -86,7 +86,8 @@ impl pb::lease_server::Lease for Services {
             .authorize(&client, |keyspace, caller| {
                 let lease = keyspace.lease(request.id);
                 check_user(keyspace, &caller.user)?;
-                for key in lease.iter().flat_map(|lease| &lease.keys) {
+                // Only who wants to know the keys must be allowed to read them.
+                for key in lease.iter().filter(|_| request.keys).flat_map(|lease| &lease.keys) {
                     keyspace.check_range(Some(&caller), key, &[])?;
                 }
                 Ok(lease)
@@ -110,7 +111,7 @@ impl pb::lease_server::Lease for Services {
         Ok(Response::new(response))
     }
 
-    /// With authentication on, only leases whose every key the caller may read are listed.
+    /// With authentication on, the caller must be allowed to read every key of every lease, as in etcd.
     async fn lease_leases(
         &self,
         request: Request<pb::LeaseLeasesRequest>,
@@ -123,16 +124,13 @@ impl pb::lease_server::Lease for Services {
         let caller = client.caller(&keyspace).map_err(errors::kv_status)?;
         check_user(&keyspace, &caller.user).map_err(errors::kv_status)?;
         let sees_all = keyspace.check_admin(Some(&caller)).is_ok();
-        let visible = |id: &i64| {
-            let lease = keyspace.lease(*id);
-            let mut keys = lease.iter().flat_map(|lease| &lease.keys);
-            sees_all || keys.all(|key| keyspace.check_range(Some(&caller), key, &[]).is_ok())
-        };
-        let leases = keyspace
-            .leases()
-            .into_iter()
-            .filter(visible)
-            .map(|id| pb::LeaseStatus { id });
+        for lease in keyspace.leases().into_iter().filter(|_| !sees_all) {
+            for key in keyspace.lease(lease).into_iter().flat_map(|lease| lease.keys) {
+                let allowed = keyspace.check_range(Some(&caller), &key, &[]);
+                allowed.map_err(errors::kv_status)?;
+            }
+        }
+        let leases = keyspace.leases().into_iter().map(|id| pb::LeaseStatus { id });
         Ok(Response::new(pb::LeaseLeasesResponse {
             header: Some(context.header(keyspace.revision())),
             leases: leases.collect(),

@@ -13,17 +13,24 @@ use crate::support::{Login, Node, PATIENCE, ROOT_PASSWORD, SDK_PASSWORD};
 /// A watch stream whose answers are kept without what names the server.
 struct Recording {
     requests: mpsc::Sender<pb::WatchRequest>,
-    responses: Streaming<pb::WatchResponse>,
+    /// A real etcd opens the stream with its first answer.
+    opening: Option<tokio::task::JoinHandle<Streaming<pb::WatchResponse>>>,
+    responses: Option<Streaming<pb::WatchResponse>>,
     seen: Vec<pb::WatchResponse>,
 }
 
 impl Recording {
     async fn open(login: &mut Login) -> Recording {
         let (requests, stream) = mpsc::channel(16);
-        let responses = login.watch.watch(ReceiverStream::new(stream)).await.expect("stream");
+        let mut client = login.watch.clone();
+        let opening = tokio::spawn(async move {
+            let opened = client.watch(ReceiverStream::new(stream)).await;
+            opened.expect("stream").into_inner()
+        });
         Recording {
             requests,
-            responses: responses.into_inner(),
+            opening: Some(opening),
+            responses: None,
             seen: Vec::new(),
         }
     }
@@ -43,8 +50,14 @@ impl Recording {
     }
 
     async fn take(&mut self, answers: usize) {
+        if answers > 0
+            && let Some(opening) = self.opening.take()
+        {
+            self.responses = Some(opening.await.expect("no panic"));
+        }
         for _ in 0..answers {
-            let response = tokio::time::timeout(PATIENCE, self.responses.message()).await;
+            let responses = self.responses.as_mut().expect("open");
+            let response = tokio::time::timeout(PATIENCE, responses.message()).await;
             let seen = &self.seen;
             let response = response.unwrap_or_else(|_| panic!("no answer after {seen:#?}"));
             let mut response = response.expect("no error").expect("it goes on");

@@ -29,7 +29,7 @@ impl Session {
         }
     }
 
-    async fn create(&mut self, request: pb::WatchCreateRequest) {
+    async fn create(&mut self, mut request: pb::WatchCreateRequest) {
         let current = match self.context.keyspace(|keyspace| keyspace.revision()) {
             Ok(current) => current,
             Err(failure) => {
@@ -37,13 +37,22 @@ impl Session {
                 return;
             }
         };
-        // Before the range is normalised: a "\0" that stands for something else must not widen what was asked for.
+        // As etcd: an empty key is the smallest one, before anybody asks for a permission on it. The range's end stays as it
+        // is until then: a "\0" that stands for something else must not widen what was asked for.
+        if request.key.is_empty() {
+            request.key = bytes::Bytes::from_static(&[0]);
+        }
         let permitted = self.context.authorize(&self.client, |keyspace, caller| {
             keyspace.check_range(Some(&caller), &request.key, &request.range_end)?;
             Ok(caller.user)
         });
         let (header, key) = (Some(self.context.header(current)), request.key.clone());
-        let created = match permitted.await {
+        let permitted = match request.start_revision {
+            // Compacted for everybody.
+            ..0 => Ok(String::new()),
+            _ => permitted.await,
+        };
+        let created = match permitted {
             // etcd says this whether the permission, the user or a good token is missing.
             Err(_) => Err("rpc error: code = PermissionDenied desc = etcdserver: permission denied".to_owned()),
             Ok(user) => self.add(request, current).map(|watch_id| (watch_id, user)),
@@ -102,7 +111,7 @@ impl Session {
             options,
             fragment: request.fragment,
             progress_notify: request.progress_notify,
-            active: true,
+            active: false,
             progress_floor,
             place: Place::CatchingUp(start_revision),
         };
