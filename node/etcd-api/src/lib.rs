@@ -22,7 +22,6 @@ mod convert;
 mod credentials;
 mod door;
 mod errors;
-mod greeting;
 mod lessor;
 pub mod pb;
 mod random;

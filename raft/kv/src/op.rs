@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::alarm::{AlarmRequest, AlarmResponse};
 use crate::types::*;
 
 /// Who asks, as authenticated at the edge.
@@ -152,6 +153,9 @@ pub enum KvOp {
     /// One step of taking over the content of another store.
     #[prost(message, tag = "21")]
     Import(ImportStep),
+    /// Asks for, raises or disarms alarms.
+    #[prost(message, tag = "30")]
+    Alarm(AlarmRequest),
 }
 
 /// Successful result of a [`KvOp`]; refusals are [`crate::KvError`].
@@ -181,6 +185,9 @@ pub enum KvResult {
     /// The step of an import is done.
     #[prost(message, tag = "8")]
     Import(Nothing),
+    /// Alarms asked for, raised or disarmed.
+    #[prost(message, tag = "30")]
+    Alarm(AlarmResponse),
     /// A refusal, as the number of a [`crate::KvError`].
     #[prost(enumeration = "crate::KvError", tag = "15")]
     Refused(i32),
@@ -193,6 +200,6 @@ pub struct KvReply {
     #[prost(int64, tag = "20")]
     pub revision: i64,
     /// Result or refusal; always present.
-    #[prost(oneof = "KvResult", tags = "1, 2, 3, 4, 5, 6, 7, 8, 15")]
+    #[prost(oneof = "KvResult", tags = "1, 2, 3, 4, 5, 6, 7, 8, 15, 30")]
     pub result: Option<KvResult>,
 }

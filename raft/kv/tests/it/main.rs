@@ -4,6 +4,7 @@
 mod decode;
 mod errors;
 mod import;
+mod limits;
 mod model;
 mod properties;
 mod random;

@@ -42,15 +42,16 @@ impl Session {
         if request.key.is_empty() {
             request.key = bytes::Bytes::from_static(&[0]);
         }
-        let permitted = self.context.authorize(&self.client, |keyspace, caller| {
-            keyspace.check_range(Some(&caller), &request.key, &request.range_end)?;
-            Ok(caller.user)
-        });
         let (header, key) = (Some(self.context.header(current)), request.key.clone());
-        let permitted = match request.start_revision {
-            // Compacted for everybody.
-            ..0 => Ok(String::new()),
-            _ => permitted.await,
+        // A negative revision is compacted for everybody.
+        let permitted = if request.start_revision < 0 {
+            Ok(String::new())
+        } else {
+            let check = |keyspace: &quorate_kv::Keyspace, caller: quorate_kv::KvCaller| {
+                keyspace.check_range(Some(&caller), &request.key, &request.range_end)?;
+                Ok(caller.user)
+            };
+            self.context.authorize(&self.client, check).await
         };
         let created = match permitted {
             // etcd says this whether the permission, the user or a good token is missing.
