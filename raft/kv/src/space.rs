@@ -5,7 +5,7 @@
 
 use crate::error::KvError;
 use crate::keyspace::Keyspace;
-use crate::op::KvOp;
+use crate::op::{ImportAction, KvOp};
 use crate::types::*;
 use crate::version::VERSION_OVERHEAD_BYTES;
 
