@@ -206,7 +206,6 @@ async fn history_filters_and_previous_values() {
         watch.create(history(vec![], true), 2).await;
         watch.create(history(vec![0], true), 2).await;
         watch.create(history(vec![1], false), 2).await;
-        watch.create(history(vec![0, 1], false), 1).await;
         compact(login, 4).await;
         // The revision before is compacted, so is the value there.
         watch

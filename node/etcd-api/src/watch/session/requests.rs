@@ -54,8 +54,7 @@ impl Session {
             self.context.authorize(&self.client, check).await
         };
         let created = match permitted {
-            // etcd says this whether the permission, the user or a good token is missing.
-            Err(_) => Err("rpc error: code = PermissionDenied desc = etcdserver: permission denied".to_owned()),
+            Err(status) => Err(denial(&status)),
             Ok(user) => self.add(request, current).map(|watch_id| (watch_id, user)),
         };
         self.outbox.push_back(match created {
@@ -179,4 +178,20 @@ impl Session {
             }
         }
     }
+}
+
+/// Why a watch is not permitted, as etcd puts it: with the code that a call would have had in front.
+fn denial(status: &Status) -> String {
+    use quorate_kv::KvError;
+    let code = match status.message() {
+        text if text == KvError::InvalidAuthToken.text() => "Unauthenticated",
+        text if text == KvError::AuthOldRevision.text() || text == KvError::UserEmpty.text() => "InvalidArgument",
+        _ => {
+            return format!(
+                "rpc error: code = PermissionDenied desc = {}",
+                KvError::PermissionDenied.text()
+            );
+        }
+    };
+    format!("rpc error: code = {code} desc = {}", status.message())
 }
