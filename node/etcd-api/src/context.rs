@@ -29,6 +29,9 @@ pub const EMULATED_CLUSTER_VERSION: &str = "3.6.0";
 /// Longest wait for consensus in one request, as etcd's: five seconds and two elections. Clients usually give up earlier.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
 
+/// Snapshots of one port that are sent at the same time: each keeps the keyspace of its moment in memory.
+pub(crate) const MAX_CONCURRENT_SNAPSHOTS: usize = 2;
+
 /// Times that a proposal is made again because users changed between the check and `apply`.
 const MAX_AUTH_RETRIES: usize = 3;
 
@@ -49,6 +52,8 @@ pub(crate) struct Context {
     pub(crate) certificate_expiry: Option<watch::Receiver<i64>>,
     /// Revision of users and roles, a moment behind at most: watch streams look again at what they may see.
     pub(crate) auth_revision: watch::Receiver<u64>,
+    /// Snapshots that may run at the same time.
+    pub(crate) snapshots: Arc<tokio::sync::Semaphore>,
     /// Cancelled when the port closes: streams end.
     pub(crate) drain: CancellationToken,
 }

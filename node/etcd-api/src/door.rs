@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::certificates;
 use crate::clients::Clients;
-use crate::context::{Connection, Context, cluster_id, member_id};
+use crate::context::{Connection, Context, MAX_CONCURRENT_SNAPSHOTS, cluster_id, member_id};
 use crate::credentials::Credentials;
 use crate::lessor::LeaseKeeper;
 use crate::metered::Metered;
@@ -184,6 +184,7 @@ pub async fn serve_kv(port: KvPort, door: KvDoor, shutdown: impl Future<Output =
         certificate_expiry: door.certificate_expiry,
         auth_revision: follow_auth_revision(door.handle.clone(), door.instance, drain.clone()),
         handle: door.handle,
+        snapshots: Arc::new(tokio::sync::Semaphore::new(MAX_CONCURRENT_SNAPSHOTS)),
         drain: drain.clone(),
     };
     let metrics = Arc::clone(&context.metrics);

@@ -1,5 +1,8 @@
 //! Service KV.
 
+use std::pin::Pin;
+
+use futures_util::{Stream, stream};
 use quorate_kv::{self as kv, Keyspace, KvOp, KvResult};
 use tonic::{Request, Response, Status};
 
@@ -8,6 +11,12 @@ use crate::context::{Client, Context};
 use crate::convert;
 use crate::errors::kv_status;
 use crate::pb::etcdserverpb as pb;
+
+/// Keys and values in a piece of a streamed read, in bytes, as in etcd; a larger key comes alone.
+const MAX_PIECE_BYTES: usize = quorate_kv::MAX_REQUEST_BYTES;
+
+/// Bytes of a key in an answer beside its name and value, at most.
+const KEY_OVERHEAD_BYTES: usize = 64;
 
 /// An operation was answered with the result of another kind.
 pub(super) fn wrong_result() -> Status {
@@ -37,6 +46,29 @@ impl pb::kv_server::Kv for Services {
             response,
             context.header(revision),
         )))
+    }
+
+    type RangeStreamStream = Pin<Box<dyn Stream<Item = Result<pb::RangeStreamResponse, Status>> + Send>>;
+
+    /// All pieces are of one revision: what was read is kept, shared with the keyspace, until the client has taken it.
+    async fn range_stream(
+        &self,
+        request: Request<pb::RangeRequest>,
+    ) -> Result<Response<Self::RangeStreamStream>, Status> {
+        let context = &self.0;
+        let client = context.client(&request);
+        let request = request.into_inner();
+        let serializable = request.serializable;
+        let request = kv::RangeRequest::from(request);
+        context.ensure_serving(&client)?;
+        kv::validate_range(&request).map_err(kv_status)?;
+        check_streamable(&request)?;
+        if !serializable {
+            context.read_index().await?;
+        }
+        let (response, revision) = range(context, &client, &request)?;
+        let response = convert::range_response(response, context.header(revision));
+        Ok(Response::new(Box::pin(stream::iter(pieces(response).map(Ok)))))
     }
 
     async fn put(&self, request: Request<pb::PutRequest>) -> Result<Response<pb::PutResponse>, Status> {
@@ -97,8 +129,65 @@ impl pb::kv_server::Kv for Services {
     }
 }
 
+/// Refuses what cannot be read in pieces, as etcd does: where order or filters decide what comes first.
+fn check_streamable(request: &kv::RangeRequest) -> Result<(), Status> {
+    let by_key = request.sort_target == kv::SortTarget::Key as i32;
+    let ascending = request.sort_order != kv::SortOrder::Descend as i32;
+    if !by_key || !ascending {
+        return Err(Status::unimplemented(
+            "etcdserver: RangeStream does not support custom sort orders",
+        ));
+    }
+    let filters = [
+        request.min_mod_revision,
+        request.max_mod_revision,
+        request.min_create_revision,
+        request.max_create_revision,
+    ];
+    if filters.iter().any(|filter| *filter != 0) {
+        return Err(Status::unimplemented(
+            "etcdserver: RangeStream does not support revision filters",
+        ));
+    }
+    Ok(())
+}
+
+/// Cuts an answer into pieces of bounded size; the last one has the header and the counts.
+fn pieces(response: pb::RangeResponse) -> impl Iterator<Item = pb::RangeStreamResponse> {
+    let pb::RangeResponse {
+        header,
+        kvs,
+        more,
+        count,
+    } = response;
+    let mut kvs = kvs.into_iter().peekable();
+    let mut ended = false;
+    std::iter::from_fn(move || {
+        if ended {
+            return None;
+        }
+        let mut piece = pb::RangeResponse::default();
+        let mut bytes = 0;
+        while let Some(kv) = kvs.next_if(|kv| bytes == 0 || bytes + kv.key.len() + kv.value.len() <= MAX_PIECE_BYTES) {
+            bytes += kv.key.len() + kv.value.len() + KEY_OVERHEAD_BYTES;
+            piece.kvs.push(kv);
+        }
+        if kvs.peek().is_none() {
+            ended = true;
+            (piece.header, piece.more, piece.count) = (header, more, count);
+        }
+        Some(pb::RangeStreamResponse {
+            range_response: Some(piece),
+        })
+    })
+}
+
 /// Reads the local state. One key is read under the state's lock, a range from a view of it.
-fn range(context: &Context, client: &Client, request: &kv::RangeRequest) -> Result<(kv::RangeResponse, i64), Status> {
+pub(super) fn range(
+    context: &Context,
+    client: &Client,
+    request: &kv::RangeRequest,
+) -> Result<(kv::RangeResponse, i64), Status> {
     let read = |keyspace: &Keyspace| {
         let caller = client.caller(keyspace)?;
         keyspace.check_range(Some(&caller), &request.key, &request.range_end)?;

@@ -3,9 +3,13 @@
 pub(crate) mod alarms;
 mod auth;
 mod cluster;
+mod election;
+mod import;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
+mod queue;
 mod watch;
 
 use std::sync::Arc;
