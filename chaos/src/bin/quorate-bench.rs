@@ -42,6 +42,9 @@ enum Measure {
         /// Seconds of each row.
         #[arg(long, default_value_t = 5)]
         seconds: u64,
+        /// Only the rows of this number of clients.
+        #[arg(long)]
+        clients: Option<usize>,
     },
     /// 100 monitors and nothing happening.
     Idle,
@@ -62,7 +65,11 @@ async fn main() -> ExitCode {
         Measure::Failover { runs: 20 },
         Measure::LeaderLoss { runs: 20, stop: false },
         Measure::Idle,
-        Measure::Kv { rounds: 3, seconds: 5 },
+        Measure::Kv {
+            rounds: 3,
+            seconds: 5,
+            clients: None,
+        },
     ];
     for measure in cli.measure.map_or(every, |one| vec![one]) {
         if let Err(error) = run(&programs, measure).await {
@@ -80,7 +87,11 @@ async fn run(programs: &Programs, measure: Measure) -> anyhow::Result<()> {
             let signal = if stop { Signal::Stop } else { Signal::Kill };
             leader_loss::run(programs, runs, signal).await
         }
-        Measure::Kv { rounds, seconds } => kv::run(programs, rounds, seconds).await,
+        Measure::Kv {
+            rounds,
+            seconds,
+            clients,
+        } => kv::run(programs, rounds, seconds, clients).await,
         Measure::Idle => idle::run(programs).await,
     }
 }

@@ -14,7 +14,7 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
     TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use openraft::{AsyncRuntime, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
+use openraft::{AsyncRuntime, Instant, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 use prost::Message;
 
 use super::wire::{
@@ -28,6 +28,9 @@ use crate::types::{Member, TypeConfig};
 
 /// Pause between attempts while a peer cannot be reached.
 const UNREACHABLE_PAUSE_MS: u64 = 50;
+/// How long the news that entries are committed waits for entries to travel with. Reads do not wait for it: their round
+/// carries it to every follower.
+const NOTICE_HOLD_MS: u64 = 2;
 /// Bytes of a snapshot in one frame.
 const SNAPSHOT_CHUNK_BYTES: u64 = 1024 * 1024;
 
@@ -207,7 +210,7 @@ impl<RT: AsyncRuntime, T: Transport> RaftNetworkV2<TypeConfig<RT>> for PeerNetwo
             let Some(first) = input.next().await else {
                 return Ok(futures_util::stream::empty().boxed());
             };
-            let input = futures_util::stream::iter([first]).chain(input);
+            let input = hold_notices::<RT, _>(first, input);
             let frames = input
                 .map(|rpc| Bytes::from(append_message::<RT>(rpc).encode_to_vec()))
                 .boxed();
@@ -307,6 +310,38 @@ impl<RT: AsyncRuntime, T: Transport> RaftNetworkV2<TypeConfig<RT>> for PeerNetwo
             UNREACHABLE_PAUSE_MS,
         ))))
     }
+}
+
+/// Drops requests that only tell how far the log is committed where the next one, which tells it too, follows at once: a
+/// follower then gets one message per write, not two. openraft takes the answer to a later request for the dropped one's
+/// as well.
+fn hold_notices<RT: AsyncRuntime, S>(
+    first: AppendEntriesRequest<TypeConfig<RT>>,
+    input: S,
+) -> impl Stream<Item = AppendEntriesRequest<TypeConfig<RT>>> + Send
+where
+    S: Stream<Item = AppendEntriesRequest<TypeConfig<RT>>> + Send + Unpin + 'static,
+{
+    // Fused: after a notice that ends the stream it is asked once more.
+    let input = input.fuse();
+    futures_util::stream::unfold((Some(first), input), |(ready, mut input)| async move {
+        if let Some(first) = ready {
+            return Some((first, (None, input)));
+        }
+        let mut request = input.next().await?;
+        if !request.entries.is_empty() {
+            return Some((request, (None, input)));
+        }
+        let until = RT::Instant::now() + Duration::from_millis(NOTICE_HOLD_MS);
+        while request.entries.is_empty() {
+            match RT::timeout_at(until, input.next()).await {
+                Ok(Some(next)) => request = next,
+                // The stream ends, or nothing follows.
+                Ok(None) | Err(_) => break,
+            }
+        }
+        Some((request, (None, input)))
+    })
 }
 
 /// Reads the file piece by piece, off the threads that run Raft.
