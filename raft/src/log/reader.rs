@@ -173,6 +173,18 @@ impl<RT: AsyncRuntime> LogReader<RT> {
         self.shared.tail().encoded(id)
     }
 
+    /// Entries as they lie on disk and travel to peers: those still in memory are not encoded again.
+    pub(crate) fn encode(&self, entries: &[Entry]) -> Vec<Bytes> {
+        let known: Vec<Option<Bytes>> = {
+            let tail = self.shared.tail();
+            entries.iter().map(|entry| tail.encoded(entry.log_id)).collect()
+        };
+        let encoded = entries.iter().zip(known);
+        encoded
+            .map(|(entry, known)| known.unwrap_or_else(|| codec::encode_entry(entry)))
+            .collect()
+    }
+
     /// How the disk does.
     pub fn stats(&self) -> LogStats<InstantOf<TypeConfig<RT>>> {
         self.shared.gauges.read()

@@ -1,8 +1,7 @@
 //! openraft's network on top of a [`Transport`].
 
 use std::future::Future;
-use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,41 +13,42 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
     TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use openraft::{AsyncRuntime, Instant, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
+use openraft::{AsyncRuntime, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 use prost::Message;
+use tokio::sync::mpsc;
 
+use super::notices::hold_notices;
 use super::wire::{
     Answer, AnswerKind, AppendMessage, AppendOutcome, AppendReply, Call, CallKind, SnapshotFrame, SnapshotReply,
     TransferMessage, VoteRequestMessage, log_id_in, log_id_out,
 };
-use super::{Peer, Purpose, StreamKind, Transport, TransportError};
-use crate::codec::{Vote, encode_entry};
+use super::{Frames, Peer, Purpose, StreamKind, Transport, TransportError};
+use crate::codec::Vote;
+use crate::log::LogReader;
 use crate::snapshot::{Snapshot, SnapshotBlob, SnapshotStore};
 use crate::types::{Member, TypeConfig};
 
 /// Pause between attempts while a peer cannot be reached.
 const UNREACHABLE_PAUSE_MS: u64 = 50;
-/// How long the news that entries are committed waits for entries to travel with. Reads do not wait for it: their round
-/// carries it to every follower.
-const NOTICE_HOLD_MS: u64 = 2;
 /// Bytes of a snapshot in one frame.
 const SNAPSHOT_CHUNK_BYTES: u64 = 1024 * 1024;
 
 /// Makes the clients that openraft talks through.
-pub(crate) struct PeerNetworks<RT, T> {
+pub(crate) struct PeerNetworks<RT: AsyncRuntime, T> {
     own_id: u64,
     transport: T,
     store: Arc<dyn SnapshotStore>,
-    runtime: PhantomData<fn() -> RT>,
+    log: LogReader<RT>,
 }
 
 impl<RT: AsyncRuntime, T: Transport> PeerNetworks<RT, T> {
-    pub fn new(own_id: u64, transport: T, store: Arc<dyn SnapshotStore>) -> Self {
+    /// `log` has the entries as they travel.
+    pub fn new(own_id: u64, transport: T, store: Arc<dyn SnapshotStore>, log: LogReader<RT>) -> Self {
         Self {
             own_id,
             transport,
             store,
-            runtime: PhantomData,
+            log,
         }
     }
 
@@ -62,7 +62,8 @@ impl<RT: AsyncRuntime, T: Transport> PeerNetworks<RT, T> {
                 address: node.peer.clone(),
             },
             purpose,
-            runtime: PhantomData,
+            heartbeats: Mutex::new(None),
+            log: self.log.clone(),
         }
     }
 }
@@ -84,13 +85,15 @@ impl<RT: AsyncRuntime, T: Transport> RaftNetworkFactory<TypeConfig<RT>> for Peer
 }
 
 /// One client of one peer, for one purpose.
-pub(crate) struct PeerNetwork<RT, T> {
+pub(crate) struct PeerNetwork<RT: AsyncRuntime, T> {
     own_id: u64,
     transport: T,
     store: Arc<dyn SnapshotStore>,
     peer: Peer,
     purpose: Purpose,
-    runtime: PhantomData<fn() -> RT>,
+    /// Open after the first heartbeat, between two exchanges. Never contended: openraft wants the client to be shareable.
+    heartbeats: Mutex<Option<HeartbeatLink>>,
+    log: LogReader<RT>,
 }
 
 type Error<RT> = RPCError<TypeConfig<RT>>;
@@ -158,11 +161,50 @@ impl<RT: AsyncRuntime, T: Transport> PeerNetwork<RT, T> {
     }
 }
 
-fn append_message<RT: AsyncRuntime>(rpc: AppendEntriesRequest<TypeConfig<RT>>) -> AppendMessage {
+/// A stream of heartbeats: a call of its own for each would cost both sides several times as much, and every linearizable
+/// read takes one to each follower.
+struct HeartbeatLink {
+    requests: mpsc::Sender<Bytes>,
+    replies: Frames,
+}
+
+impl HeartbeatLink {
+    async fn open(transport: &impl Transport, peer: &Peer) -> Result<Self, TransportError> {
+        let (requests, queued) = mpsc::channel::<Bytes>(1);
+        let frames = futures_util::stream::unfold(queued, |mut queued| async move {
+            queued.recv().await.map(|frame| (frame, queued))
+        });
+        let replies = transport
+            .stream(peer, Purpose::Control, StreamKind::Heartbeat, frames.boxed())
+            .await?;
+        Ok(Self { requests, replies })
+    }
+}
+
+impl<RT: AsyncRuntime, T: Transport> PeerNetwork<RT, T> {
+    fn link(&mut self) -> &mut Option<HeartbeatLink> {
+        self.heartbeats.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One heartbeat and its answer. A link with an exchange that was given up or failed is dropped with it, so that a late
+    /// answer is never taken for the next one's.
+    async fn exchange(&mut self, mut link: HeartbeatLink, frame: Bytes) -> Result<AppendReply, TransportError> {
+        let lost = |text: &str| TransportError::Lost(text.to_owned());
+        let sent = link.requests.send(frame).await;
+        sent.map_err(|_| lost("the stream of heartbeats has ended"))?;
+        let frame = link.replies.next().await;
+        let frame = frame.ok_or_else(|| lost("the stream of heartbeats was closed"))??;
+        let reply = AppendReply::decode(frame).map_err(|error| TransportError::Lost(error.to_string()))?;
+        *self.link() = Some(link);
+        Ok(reply)
+    }
+}
+
+fn append_message<RT: AsyncRuntime>(log: &LogReader<RT>, rpc: &AppendEntriesRequest<TypeConfig<RT>>) -> AppendMessage {
     AppendMessage {
         vote: (&rpc.vote).into(),
         previous: log_id_out(rpc.prev_log_id.as_ref()),
-        entries: rpc.entries.iter().map(encode_entry).collect(),
+        entries: log.encode(&rpc.entries),
         leader_commit: log_id_out(rpc.leader_commit.as_ref()),
     }
 }
@@ -180,16 +222,26 @@ fn append_result<RT: AsyncRuntime>(reply: AppendReply) -> Result<StreamAppendRes
 impl<RT: AsyncRuntime, T: Transport> RaftNetworkV2<TypeConfig<RT>> for PeerNetwork<RT, T> {
     type SnapshotData = SnapshotBlob;
 
+    /// A heartbeat; entries take the stream. The caller limits the time.
     async fn append_entries(
         &mut self,
         rpc: AppendEntriesRequest<TypeConfig<RT>>,
-        option: RPCOption,
+        _option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig<RT>>, Error<RT>> {
-        let kind = CallKind::Heartbeat(append_message(rpc));
-        match self.call(kind, &option, RPCTypes::AppendEntries).await? {
-            AnswerKind::Append(reply) => Ok(append_result(reply)?.into()),
-            _ => Err(malformed("not an answer to an append")),
+        let frame = Bytes::from(append_message(&self.log, &rpc).encode_to_vec());
+        let open = self.link().take();
+        if let Some(link) = open {
+            // A link that broke since the last heartbeat is no news of the peer: a new one tells.
+            if let Ok(reply) = self.exchange(link, frame.clone()).await {
+                return Ok(append_result(reply)?.into());
+            }
         }
+        let link = HeartbeatLink::open(&self.transport, &self.peer).await;
+        let reply = self
+            .exchange(link.map_err(rpc_error)?, frame)
+            .await
+            .map_err(rpc_error)?;
+        Ok(append_result(reply)?.into())
     }
 
     fn stream_append<'s, S>(
@@ -211,8 +263,9 @@ impl<RT: AsyncRuntime, T: Transport> RaftNetworkV2<TypeConfig<RT>> for PeerNetwo
                 return Ok(futures_util::stream::empty().boxed());
             };
             let input = hold_notices::<RT, _>(first, input);
+            let log = self.log.clone();
             let frames = input
-                .map(|rpc| Bytes::from(append_message::<RT>(rpc).encode_to_vec()))
+                .map(move |rpc| Bytes::from(append_message(&log, &rpc).encode_to_vec()))
                 .boxed();
             let replies = self
                 .transport
@@ -310,38 +363,6 @@ impl<RT: AsyncRuntime, T: Transport> RaftNetworkV2<TypeConfig<RT>> for PeerNetwo
             UNREACHABLE_PAUSE_MS,
         ))))
     }
-}
-
-/// Drops requests that only tell how far the log is committed where the next one, which tells it too, follows at once: a
-/// follower then gets one message per write, not two. openraft takes the answer to a later request for the dropped one's
-/// as well.
-fn hold_notices<RT: AsyncRuntime, S>(
-    first: AppendEntriesRequest<TypeConfig<RT>>,
-    input: S,
-) -> impl Stream<Item = AppendEntriesRequest<TypeConfig<RT>>> + Send
-where
-    S: Stream<Item = AppendEntriesRequest<TypeConfig<RT>>> + Send + Unpin + 'static,
-{
-    // Fused: after a notice that ends the stream it is asked once more.
-    let input = input.fuse();
-    futures_util::stream::unfold((Some(first), input), |(ready, mut input)| async move {
-        if let Some(first) = ready {
-            return Some((first, (None, input)));
-        }
-        let mut request = input.next().await?;
-        if !request.entries.is_empty() {
-            return Some((request, (None, input)));
-        }
-        let until = RT::Instant::now() + Duration::from_millis(NOTICE_HOLD_MS);
-        while request.entries.is_empty() {
-            match RT::timeout_at(until, input.next()).await {
-                Ok(Some(next)) => request = next,
-                // The stream ends, or nothing follows.
-                Ok(None) | Err(_) => break,
-            }
-        }
-        Some((request, (None, input)))
-    })
 }
 
 /// Reads the file piece by piece, off the threads that run Raft.
