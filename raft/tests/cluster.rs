@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use cluster_common::*;
 use quorate_raft::testing::{TestCa, TestCluster, single_node, three_nodes, wait_until};
-use quorate_raft::{CallError, Handle, LeaderRequestHandler, PeerDialer, Purpose, Retention, TcpDialer};
+use quorate_raft::{
+    AskNodeError, CallError, Handle, LeaderRequestHandler, MAX_NODE_REQUEST_BYTES, NodeRequestHandler, PeerDialer,
+    Purpose, Retention, TcpDialer,
+};
 
 async fn bootstrapped(directory: &std::path::Path) -> TestCluster {
     let cluster = three_nodes(directory).await;
@@ -246,6 +249,7 @@ async fn a_follower_far_behind_and_a_new_node_catch_up_by_snapshot() {
     let small = Retention {
         snapshot_every_entries: 50,
         kept_entries: 5,
+        ..Retention::default()
     };
     let mut cluster = TestCluster::start_with(directory.path(), 3, small, true).await;
     cluster.node(1).propose(bootstrap(), CALL).await.unwrap();
@@ -288,6 +292,7 @@ async fn a_node_restarts_from_its_snapshot_and_falls_back_from_a_damaged_one() {
     let small = Retention {
         snapshot_every_entries: 40,
         kept_entries: 1000,
+        ..Retention::default()
     };
     let mut cluster = TestCluster::start_with(directory.path(), 1, small, true).await;
     cluster.node(1).propose(bootstrap(), CALL).await.unwrap();
@@ -301,11 +306,17 @@ async fn a_node_restarts_from_its_snapshot_and_falls_back_from_a_damaged_one() {
             .await;
         }
     }
-    cluster.node(1).trigger_snapshot().await.unwrap();
-    wait_until("the second snapshot is there", || {
-        cluster.node(1).status().borrow().snapshot_index > 90
-    })
-    .await;
+    // Asked again: while an older one is still being written, asking does nothing.
+    let mut status = cluster.node(1).status();
+    let begun = Instant::now();
+    loop {
+        cluster.node(1).trigger_snapshot().await.unwrap();
+        let newer = status.wait_for(|status| status.snapshot_index > 90);
+        if tokio::time::timeout(Duration::from_millis(200), newer).await.is_ok() {
+            break;
+        }
+        assert!(begun.elapsed() < CALL, "the second snapshot is not there");
+    }
     cluster.stop(1).await;
     let mut files: Vec<_> = std::fs::read_dir(snapshots)
         .unwrap()
@@ -333,6 +344,7 @@ async fn a_node_whose_snapshots_are_all_damaged_refuses_to_start_and_names_the_f
     let small = Retention {
         snapshot_every_entries: 30,
         kept_entries: 1,
+        ..Retention::default()
     };
     let mut cluster = TestCluster::start_with(directory.path(), 1, small, true).await;
     cluster.node(1).propose(bootstrap(), CALL).await.unwrap();
@@ -407,6 +419,50 @@ async fn any_node_asks_the_leader() {
         let refused = node.ask_leader(Bytes::new(), CALL).await;
         assert_eq!(refused, Err(CallError::Remote("nothing to echo".to_owned())));
     }
+    cluster.stop_all().await;
+}
+
+impl NodeRequestHandler for Echo {
+    fn handle(&self, from: u64, request: Bytes) -> futures_util::future::BoxFuture<'static, Result<Bytes, String>> {
+        LeaderRequestHandler::handle(self, from, request)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_node_asks_any_other_and_names_the_silent_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut cluster = three_nodes(directory.path()).await;
+    let first = cluster.node(1).clone();
+    let starting = first.ask_node(2, Bytes::from_static(b"!"), CALL).await;
+    assert_eq!(
+        starting,
+        Err(AskNodeError::Refused("the node is still starting".to_owned()))
+    );
+    for node in cluster.nodes() {
+        node.set_node_request_handler(Arc::new(Echo));
+    }
+    for node in cluster.nodes() {
+        for to in 1..=3 {
+            let answer = node.ask_node(to, Bytes::from_static(b"!"), CALL).await.unwrap();
+            assert_eq!(answer, format!("{}!", node.node_id()).as_bytes());
+            let refused = node.ask_node(to, Bytes::new(), CALL).await;
+            assert_eq!(refused, Err(AskNodeError::Refused("nothing to echo".to_owned())));
+            let large = Bytes::from(vec![0; MAX_NODE_REQUEST_BYTES + 1]);
+            let refused = node.ask_node(to, large, CALL).await;
+            assert!(matches!(refused, Err(AskNodeError::Refused(_))), "{refused:?}");
+        }
+        let nobody = node.ask_node(9, Bytes::from_static(b"!"), CALL).await;
+        assert_eq!(nobody, Err(AskNodeError::UnknownNode(9)));
+    }
+    cluster.kill(2).await;
+    cluster.kill(3).await;
+    // No quorum is left, and who lives still answers.
+    assert!(first.ask_node(1, Bytes::from_static(b"!"), CALL).await.is_ok());
+    let silent = first.ask_node(2, Bytes::from_static(b"!"), CALL).await;
+    assert!(
+        matches!(silent, Err(AskNodeError::Unreachable(_) | AskNodeError::TimedOut)),
+        "{silent:?}"
+    );
     cluster.stop_all().await;
 }
 

@@ -19,7 +19,6 @@ mod convert;
 mod credentials;
 mod door;
 mod errors;
-mod greeting;
 mod lessor;
 pub mod pb;
 mod random;

@@ -15,14 +15,14 @@ use openraft::raft::{
 };
 use openraft::{AsyncRuntime, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 use prost::Message;
-use tokio::sync::mpsc;
 
+use super::heartbeats::HeartbeatLink;
 use super::notices::hold_notices;
 use super::wire::{
     Answer, AnswerKind, AppendMessage, AppendOutcome, AppendReply, Call, CallKind, SnapshotFrame, SnapshotReply,
     TransferMessage, VoteRequestMessage, log_id_in, log_id_out,
 };
-use super::{Frames, Peer, Purpose, StreamKind, Transport, TransportError};
+use super::{Peer, Purpose, StreamKind, Transport, TransportError};
 use crate::codec::Vote;
 use crate::log::LogReader;
 use crate::snapshot::{Snapshot, SnapshotBlob, SnapshotStore};
@@ -161,42 +161,9 @@ impl<RT: AsyncRuntime, T: Transport> PeerNetwork<RT, T> {
     }
 }
 
-/// A stream of heartbeats: a call of its own for each would cost both sides several times as much, and every linearizable
-/// read takes one to each follower.
-struct HeartbeatLink {
-    requests: mpsc::Sender<Bytes>,
-    replies: Frames,
-}
-
-impl HeartbeatLink {
-    async fn open(transport: &impl Transport, peer: &Peer) -> Result<Self, TransportError> {
-        let (requests, queued) = mpsc::channel::<Bytes>(1);
-        let frames = futures_util::stream::unfold(queued, |mut queued| async move {
-            queued.recv().await.map(|frame| (frame, queued))
-        });
-        let replies = transport
-            .stream(peer, Purpose::Control, StreamKind::Heartbeat, frames.boxed())
-            .await?;
-        Ok(Self { requests, replies })
-    }
-}
-
 impl<RT: AsyncRuntime, T: Transport> PeerNetwork<RT, T> {
     fn link(&mut self) -> &mut Option<HeartbeatLink> {
         self.heartbeats.get_mut().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// One heartbeat and its answer. A link with an exchange that was given up or failed is dropped with it, so that a late
-    /// answer is never taken for the next one's.
-    async fn exchange(&mut self, mut link: HeartbeatLink, frame: Bytes) -> Result<AppendReply, TransportError> {
-        let lost = |text: &str| TransportError::Lost(text.to_owned());
-        let sent = link.requests.send(frame).await;
-        sent.map_err(|_| lost("the stream of heartbeats has ended"))?;
-        let frame = link.replies.next().await;
-        let frame = frame.ok_or_else(|| lost("the stream of heartbeats was closed"))??;
-        let reply = AppendReply::decode(frame).map_err(|error| TransportError::Lost(error.to_string()))?;
-        *self.link() = Some(link);
-        Ok(reply)
     }
 }
 
@@ -390,4 +357,103 @@ fn snapshot_chunks(store: Arc<dyn SnapshotStore>, blob: SnapshotBlob) -> impl St
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use futures_util::FutureExt;
+    use openraft_rt_tokio::TokioRuntime;
+
+    use super::*;
+    use crate::log::{LogStore, SimDisk, SimDiskOptions};
+    use crate::network::Frames;
+    use crate::snapshot::MemoryStore;
+
+    /// A peer that refuses every connection, and counts them.
+    #[derive(Clone, Default)]
+    struct Refusing(Arc<AtomicU64>);
+
+    impl Refusing {
+        fn refuse<V>(&self) -> Result<V, TransportError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Err(TransportError::Unreachable("refused".to_owned()))
+        }
+    }
+
+    impl Transport for Refusing {
+        async fn call(&self, _: &Peer, _: Purpose, _: Bytes) -> Result<Bytes, TransportError> {
+            self.refuse()
+        }
+
+        async fn stream(
+            &self,
+            _: &Peer,
+            _: Purpose,
+            _: StreamKind,
+            _: BoxStream<'static, Bytes>,
+        ) -> Result<Frames, TransportError> {
+            self.refuse()
+        }
+
+        async fn is_refused(&self, _: &Peer) -> bool {
+            true
+        }
+    }
+
+    fn network(transport: &Refusing) -> PeerNetwork<TokioRuntime, Refusing> {
+        let log = LogStore::on_thread(
+            SimDisk::new(SimDiskOptions::default()).mount::<TokioRuntime>(),
+            Box::new(|_| {}),
+        );
+        let reader = log.expect("an empty disk opens").reader();
+        let networks = PeerNetworks::new(1, transport.clone(), Arc::new(MemoryStore::default()), reader);
+        networks.client(2, &Member::default(), Purpose::Append)
+    }
+
+    fn option() -> RPCOption {
+        RPCOption::new(Duration::from_secs(1))
+    }
+
+    fn request() -> AppendEntriesRequest<TypeConfig<TokioRuntime>> {
+        AppendEntriesRequest {
+            vote: Vote::new(1, 1),
+            prev_log_id: None,
+            entries: Vec::new(),
+            leader_commit: None,
+        }
+    }
+
+    /// openraft pauses while it makes the first request: a stream that connected before asking for one would be opened
+    /// again and again without any pause.
+    #[test]
+    fn a_stream_connects_only_once_there_is_something_to_send() {
+        let transport = Refusing::default();
+        let mut network = network(&transport);
+        let nothing_yet = futures_util::stream::pending();
+        assert!(network.stream_append(nothing_yet, option()).now_or_never().is_none());
+        assert_eq!(transport.0.load(Ordering::Relaxed), 0, "it connected without a request");
+
+        let one = futures_util::stream::iter([request()]);
+        let opened = network
+            .stream_append(one, option())
+            .now_or_never()
+            .expect("refused at once");
+        assert!(
+            matches!(opened, Err(RPCError::Unreachable(_))),
+            "openraft waits after this error"
+        );
+        assert_eq!(transport.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn an_input_that_ends_needs_no_connection() {
+        let transport = Refusing::default();
+        let mut network = network(&transport);
+        let opened = network.stream_append(futures_util::stream::empty(), option());
+        let mut replies = opened.now_or_never().expect("at once").expect("no error");
+        assert!(matches!(replies.next().now_or_never(), Some(None)));
+        assert_eq!(transport.0.load(Ordering::Relaxed), 0);
+    }
 }

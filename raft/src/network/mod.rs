@@ -6,6 +6,7 @@
 mod adapter;
 mod client;
 mod grpc;
+mod heartbeats;
 mod listener;
 mod notices;
 mod server;
