@@ -199,15 +199,15 @@ impl<RT: AsyncRuntime, T: Transport> RaftNetworkV2<TypeConfig<RT>> for PeerNetwo
         let open = self.link().take();
         if let Some(link) = open {
             // A link that broke since the last heartbeat is no news of the peer: a new one tells.
-            if let Ok(reply) = self.exchange(link, frame.clone()).await {
+            if let Ok((link, reply)) = link.exchange(frame.clone()).await {
+                *self.link() = Some(link);
                 return Ok(append_result(reply)?.into());
             }
         }
         let link = HeartbeatLink::open(&self.transport, &self.peer).await;
-        let reply = self
-            .exchange(link.map_err(rpc_error)?, frame)
-            .await
-            .map_err(rpc_error)?;
+        let exchanged = link.map_err(rpc_error)?.exchange(frame).await;
+        let (link, reply) = exchanged.map_err(rpc_error)?;
+        *self.link() = Some(link);
         Ok(append_result(reply)?.into())
     }
 
