@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use prost::Message as _;
 use quorate_kv::{Keyspace, KvCaller, KvError, KvOp, KvReply, KvResult};
 use quorate_machine::{Command, Id, KvCommand, Principal, PrincipalKind, Proposal, ReplyKind};
 use quorate_raft::{ClusterStatus, Handle};
@@ -62,14 +64,23 @@ pub(crate) struct Client {
     pub(crate) requires_leader: bool,
 }
 
+/// What a request's token says. Whether the user still has that revision is asked of the state at every call.
 #[derive(Clone)]
-enum Token {
+pub(crate) enum Token {
     None,
-    Valid(Claims),
+    Valid(Arc<Claims>),
     Invalid,
 }
 
 impl Client {
+    pub(crate) fn new(token: Token, source: Arc<str>, requires_leader: bool) -> Client {
+        Client {
+            token,
+            source,
+            requires_leader,
+        }
+    }
+
     /// The user as the keyspace knows it now. Without a token an empty user, which the checks refuse.
     pub(crate) fn caller(&self, keyspace: &Keyspace) -> Result<KvCaller, KvError> {
         if !keyspace.auth_enabled() {
@@ -96,21 +107,22 @@ impl Client {
 }
 
 impl Context {
+    /// What a token's text says. The costly part, so connections remember it: for the same text it is always the same.
+    pub(crate) fn verify_token(&self, text: &[u8]) -> Token {
+        let text = std::str::from_utf8(text).ok();
+        text.map(|text| text.strip_prefix("Bearer ").unwrap_or(text))
+            .and_then(|text| self.tokens.verify(self.instance, text))
+            .map_or(Token::Invalid, |claims| Token::Valid(Arc::new(claims)))
+    }
+
     /// Who sends this request.
     pub(crate) fn client<T>(&self, request: &Request<T>) -> Client {
         self.client_of(request.metadata(), request.extensions())
     }
 
     fn client_of(&self, metadata: &MetadataMap, extensions: &Extensions) -> Client {
-        let token = match metadata.get("token").or_else(|| metadata.get("authorization")) {
-            None => Token::None,
-            Some(text) => text
-                .to_str()
-                .ok()
-                .map(|text| text.strip_prefix("Bearer ").unwrap_or(text))
-                .and_then(|text| self.tokens.verify(self.instance, text))
-                .map_or(Token::Invalid, Token::Valid),
-        };
+        let token = metadata.get("token").or_else(|| metadata.get("authorization"));
+        let token = token.map_or(Token::None, |text| self.verify_token(text.as_bytes()));
         let source = extensions
             .get::<Connection>()
             .map(|connection| Arc::clone(&connection.source));
@@ -187,7 +199,7 @@ impl Context {
     }
 
     /// Validates and proposes an operation, and waits for its result and the revision after it.
-    pub(crate) async fn propose(&self, client: &Client, op: KvOp) -> Result<(KvResult, i64), Status> {
+    pub(crate) async fn propose(&self, client: &Client, mut op: KvOp) -> Result<(KvResult, i64), Status> {
         self.ensure_serving(client)?;
         quorate_kv::validate(&op).map_err(errors::kv_status)?;
         let mut retries = 0;
@@ -198,7 +210,9 @@ impl Context {
                     Ok(caller)
                 })
                 .await?;
-            let reply = self.propose_as(caller, client, op.clone()).await?;
+            let encoded;
+            (encoded, op) = self.encode_proposal(caller, client, op);
+            let reply = self.propose_encoded(encoded).await?;
             match reply.result {
                 Some(KvResult::Refused(code)) => {
                     let error = KvError::try_from(code).unwrap_or(KvError::Unspecified);
@@ -214,7 +228,8 @@ impl Context {
         }
     }
 
-    async fn propose_as(&self, caller: KvCaller, client: &Client, op: KvOp) -> Result<KvReply, Status> {
+    /// Encodes an operation on behalf of a caller. The operation moves through, so that nothing is copied.
+    fn encode_proposal(&self, caller: KvCaller, client: &Client, op: KvOp) -> (Bytes, KvOp) {
         let proposal = Proposal {
             author: Some(Principal {
                 kind: Some(PrincipalKind::Kv(caller)),
@@ -225,7 +240,15 @@ impl Context {
                 op: Some(op),
             })),
         };
-        let committed = self.handle.propose(proposal, REQUEST_TIMEOUT).await;
+        let encoded = proposal.encode_to_vec().into();
+        match proposal.command {
+            Some(Command::Kv(KvCommand { op: Some(op), .. })) => (encoded, op),
+            _ => unreachable!("the proposal was made above"),
+        }
+    }
+
+    async fn propose_encoded(&self, encoded: Bytes) -> Result<KvReply, Status> {
+        let committed = self.handle.propose_encoded(encoded, REQUEST_TIMEOUT).await;
         match committed.map_err(errors::call_status)?.reply.kind {
             Some(ReplyKind::Kv(reply)) => Ok(reply),
             Some(ReplyKind::Refused(refusal)) => Err(errors::refusal_status(&refusal)),

@@ -20,6 +20,7 @@ mod credentials;
 mod door;
 mod errors;
 mod greeting;
+mod http2;
 mod lessor;
 pub mod pb;
 mod random;

@@ -1,5 +1,5 @@
-//! One request: to its gRPC service by path, or to the few plain HTTP pages. Without a router in between, because this is
-//! the hot path of every put.
+//! One request: to its gRPC service by path, or to the few plain HTTP pages. What comes over HTTP/2 and is on the hot path of
+//! puts and gets ([`crate::services::hot`]) never gets here.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower_service::Service as _;
 
-use crate::body::{Arrivals, MeteredBody};
+use crate::body::{Arrivals, MeteredBody, RequestBody};
 use crate::context::{Connection, Context, EMULATED_CLUSTER_VERSION, EMULATED_VERSION};
 use crate::pb::etcdserverpb::auth_server::AuthServer;
 use crate::pb::etcdserverpb::cluster_server::ClusterServer;
@@ -23,7 +23,7 @@ use crate::services::Services;
 
 /// Largest gRPC message that is read at all, in bytes: etcd's limit of a request and 512 KiB for what is around it. Between
 /// the two the answer is etcd's "request is too large".
-const MAX_MESSAGE_BYTES: usize = quorate_kv::MAX_REQUEST_BYTES + 512 * 1024;
+pub(crate) const MAX_MESSAGE_BYTES: usize = quorate_kv::MAX_REQUEST_BYTES + 512 * 1024;
 
 /// Calls on which a client sends messages one after the other.
 const STREAMING_PATHS: [&str; 2] = ["/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive"];
@@ -57,7 +57,20 @@ impl Routes {
         }
     }
 
-    fn dispatch(&self, request: Request<Incoming>) -> BoxFuture<'static, Result<Response<Body>, Infallible>> {
+    /// What the services and the hot calls of this port share.
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// Room for messages under way.
+    pub(crate) fn arrivals(&self) -> &Arc<Arrivals> {
+        &self.arrivals
+    }
+
+    pub(crate) fn dispatch(
+        &self,
+        request: Request<RequestBody>,
+    ) -> BoxFuture<'static, Result<Response<Body>, Infallible>> {
         let path = request.uri().path();
         let unary = !STREAMING_PATHS.contains(&path);
         let service = path
@@ -116,7 +129,7 @@ fn json(status: StatusCode, text: String) -> Response<Body> {
     response
 }
 
-/// The services as hyper calls them for one connection.
+/// The services as hyper calls them for one connection of HTTP/1.1.
 pub(crate) struct ConnectionService {
     routes: Routes,
     connection: Connection,
@@ -135,6 +148,6 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.connection.clone());
-        self.routes.dispatch(request)
+        self.routes.dispatch(request.map(RequestBody::Http1))
     }
 }

@@ -2,6 +2,7 @@
 
 mod auth;
 mod cluster;
+pub(crate) mod hot;
 mod kv;
 mod lease;
 mod maintenance;

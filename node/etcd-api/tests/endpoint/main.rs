@@ -2,6 +2,8 @@
 
 mod auth;
 mod door;
+mod frames;
+mod http2;
 mod kv;
 mod lease;
 mod quorum;

@@ -235,7 +235,8 @@ impl Login {
     }
 }
 
-pub async fn propose(handle: &Handle, command: Command) {
+/// Proposes a command that is not refused; gives its log index.
+pub async fn propose(handle: &Handle, command: Command) -> u64 {
     let proposal = Proposal {
         author: Some(Principal {
             kind: Some(PrincipalKind::Node(1)),
@@ -245,6 +246,7 @@ pub async fn propose(handle: &Handle, command: Command) {
     };
     let committed = handle.propose(proposal, PATIENCE).await.expect("committed");
     assert!(committed.reply.refusal().is_none(), "{:?}", committed.reply);
+    committed.log_index
 }
 
 /// Makes the cluster's first state, on the leader.
