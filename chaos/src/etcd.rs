@@ -45,6 +45,8 @@ pub struct Watch {
 }
 
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+/// Largest reply that is taken: a range over everything that a comparison writes.
+const MAX_REPLY_BYTES: usize = 256 << 20;
 
 impl Client {
     /// Connects and authenticates within `timeout` for both together.
@@ -65,7 +67,7 @@ impl Client {
                 .await
                 .with_context(|| format!("connecting to {}", options.endpoint))?;
             let mut client = Self {
-                grpc: Grpc::new(channel),
+                grpc: Grpc::new(channel).max_decoding_message_size(MAX_REPLY_BYTES),
                 token: None,
             };
             if let Some((name, password)) = &options.user {
@@ -83,7 +85,21 @@ impl Client {
             .with_context(|| format!("{}: no login within {timeout:?}", options.endpoint))?
     }
 
-    async fn unary<Q, A>(&mut self, path: &'static str, message: Q) -> Result<A, Status>
+    /// The same connection under another token; without one the calls are anonymous.
+    ///
+    /// # Errors
+    ///
+    /// If the token is no metadata value.
+    pub fn with_token(&self, token: Option<&str>) -> Result<Self> {
+        let token = token.map(str::parse).transpose().context("the token is no metadata value")?;
+        Ok(Self {
+            grpc: self.grpc.clone(),
+            token,
+        })
+    }
+
+    /// Any unary call, by its path (`/etcdserverpb.KV/Put`).
+    pub async fn unary<Q, A>(&mut self, path: &'static str, message: Q) -> Result<A, Status>
     where
         Q: prost::Message + Send + Sync + 'static,
         A: prost::Message + Default + Send + Sync + 'static,
@@ -97,6 +113,32 @@ impl Client {
         Ok(self
             .grpc
             .unary(request, PathAndQuery::from_static(path), codec)
+            .await?
+            .into_inner())
+    }
+
+    /// Any streaming call; what `requests` receives is sent, and its end closes the sending side.
+    pub async fn stream<Q, A>(
+        &mut self,
+        path: &'static str,
+        requests: tokio::sync::mpsc::Receiver<Q>,
+    ) -> Result<Streaming<A>, Status>
+    where
+        Q: prost::Message + Send + Sync + 'static,
+        A: prost::Message + Default + Send + Sync + 'static,
+    {
+        self.grpc
+            .ready()
+            .await
+            .map_err(|error| Status::unavailable(format!("connection: {error}")))?;
+        let outgoing = futures_util::stream::unfold(requests, |mut requests| async {
+            requests.recv().await.map(|message| (message, requests))
+        });
+        let request = self.request(outgoing);
+        let codec = ProstCodec::<Q, A>::default();
+        Ok(self
+            .grpc
+            .streaming(request, PathAndQuery::from_static(path), codec)
             .await?
             .into_inner())
     }
@@ -186,10 +228,6 @@ impl Client {
 
     /// Opens a stream with one watch: everything below `key` if `range_end` is set, the one key otherwise.
     pub async fn watch(&mut self, create: WatchCreateRequest) -> Result<Watch, Status> {
-        self.grpc
-            .ready()
-            .await
-            .map_err(|error| Status::unavailable(format!("connection: {error}")))?;
         let (sender, receiver) = tokio::sync::mpsc::channel(4);
         let first = WatchRequest {
             request: Some(WatchRequestKind::Create(create)),
@@ -197,13 +235,7 @@ impl Client {
         sender
             .try_send(first)
             .map_err(|error| Status::internal(error.to_string()))?;
-        let outgoing = futures_util::stream::unfold(receiver, |mut receiver| async {
-            receiver.recv().await.map(|message| (message, receiver))
-        });
-        let request = self.request(outgoing);
-        let codec = ProstCodec::<WatchRequest, WatchResponse>::default();
-        let path = PathAndQuery::from_static("/etcdserverpb.Watch/Watch");
-        let responses = self.grpc.streaming(request, path, codec).await?.into_inner();
+        let responses = self.stream("/etcdserverpb.Watch/Watch", receiver).await?;
         Ok(Watch {
             responses,
             _requests: sender,

@@ -12,7 +12,6 @@ mod auth;
 mod context;
 mod dto;
 mod extract;
-mod greeting;
 mod limits;
 mod openapi;
 mod problem;

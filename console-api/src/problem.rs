@@ -164,7 +164,7 @@ impl From<CallError> for Problem {
 /// HTTP status of a refusal.
 fn status_of(code: RefusalCode) -> StatusCode {
     match code {
-        RefusalCode::NotBootstrapped => StatusCode::SERVICE_UNAVAILABLE,
+        RefusalCode::NotBootstrapped | RefusalCode::StateHashesDiffer => StatusCode::SERVICE_UNAVAILABLE,
         RefusalCode::ResendOutsideWindow => StatusCode::GATEWAY_TIMEOUT,
         RefusalCode::PermissionDenied | RefusalCode::ReservedPrefix => StatusCode::FORBIDDEN,
         RefusalCode::CredentialsChanged => StatusCode::UNAUTHORIZED,

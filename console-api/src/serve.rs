@@ -12,13 +12,13 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use quorate_raft::Greeting;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
-use crate::greeting::Greeting;
 use crate::limits::{DRAIN_DEADLINE, HEADER_DEADLINE, MAX_CONNECTIONS, TLS_HANDSHAKE_DEADLINE};
 
 /// Pause after a failed accept, commonly a shortage of file descriptors: trying on at once would only burn a processor.

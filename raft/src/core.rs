@@ -18,6 +18,7 @@ use crate::log::LogStore;
 use crate::machine_store::{MachineParts, OpenError, SharedState, StateMachine};
 use crate::network::wire::{Answer, AnswerKind, AskOutcome, Call, CallKind};
 use crate::network::{AskSlot, Peer, PeerNetworks, PeerServer, PeerServerParts, Purpose, Transport, answer_ask};
+use crate::node_requests::NodeAskSlot;
 use crate::observers::Observers;
 use crate::propose::{LeaderDoor, LeaderRounds, Pump, ReadRounds, Session};
 use crate::snapshot::SnapshotStore;
@@ -140,6 +141,8 @@ pub(crate) struct Core<RT: AsyncRuntime, T> {
     rounds: Arc<LeaderRounds>,
     reads: Arc<ReadRounds>,
     asked: AskSlot,
+    /// Who answers requests of other nodes here.
+    pub node_asked: NodeAskSlot,
     transport: T,
 }
 
@@ -169,6 +172,7 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
         let reads = ReadRounds::start(standings.clone(), rounds.clone(), parts.transport.clone());
         let elections = FastElection::new(node_id, raft.clone(), parts.transport.clone(), parts.fast_elections);
         let asked = AskSlot::default();
+        let node_asked = NodeAskSlot::default();
         let server = PeerServer::new(PeerServerParts {
             raft: raft.clone(),
             store: parts.store,
@@ -178,6 +182,7 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
             rounds: rounds.clone(),
             elections: elections.clone(),
             asked: asked.clone(),
+            node_asked: node_asked.clone(),
         });
         let transport = parts.transport;
         let pump = Pump {
@@ -200,6 +205,7 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
             rounds,
             reads,
             asked,
+            node_asked,
             transport,
         })
     }
@@ -311,6 +317,11 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
             }
         };
         RT::timeout(deadline, changed).await.unwrap_or(Err(CallError::TimedOut))
+    }
+
+    /// What carries calls to peers.
+    pub(crate) fn transport(&self) -> &T {
+        &self.transport
     }
 
     fn check_serving(&self) -> Result<(), CallError> {

@@ -11,6 +11,7 @@ use quorate_kv::RevisionEvents;
 use quorate_machine::{Id, Proposal, Reply};
 use tokio::sync::{broadcast, watch};
 
+use crate::node_requests::{AskNodeError, NodeRequestHandler};
 use crate::running::Running;
 use crate::types::Member;
 
@@ -169,6 +170,21 @@ impl Handle {
     /// Sets what answers [`Self::ask_leader`] while this node leads.
     pub fn set_leader_request_handler(&self, handler: Arc<dyn LeaderRequestHandler>) {
         self.running.core.set_leader_request_handler(handler);
+    }
+
+    /// Sends an opaque request to the [`NodeRequestHandler`] of a node (this one included), whoever leads. It needs no quorum.
+    /// At most [`crate::MAX_NODE_REQUEST_BYTES`] there and [`crate::MAX_NODE_ANSWER_BYTES`] back.
+    ///
+    /// # Errors
+    ///
+    /// [`AskNodeError`]: no such member, unreachable, silent for `deadline`, or what the node says.
+    pub async fn ask_node(&self, node: u64, request: Bytes, deadline: Duration) -> Result<Bytes, AskNodeError> {
+        self.running.core.ask_node(node, request, deadline).await
+    }
+
+    /// Sets what answers [`Self::ask_node`] on this node.
+    pub fn set_node_request_handler(&self, handler: Arc<dyn NodeRequestHandler>) {
+        self.running.core.node_asked.set(handler);
     }
 
     /// Which peers answered within the last `within`; for the prober's own-sickness check. Every peer is asked four times

@@ -54,6 +54,21 @@ impl TestCa {
     pub fn tls(&self, node_id: u64) -> PeerTls {
         self.tls_named(peer_certificate_name(node_id))
     }
+
+    /// Connects to peer ports by hand: with a node's certificate, or as a stranger that has none.
+    pub fn connector(&self, node_id: Option<u64>) -> tokio_rustls::TlsConnector {
+        if let Some(node_id) = node_id {
+            return self.tls(node_id).client.into();
+        }
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).expect("the CA is a certificate");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider);
+        let builder = builder
+            .with_safe_default_protocol_versions()
+            .expect("the defaults exist");
+        Arc::new(builder.with_root_certificates(roots).with_no_client_auth()).into()
+    }
 }
 
 /// A cluster on loopback.

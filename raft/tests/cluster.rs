@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use cluster_common::*;
 use quorate_raft::testing::{TestCa, TestCluster, single_node, three_nodes, wait_until};
-use quorate_raft::{CallError, Handle, LeaderRequestHandler, PeerDialer, Purpose, Retention, TcpDialer};
+use quorate_raft::{
+    AskNodeError, CallError, Handle, LeaderRequestHandler, MAX_NODE_REQUEST_BYTES, NodeRequestHandler, PeerDialer,
+    Purpose, Retention, TcpDialer,
+};
 
 async fn bootstrapped(directory: &std::path::Path) -> TestCluster {
     let cluster = three_nodes(directory).await;
@@ -407,6 +410,50 @@ async fn any_node_asks_the_leader() {
         let refused = node.ask_leader(Bytes::new(), CALL).await;
         assert_eq!(refused, Err(CallError::Remote("nothing to echo".to_owned())));
     }
+    cluster.stop_all().await;
+}
+
+impl NodeRequestHandler for Echo {
+    fn handle(&self, from: u64, request: Bytes) -> futures_util::future::BoxFuture<'static, Result<Bytes, String>> {
+        LeaderRequestHandler::handle(self, from, request)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_node_asks_any_other_and_names_the_silent_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut cluster = three_nodes(directory.path()).await;
+    let first = cluster.node(1).clone();
+    let starting = first.ask_node(2, Bytes::from_static(b"!"), CALL).await;
+    assert_eq!(
+        starting,
+        Err(AskNodeError::Refused("the node is still starting".to_owned()))
+    );
+    for node in cluster.nodes() {
+        node.set_node_request_handler(Arc::new(Echo));
+    }
+    for node in cluster.nodes() {
+        for to in 1..=3 {
+            let answer = node.ask_node(to, Bytes::from_static(b"!"), CALL).await.unwrap();
+            assert_eq!(answer, format!("{}!", node.node_id()).as_bytes());
+            let refused = node.ask_node(to, Bytes::new(), CALL).await;
+            assert_eq!(refused, Err(AskNodeError::Refused("nothing to echo".to_owned())));
+            let large = Bytes::from(vec![0; MAX_NODE_REQUEST_BYTES + 1]);
+            let refused = node.ask_node(to, large, CALL).await;
+            assert!(matches!(refused, Err(AskNodeError::Refused(_))), "{refused:?}");
+        }
+        let nobody = node.ask_node(9, Bytes::from_static(b"!"), CALL).await;
+        assert_eq!(nobody, Err(AskNodeError::UnknownNode(9)));
+    }
+    cluster.kill(2).await;
+    cluster.kill(3).await;
+    // No quorum is left, and who lives still answers.
+    assert!(first.ask_node(1, Bytes::from_static(b"!"), CALL).await.is_ok());
+    let silent = first.ask_node(2, Bytes::from_static(b"!"), CALL).await;
+    assert!(
+        matches!(silent, Err(AskNodeError::Unreachable(_) | AskNodeError::TimedOut)),
+        "{silent:?}"
+    );
     cluster.stop_all().await;
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message as _;
 use quorate_kv::{Keyspace, KvCaller, KvError, KvOp, KvReply, KvResult};
-use quorate_machine::{Command, Id, KvCommand, Principal, PrincipalKind, Proposal, ReplyKind};
+use quorate_machine::{Command, Id, KvCommand, KvPrincipal, Principal, PrincipalKind, Proposal, ReplyKind};
+pub(crate) use quorate_machine::{etcd_cluster_id as cluster_id, etcd_member_id as member_id};
 use quorate_raft::{ClusterStatus, Handle};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -232,7 +233,7 @@ impl Context {
     fn encode_proposal(&self, caller: KvCaller, client: &Client, op: KvOp) -> (Bytes, KvOp) {
         let proposal = Proposal {
             author: Some(Principal {
-                kind: Some(PrincipalKind::Kv(caller)),
+                kind: Some(PrincipalKind::Kv(KvPrincipal::new(self.instance, caller))),
                 source: client.source.as_ref().to_owned(),
             }),
             command: Some(Command::Kv(KvCommand {
@@ -272,26 +273,4 @@ impl Context {
     pub(crate) fn current_header(&self) -> Result<ResponseHeader, Status> {
         Ok(self.header(self.keyspace(Keyspace::revision)?))
     }
-}
-
-/// etcd's `cluster_id` of an instance: a hash of the ids of cluster and instance.
-pub(crate) fn cluster_id(cluster: Id, instance: Id) -> u64 {
-    hash(b"quorate cluster", &[cluster.as_u128(), instance.as_u128()])
-}
-
-/// etcd's member id of a node as seen on an instance's port.
-pub(crate) fn member_id(cluster_id: u64, node: u64) -> u64 {
-    hash(b"quorate member", &[cluster_id.into(), node.into()])
-}
-
-fn hash(domain: &[u8], values: &[u128]) -> u64 {
-    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-    context.update(domain);
-    for value in values {
-        context.update(&value.to_be_bytes());
-    }
-    let digest = context.finish();
-    let bytes: [u8; 8] = digest.as_ref()[..8].try_into().expect("SHA-256 has 32 bytes");
-    // Clients take 0 for "none".
-    u64::from_be_bytes(bytes).max(1)
 }

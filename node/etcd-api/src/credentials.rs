@@ -25,6 +25,9 @@ const MAX_CACHED_USERS: usize = 4_096;
 /// bcrypt cost, as etcd's default.
 const BCRYPT_COST: u32 = 10;
 
+/// Longest password; bcrypt looks at no more.
+const MAX_PASSWORD_BYTES: usize = 72;
+
 /// Highest cost of a hash that a client brings: one second. A higher one would occupy this node's few hashing threads at
 /// every login.
 const MAX_BCRYPT_COST: u32 = 14;
@@ -93,11 +96,13 @@ impl Credentials {
     ///
     /// # Errors
     ///
-    /// "too many requests" while the queue is full; invalid argument for a password that bcrypt cannot take.
+    /// "too many requests" while the queue is full; etcd's answer to a password of more than [`MAX_PASSWORD_BYTES`].
     pub(crate) async fn hash_password(&self, password: String) -> Result<Bytes, Status> {
-        let hash = self
-            .hash(move || bcrypt::non_truncating_hash(&password, BCRYPT_COST))
-            .await?;
+        if password.len() > MAX_PASSWORD_BYTES {
+            // Text and code of the library that etcd takes.
+            return Err(Status::unknown("bcrypt: password length exceeds 72 bytes"));
+        }
+        let hash = self.hash(move || bcrypt::hash(&password, BCRYPT_COST)).await?;
         let hash = hash.map_err(|error| Status::invalid_argument(format!("quorate: unusable password: {error}")))?;
         Ok(Bytes::from(hash))
     }

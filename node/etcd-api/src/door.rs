@@ -21,9 +21,9 @@ use tokio_util::task::TaskTracker;
 use crate::clients::Clients;
 use crate::context::{Connection, Context, cluster_id, member_id};
 use crate::credentials::Credentials;
-use crate::greeting::{self, Greeting};
 use crate::http2::{self, Protocol};
 use crate::lessor::LeaseKeeper;
+use crate::preface;
 use crate::route::{ConnectionService, Routes};
 use crate::token::TokenKey;
 use crate::watch::WatchHub;
@@ -298,20 +298,19 @@ impl Acceptor {
 
     async fn serve_http(
         &self,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        mut stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: SocketAddr,
     ) -> Result<(), ConnectionError> {
         let connection = Connection {
             source: Arc::from(peer.to_string()),
         };
-        let mut stream = Greeting::within(HANDSHAKE_TIMEOUT, stream);
-        let greeting = greeting::read(&mut stream).await?;
-        if greeting.is_http2() {
+        let words = timeout(HANDSHAKE_TIMEOUT, preface::read(&mut stream)).await??;
+        if words.is_http2() {
             let protocol = Protocol::new(self.routes.clone(), connection, Instant::now());
-            return Ok(http2::serve(stream.into_inner(), protocol, &self.drain).await?);
+            return Ok(http2::serve(stream, protocol, &self.drain).await?);
         }
         let service = ConnectionService::new(self.routes.clone(), connection);
-        let stream = TokioIo::new(greeting.before(stream));
+        let stream = TokioIo::new(words.before(stream));
         let connection = self.http1.serve_connection(stream, service);
         tokio::pin!(connection);
         tokio::select! {

@@ -19,6 +19,7 @@ pub(crate) fn kv_status(error: KvError) -> Status {
         ErrorClass::FailedPrecondition => Code::FailedPrecondition,
         ErrorClass::PermissionDenied => Code::PermissionDenied,
         ErrorClass::Unauthenticated => Code::Unauthenticated,
+        ErrorClass::DataLoss => Code::DataLoss,
     };
     Status::new(code, error.text())
 }
@@ -43,6 +44,8 @@ pub(crate) fn refusal_status(refusal: &Refusal) -> Status {
         RefusalCode::CredentialsChanged => kv_status(KvError::AuthOldRevision),
         RefusalCode::ResendOutsideWindow => leader_lost(),
         RefusalCode::UnknownInstance => unknown_instance(),
+        // What etcd says once its corruption check has failed.
+        RefusalCode::StateHashesDiffer => Status::data_loss("etcdserver: corrupt cluster"),
         code => Status::failed_precondition(format!("quorate: refused ({})", code.code())),
     }
 }

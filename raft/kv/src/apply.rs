@@ -59,17 +59,21 @@ type Outcome = Result<(KvResult, Option<Arc<RevisionEvents>>), KvError>;
 
 impl Keyspace {
     /// Executes an operation from the log. It is validated and the caller's permissions are checked again here; a refusal
-    /// changes nothing. `None` as the caller is exempt from authentication, not from the quota.
+    /// changes nothing, no alarm either: see [`Keyspace::raise_alarm`]. `None` as the caller is exempt from authentication,
+    /// not from the quota.
     pub fn apply(&mut self, caller: Option<&KvCaller>, op: &KvOp) -> Applied {
         let checked = validate(op)
             .and_then(|()| self.check_op(caller, op))
+            .and_then(|()| self.check_alarms(op))
             .and_then(|()| self.check_quota(op));
         self.finish(checked, |keyspace| keyspace.execute(op))
     }
 
-    /// The machine's own writes, all in one revision and in order, without permissions and beyond the quota. `None` if
-    /// nothing changed.
+    /// The machine's own writes, all in one revision and in order, without permissions, whatever the alarms, and beyond the
+    /// quota; above [`crate::MACHINE_RESERVE_BYTES`] more than that, they give up history to make room. `None` if nothing
+    /// changed.
     pub fn system_write(&mut self, writes: &[SystemWrite]) -> Option<Arc<RevisionEvents>> {
+        self.make_room_for_the_machine();
         let mut writer = Writer::new(&mut self.store, &mut self.leases);
         for write in writes {
             match write {
@@ -104,19 +108,6 @@ impl Keyspace {
         }
     }
 
-    fn check_quota(&self, op: &KvOp) -> Result<(), KvError> {
-        let adds = match op {
-            KvOp::Put(_) | KvOp::LeaseGrant(_) => true,
-            KvOp::Txn(txn) => txn_puts(txn),
-            _ => false,
-        };
-        if adds && self.size_bytes() > self.quota_bytes {
-            Err(KvError::NoSpace)
-        } else {
-            Ok(())
-        }
-    }
-
     fn execute(&mut self, op: &KvOp) -> Outcome {
         match op {
             KvOp::Put(request) => {
@@ -145,6 +136,7 @@ impl Keyspace {
                 Ok((KvResult::LeaseGrant(response), None))
             }
             KvOp::LeaseRevoke(request) => self.revoke(request.id),
+            KvOp::Alarm(request) => Ok((KvResult::Alarm(self.alarms.execute(request)?), None)),
             KvOp::AuthEnable(_) => auth_done(self.auth.enable()),
             KvOp::AuthDisable(_) => auth_done(self.auth.disable()),
             KvOp::UserAdd(credential) => auth_done(self.auth.user_add(credential)),
@@ -176,12 +168,4 @@ impl Keyspace {
 
 fn auth_done(result: Result<(), KvError>) -> Outcome {
     result.map(|()| (KvResult::Auth(Nothing {}), None))
-}
-
-fn txn_puts(txn: &TxnRequest) -> bool {
-    txn.success.iter().chain(&txn.failure).any(|op| match &op.kind {
-        Some(RequestOpKind::Put(_)) => true,
-        Some(RequestOpKind::Txn(nested)) => txn_puts(nested),
-        _ => false,
-    })
 }

@@ -10,6 +10,16 @@ use crate::types::*;
 /// The user that must exist, and the role that may do everything.
 pub(crate) const ROOT: &str = "root";
 
+/// Users of one keyspace. Beyond a limit of these an addition is refused with [`KvError::NoSpace`], as if the keyspace were
+/// full: users and roles are no part of the accounted bytes.
+pub const MAX_USERS: usize = 10_000;
+
+/// Roles of one keyspace.
+pub const MAX_ROLES: usize = 10_000;
+
+/// Permissions of one role.
+pub const MAX_ROLE_PERMISSIONS: usize = 10_000;
+
 /// A user as the edge needs it to check credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UserView {
@@ -106,6 +116,9 @@ impl Auth {
         if self.users.contains_key(&credential.name) {
             return Err(KvError::UserAlreadyExists);
         }
+        if self.users.len() >= MAX_USERS {
+            return Err(KvError::NoSpace);
+        }
         self.revision += 1;
         let password_hash = if credential.no_password {
             Bytes::new()
@@ -174,6 +187,9 @@ impl Auth {
         if self.roles.contains_key(name) {
             return Err(KvError::RoleAlreadyExists);
         }
+        if self.roles.len() >= MAX_ROLES {
+            return Err(KvError::NoSpace);
+        }
         self.roles.insert(name.to_owned(), Vec::new());
         self.revision += 1;
         Ok(())
@@ -205,6 +221,7 @@ impl Auth {
         let permissions = self.roles.get_mut(&grant.role).ok_or(KvError::RoleNotFound)?;
         match position(permissions, permission) {
             Ok(index) => permissions[index].perm_type = permission.perm_type,
+            Err(_) if permissions.len() >= MAX_ROLE_PERMISSIONS => return Err(KvError::NoSpace),
             Err(index) => permissions.insert(index, permission.clone()),
         }
         self.revision += 1;

@@ -99,6 +99,7 @@ impl KeyspaceDecoder {
                 }
                 self.ended = true;
             }
+            (RecordKind::Alarm(alarm), Some(building)) => building.alarm(alarm)?,
             (RecordKind::Lease(lease), Some(building)) => building.lease(lease)?,
             (RecordKind::User(user), Some(building)) => building.user(user)?,
             (RecordKind::Role(role), Some(building)) => building.role(role)?,

@@ -67,6 +67,7 @@ fn feed(record: &RecordKind, hash: &mut impl FnMut(&[u8])) {
                 ],
             );
         }
+        RecordKind::Alarm(alarm) => feed_numbers(hash, [8, alarm.kind as i64, alarm.member as i64]),
         RecordKind::Lease(lease) => feed_numbers(hash, [2, lease.id, lease.ttl_seconds]),
         RecordKind::User(user) => {
             feed_numbers(

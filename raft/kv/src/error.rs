@@ -19,6 +19,8 @@ pub enum ErrorClass {
     PermissionDenied,
     /// The credentials are void.
     Unauthenticated,
+    /// The stored data cannot be trusted.
+    DataLoss,
 }
 
 /// A refusal. The numbers are the stable code in the log and in snapshots.
@@ -61,7 +63,8 @@ pub enum KvError {
     FutureRevision = 21,
     /// Above [`crate::MAX_LEASE_TTL_SECONDS`].
     LeaseTtlTooLarge = 22,
-    /// Above the quota; only deletions, compactions and revokes are accepted.
+    /// Above the quota, a limit reached, or the alarm of that name is active; only deletions, compactions and revokes are
+    /// accepted.
     NoSpace = 30,
     /// No such lease.
     LeaseNotFound = 40,
@@ -89,6 +92,8 @@ pub enum KvError {
     PermissionDenied = 70,
     /// The token is void; produced at the edge.
     InvalidAuthToken = 71,
+    /// The alarm `CORRUPT` is active: nothing may be changed.
+    Corrupt = 80,
 }
 
 impl KvError {
@@ -127,6 +132,7 @@ impl KvError {
             KvError::PermissionNotGranted => "etcdserver: permission is not granted to the role",
             KvError::PermissionDenied => "etcdserver: permission denied",
             KvError::InvalidAuthToken => "etcdserver: invalid auth token",
+            KvError::Corrupt => "etcdserver: corrupt cluster",
         }
     }
 
@@ -139,6 +145,7 @@ impl KvError {
             50..=69 => ErrorClass::FailedPrecondition,
             70 => ErrorClass::PermissionDenied,
             71 => ErrorClass::Unauthenticated,
+            80 => ErrorClass::DataLoss,
             _ => ErrorClass::InvalidArgument,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::alarm::Alarms;
 use crate::auth::{Auth, UserView};
 use crate::error::KvError;
 use crate::lease::Leases;
@@ -22,6 +23,7 @@ pub struct Keyspace {
     pub(crate) store: Store,
     pub(crate) leases: Leases,
     pub(crate) auth: Auth,
+    pub(crate) alarms: Alarms,
     pub(crate) quota_bytes: u64,
 }
 
@@ -38,6 +40,7 @@ impl Keyspace {
             store: Store::new(),
             leases: Leases::default(),
             auth: Auth::new(),
+            alarms: Alarms::default(),
             quota_bytes: DEFAULT_QUOTA_BYTES,
         }
     }

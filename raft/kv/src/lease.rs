@@ -13,6 +13,9 @@ pub const MIN_LEASE_TTL_SECONDS: i64 = 2;
 /// Longest time to live of a lease, in seconds, as in etcd; longer wishes are refused.
 pub const MAX_LEASE_TTL_SECONDS: i64 = 9_000_000_000;
 
+/// Leases of one keyspace. Beyond it a grant is refused with [`KvError::NoSpace`], as if the keyspace were full.
+pub const MAX_LEASES: usize = 250_000;
+
 /// All leases of a keyspace.
 #[derive(Clone, Default)]
 pub(crate) struct Leases {
@@ -26,6 +29,9 @@ impl Leases {
     pub(crate) fn grant(&mut self, request: &LeaseGrantRequest) -> Result<LeaseGrantResponse, KvError> {
         if self.exists(request.id) {
             return Err(KvError::LeaseExists);
+        }
+        if self.ttl_seconds.len() >= MAX_LEASES {
+            return Err(KvError::NoSpace);
         }
         let ttl_seconds = request.ttl_seconds.max(MIN_LEASE_TTL_SECONDS);
         self.ttl_seconds.insert(request.id, ttl_seconds);

@@ -13,6 +13,7 @@
 
 #![warn(missing_docs)]
 
+mod alarm;
 mod apply;
 mod auth;
 mod decode;
@@ -28,6 +29,7 @@ mod permission;
 mod range;
 mod record;
 mod restore;
+mod space;
 mod store;
 mod txn;
 mod txn_types;
@@ -36,14 +38,18 @@ mod validate;
 mod version;
 mod writer;
 
+pub use alarm::{Alarm, AlarmAction, AlarmKind, AlarmRequest, AlarmResponse, MAX_ALARMS};
 pub use apply::{Applied, SystemWrite};
-pub use auth::UserView;
+pub use auth::{MAX_ROLE_PERMISSIONS, MAX_ROLES, MAX_USERS, UserView};
 pub use decode::{DecodeError, KeyspaceDecoder};
 pub use error::{ErrorClass, KvError};
 pub use hashkv::KvHash;
 pub use keyspace::{DEFAULT_QUOTA_BYTES, Keyspace};
-pub use lease::{MAX_LEASE_TTL_SECONDS, MIN_LEASE_TTL_SECONDS};
+pub use lease::{MAX_LEASE_TTL_SECONDS, MAX_LEASES, MIN_LEASE_TTL_SECONDS};
 pub use op::*;
+pub use space::{MACHINE_RESERVE_BYTES, op_adds_data};
 pub use types::*;
-pub use validate::{MAX_REQUEST_BYTES, MAX_TXN_DEPTH, MAX_TXN_OPS, op_writes_into, validate, validate_range};
+pub use validate::{
+    MAX_AUTH_NAME_BYTES, MAX_REQUEST_BYTES, MAX_TXN_DEPTH, MAX_TXN_OPS, op_writes_into, validate, validate_range,
+};
 pub use version::VERSION_OVERHEAD_BYTES;

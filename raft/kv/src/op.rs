@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::alarm::{AlarmRequest, AlarmResponse};
 use crate::types::*;
 
 /// Who asks, as authenticated at the edge.
@@ -120,6 +121,9 @@ pub enum KvOp {
     /// Takes a permission from a role.
     #[prost(message, tag = "20")]
     RoleRevokePermission(RolePermission),
+    /// Asks for, raises or disarms alarms.
+    #[prost(message, tag = "30")]
+    Alarm(AlarmRequest),
 }
 
 /// Successful result of a [`KvOp`]; refusals are [`crate::KvError`].
@@ -146,6 +150,9 @@ pub enum KvResult {
     /// Any operation on users, roles or authentication.
     #[prost(message, tag = "7")]
     Auth(Nothing),
+    /// Alarms asked for, raised or disarmed.
+    #[prost(message, tag = "30")]
+    Alarm(AlarmResponse),
     /// A refusal, as the number of a [`crate::KvError`].
     #[prost(enumeration = "crate::KvError", tag = "15")]
     Refused(i32),
@@ -158,6 +165,6 @@ pub struct KvReply {
     #[prost(int64, tag = "20")]
     pub revision: i64,
     /// Result or refusal; always present.
-    #[prost(oneof = "KvResult", tags = "1, 2, 3, 4, 5, 6, 7, 15")]
+    #[prost(oneof = "KvResult", tags = "1, 2, 3, 4, 5, 6, 7, 15, 30")]
     pub result: Option<KvResult>,
 }

@@ -1,5 +1,6 @@
 //! Who may do what. Asked at the edge before a proposal and for reads, and again by `apply`, where it decides.
 
+use crate::alarm::AlarmAction;
 use crate::auth::{Auth, UserView};
 use crate::error::KvError;
 use crate::keyrange::{Intervals, KeyRange};
@@ -34,7 +35,7 @@ impl Keyspace {
         self.check_access(&self.subject(caller)?, key, range_end, Access::Read)
     }
 
-    /// Whether `caller` may propose `op`. Compaction and everything about users and roles needs the role `root`; granting a
+    /// Whether `caller` may propose `op`. Compaction, alarms and everything about users and roles needs the role `root`; granting a
     /// lease needs any user; a revoke needs write access to every attached key.
     ///
     /// # Errors
@@ -47,7 +48,10 @@ impl Keyspace {
             KvOp::Txn(request) => self.check_txn(caller, request),
             KvOp::LeaseGrant(_) => self.subject(caller).map(|_| ()),
             KvOp::LeaseRevoke(request) => self.check_lease_keys(&self.subject(caller)?, request.id),
+            // Telling the alarms needs any user, as in etcd.
+            KvOp::Alarm(request) if request.action == AlarmAction::Get as i32 => self.subject(caller).map(|_| ()),
             KvOp::Compact(_)
+            | KvOp::Alarm(_)
             | KvOp::AuthEnable(_)
             | KvOp::AuthDisable(_)
             | KvOp::UserAdd(_)

@@ -1,11 +1,12 @@
 //! The logical content of a keyspace as a sequence of records in defined order: the common ground of snapshots and of the
 //! state hash.
 //!
-//! Order: header, leases, users, roles, live keys that were last changed before the compact revision, then every change from
+//! Order: header, alarms, leases, users, roles, live keys that were last changed before the compact revision, then every change from
 //! the compact revision on, then the end. Superseded versions follow from the changes; attached keys follow from the keys.
 
 use bytes::Bytes;
 
+use crate::alarm::Alarm;
 use crate::keyrange::KeyRange;
 use crate::keyspace::Keyspace;
 use crate::types::*;
@@ -107,11 +108,13 @@ pub(crate) enum RecordKind {
     Change(ChangeRecord),
     #[prost(message, tag = "7")]
     End(EndRecord),
+    #[prost(message, tag = "30")]
+    Alarm(Alarm),
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct Record {
-    #[prost(oneof = "RecordKind", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "RecordKind", tags = "1, 2, 3, 4, 5, 6, 7, 30")]
     pub(crate) kind: Option<RecordKind>,
 }
 
@@ -165,6 +168,7 @@ impl Keyspace {
             })
         });
         std::iter::once(RecordKind::Header(header))
+            .chain(self.alarms().map(RecordKind::Alarm))
             .chain(leases)
             .chain(users)
             .chain(roles)

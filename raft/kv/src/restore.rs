@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::alarm::{Alarm, AlarmKind};
 use crate::auth::{Auth, UserView};
 use crate::decode::DecodeError;
 use crate::key::Key;
@@ -19,6 +20,7 @@ const MAX_COUNTER: i64 = i64::MAX / 2;
 /// Sections of a snapshot in their order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Section {
+    Alarms,
     Leases,
     Users,
     Roles,
@@ -31,6 +33,7 @@ pub(crate) struct Building {
     header: Header,
     keyspace: Keyspace,
     section: Section,
+    last_alarm: Option<(i32, u64)>,
     last_lease: Option<i64>,
     last_name: Option<String>,
     last_key: Option<Bytes>,
@@ -64,12 +67,14 @@ impl Building {
             store,
             leases: Default::default(),
             auth,
+            alarms: Default::default(),
             quota_bytes,
         };
         Ok(Building {
             header,
             keyspace,
-            section: Section::Leases,
+            section: Section::Alarms,
+            last_alarm: None,
             last_lease: None,
             last_name: None,
             last_key: None,
@@ -85,6 +90,20 @@ impl Building {
         if section > self.section {
             self.section = section;
             self.last_name = None;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn alarm(&mut self, alarm: Alarm) -> Result<(), DecodeError> {
+        self.enter(Section::Alarms)?;
+        let key = (alarm.kind, alarm.member);
+        if self.last_alarm.is_some_and(|last| last >= key) {
+            return Err(DecodeError::Inconsistent("alarms out of order"));
+        }
+        self.last_alarm = Some(key);
+        let raised = matches!(alarm.kind(), AlarmKind::NoSpace | AlarmKind::Corrupt);
+        if !raised || AlarmKind::try_from(alarm.kind).is_err() || !self.keyspace.alarms.insert(alarm) {
+            return Err(DecodeError::Inconsistent("an alarm that cannot be"));
         }
         Ok(())
     }

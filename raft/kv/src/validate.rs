@@ -17,6 +17,10 @@ pub const MAX_TXN_DEPTH: usize = 32;
 /// Largest encoded operation, in bytes, as in etcd.
 pub const MAX_REQUEST_BYTES: usize = 1_572_864;
 
+/// Longest name of a user or a role, and longest password hash, in bytes. etcd has no limit of its own; every request that
+/// carries a name is checked against all of them.
+pub const MAX_AUTH_NAME_BYTES: usize = 1_024;
+
 /// Checks an operation without looking at any state: required fields, limits, options that exclude each other, and keys that
 /// one transaction would write twice.
 ///
@@ -33,7 +37,13 @@ pub fn validate(op: &KvOp) -> Result<(), KvError> {
             return Err(KvError::LeaseTtlTooLarge);
         }
         KvOp::UserAdd(user) if user.name.is_empty() => return Err(KvError::UserEmpty),
+        KvOp::UserAdd(user) | KvOp::UserChangePassword(user)
+            if user.name.len().max(user.password_hash.len()) > MAX_AUTH_NAME_BYTES =>
+        {
+            return Err(KvError::RequestTooLarge);
+        }
         KvOp::RoleAdd(role) if role.is_empty() => return Err(KvError::RoleEmpty),
+        KvOp::RoleAdd(role) if role.len() > MAX_AUTH_NAME_BYTES => return Err(KvError::RequestTooLarge),
         KvOp::RoleGrantPermission(request) => validate_permission(request.permission.as_ref())?,
         KvOp::RoleRevokePermission(request) if request.permission.is_none() => {
             return Err(KvError::PermissionNotGiven);

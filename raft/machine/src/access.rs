@@ -1,6 +1,7 @@
 //! Who may do what (A4): one function, [`authorize`], asked by `apply` for every command and by edges for every read.
 
 use crate::command::*;
+use crate::live::MonitorRecord;
 use crate::model::*;
 use crate::reply::{Refusal, RefusalCode};
 use crate::state::State;
@@ -20,6 +21,8 @@ pub enum Action {
     Users,
     /// Change one's own password or make and revoke one's own tokens.
     Own,
+    /// An operation of a KV client; its keyspace checks the user's own permissions.
+    Keyspace,
     /// Act for the cluster itself: reports, ticks, leadership, nodes.
     System,
 }
@@ -29,14 +32,24 @@ pub enum Action {
 pub enum Object<'a> {
     /// Nothing that belongs to anybody.
     Cluster,
-    /// An object that belongs to this user.
+    /// An object that belongs to this user and to no application.
     OwnedBy(&'a str),
+    /// The keyspace of this instance.
+    Instance(Id),
+    /// An application, or what is in it.
+    InApplication {
+        /// Who owns the object.
+        owner: &'a str,
+        /// The application.
+        application: &'a Id,
+    },
 }
 
 /// Checks a permission.
 ///
 /// Viewers and operators see, and operators also change, what they own; admins everything but users of their own rank;
-/// root everything. An API token narrows its user's role.
+/// root everything. An API token narrows its user's role; one that is bound to applications reaches nothing outside of
+/// them, the user's own passwords and tokens included.
 ///
 /// # Errors
 ///
@@ -44,26 +57,50 @@ pub enum Object<'a> {
 pub fn authorize(state: &State, principal: &Principal, action: Action, object: Object<'_>) -> Result<(), Refusal> {
     let user = match &principal.kind {
         Some(PrincipalKind::Node(_)) if action == Action::System => return Ok(()),
+        // Whoever was authenticated on one instance's port reaches nothing of another.
+        Some(PrincipalKind::Kv(caller))
+            if action == Action::Keyspace && object == Object::Instance(caller.instance) =>
+        {
+            return Ok(());
+        }
         Some(PrincipalKind::User(user)) => user,
         _ => return Err(Refusal::new(RefusalCode::PermissionDenied)),
     };
     let role = effective_role(state, user)?;
     let owns = match object {
-        Object::OwnedBy(owner) => owner == user.name,
+        Object::OwnedBy(owner) | Object::InApplication { owner, .. } => owner == user.name,
         Object::Cluster => true,
+        Object::Instance(_) => false,
     };
+    if !in_scope(state, user, action, object) {
+        return Err(Refusal::new(RefusalCode::OutsideTokenScope));
+    }
     let allowed = match action {
         Action::Read => owns || role >= Role::Admin,
         Action::Edit | Action::Operate => role >= Role::Admin || (role == Role::Operator && owns),
         Action::Settings | Action::Users => role >= Role::Admin,
         Action::Own => owns,
-        Action::System => false,
+        Action::Keyspace | Action::System => false,
     };
     if allowed {
         Ok(())
     } else {
         Err(Refusal::new(RefusalCode::PermissionDenied).with("role", role.code()))
     }
+}
+
+/// False if the request comes with an API token that is bound to applications and this is none of theirs. A batch asks
+/// for [`Action::Operate`] as such first and for every object of its own then.
+fn in_scope(state: &State, user: &UserPrincipal, action: Action, object: Object<'_>) -> bool {
+    let Some(token) = user.token.as_ref().and_then(|id| state.api_token(id)) else {
+        return true;
+    };
+    token.applications.is_empty()
+        || match object {
+            Object::InApplication { application, .. } => token.applications.contains(application),
+            Object::Cluster => matches!(action, Action::Read | Action::Operate),
+            Object::OwnedBy(_) | Object::Instance(_) => false,
+        }
 }
 
 /// The role that a user's request has: the user's own, narrowed by the API token if one was used.
@@ -105,6 +142,7 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
     match command {
         Command::ReportHealth(c) => node(c.node),
         Command::ReportStateHash(c) => node(c.node),
+        Command::ReportDisk(c) => node(c.node),
         Command::UpsertNode(_) | Command::Republish(_) | Command::ExpireLease(_) => {
             check(Action::System, Object::Cluster)
         }
@@ -114,6 +152,8 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
         Command::CreateMonitor(c) => check(Action::Edit, application(state, &c.application)),
         Command::UpdateMonitor(c) => check(Action::Edit, monitor(state, &c.id)),
         Command::DeleteMonitor(c) => check(Action::Edit, monitor(state, &c.id)),
+        // Whose monitors they are is asked one by one: each is deleted or refused for itself.
+        Command::DeleteMonitors(_) => check(Action::Operate, Object::Cluster),
         Command::SetConnectionPool(c) => check(Action::Edit, monitor(state, &c.monitor)),
         Command::SetReadWrite(c) => check(Action::Operate, monitor(state, &c.monitor)),
         Command::AcknowledgeMonitor(c) => check(Action::Operate, monitor(state, &c.monitor)),
@@ -123,7 +163,9 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
                 .iter()
                 .try_for_each(|id| check(Action::Operate, monitor(state, id)))
         }
-        Command::SetKindSettings(_) | Command::SetQuotas(_) => check(Action::Settings, Object::Cluster),
+        Command::SetKindSettings(_) | Command::SetQuotas(_) | Command::SetKeyspaceQuota(_) => {
+            check(Action::Settings, Object::Cluster)
+        }
         Command::CreateUser(c) => {
             check(Action::Users, Object::Cluster)?;
             below_own_rank(state, author, Role::try_from(c.role).unwrap_or(Role::Root))
@@ -152,9 +194,10 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
             }
             _ => check(Action::Own, Object::Cluster),
         },
-        Command::Kv(_) => match author.kind {
-            // The keyspace checks its own users; a node compacts and maintains.
-            Some(PrincipalKind::Kv(_) | PrincipalKind::Node(_)) => Ok(()),
+        Command::Kv(c) => match &author.kind {
+            // A node compacts and maintains.
+            Some(PrincipalKind::Node(_)) => Ok(()),
+            Some(PrincipalKind::Kv(_)) => check(Action::Keyspace, Object::Instance(c.instance)),
             _ => check(Action::Settings, Object::Cluster),
         },
         Command::Bootstrap(_)
@@ -166,15 +209,31 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
 }
 
 fn application<'a>(state: &'a State, id: &Id) -> Object<'a> {
-    state
-        .application(id)
-        .map_or(Object::Cluster, |found| Object::OwnedBy(&found.meta.owner))
+    state.application(id).map_or(Object::Cluster, |found| found.as_object())
 }
 
 fn monitor<'a>(state: &'a State, id: &Id) -> Object<'a> {
-    state
-        .monitor(id)
-        .map_or(Object::Cluster, |found| Object::OwnedBy(&found.meta.owner))
+    state.monitor(id).map_or(Object::Cluster, |found| found.as_object())
+}
+
+impl Application {
+    /// What permissions are asked for.
+    pub fn as_object(&self) -> Object<'_> {
+        Object::InApplication {
+            owner: &self.meta.owner,
+            application: &self.meta.id,
+        }
+    }
+}
+
+impl MonitorRecord {
+    /// What permissions are asked for.
+    pub fn as_object(&self) -> Object<'_> {
+        Object::InApplication {
+            owner: &self.meta.owner,
+            application: &self.application,
+        }
+    }
 }
 
 fn is_user(author: &Principal, name: &str) -> bool {

@@ -12,7 +12,7 @@ use crate::model::Id;
 use crate::reply::*;
 use crate::sessions::Stamp;
 use crate::state::State;
-use crate::{access, audit, health, keyspaces, registry, switch};
+use crate::{access, audit, divergence, health, keyspaces, registry, switch};
 
 /// Which reconcilers may have work after an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub(crate) struct Context<'a> {
     pub now_ms: u64,
     pub wall_ms: i64,
     pub author: &'a Principal,
+    /// The node that took the command in; the leader where that is not known.
+    pub node: u64,
     pub revisions: Vec<(Id, Arc<RevisionEvents>)>,
     pub wake: Wake,
 }
@@ -77,10 +79,11 @@ pub fn apply(state: &mut State, index: u64, envelope: &Envelope) -> Outcome {
         now_ms: state.last_time_ms,
         wall_ms: envelope.wall_ms,
         author: &author,
+        node: envelope.session.map_or(state.leadership.node, |stamp| stamp.node),
         revisions: Vec::new(),
         wake: Wake::default(),
     };
-    let reply = match envelope.session.map(|stamp| (stamp, state.sessions.check(&stamp))) {
+    let reply = match envelope.session.map(|stamp| (stamp, state.check_stamp(index, &stamp))) {
         Some((_, Stamp::Repeat(reply))) => (*reply).clone(),
         Some((_, Stamp::OutsideWindow)) => Refusal::new(RefusalCode::ResendOutsideWindow).into(),
         Some((stamp, Stamp::New)) => {
@@ -109,7 +112,9 @@ fn halted(reason: String) -> Outcome {
 
 fn execute(state: &mut State, context: &mut Context<'_>, command: Command) -> Reply {
     let (code, object) = (command.name(), command.object());
-    let result = access::check_author(state, context.author, &command).and_then(|()| dispatch(state, context, command));
+    let result = access::check_author(state, context.author, &command)
+        .and_then(|()| divergence::check_writes(state, context.author))
+        .and_then(|()| dispatch(state, context, command));
     match result {
         Ok(kind) => Reply { kind: Some(kind) },
         Err(refusal) => {
@@ -135,6 +140,7 @@ fn dispatch(state: &mut State, context: &mut Context<'_>, command: Command) -> R
         Command::CreateMonitor(c) => registry::create_monitor(state, context, *c),
         Command::UpdateMonitor(c) => registry::update_monitor(state, context, *c),
         Command::DeleteMonitor(c) => registry::delete_monitor(state, context, c),
+        Command::DeleteMonitors(c) => registry::delete_monitors(state, context, c),
         Command::SetConnectionPool(c) => registry::set_connection_pool(state, context, *c),
         Command::SetReadWrite(c) => switch::set_read_write(state, context, c),
         Command::AcknowledgeMonitor(c) => switch::acknowledge(state, context, c),
@@ -149,6 +155,8 @@ fn dispatch(state: &mut State, context: &mut Context<'_>, command: Command) -> R
         Command::UpsertNode(c) => registry::upsert_node(state, context, c),
         Command::Kv(c) => keyspaces::kv(state, context, c),
         Command::ExpireLease(c) => keyspaces::expire_lease(state, context, c),
+        Command::ReportDisk(c) => health::disk_reported(state, context, c),
+        Command::SetKeyspaceQuota(c) => registry::set_keyspace_quota(state, context, c),
     }
 }
 

@@ -3,6 +3,8 @@
 //! The state holds codes and parameters; edges render them here. `{name}` in a text stands for the parameter of that name,
 //! and disappears where there is none.
 
+pub mod edge;
+
 use crate::events::EventCode;
 use crate::reply::{Param, Refusal, RefusalCode};
 
@@ -24,7 +26,13 @@ impl Locale {
     }
 }
 
-type Texts = (&'static str, &'static str);
+/// A text of the catalogue: English, Chinese.
+pub type Texts = (&'static str, &'static str);
+
+/// A text with its parameters filled in.
+pub fn say(locale: Locale, texts: Texts, params: &[Param]) -> String {
+    render(texts, locale, params)
+}
 
 impl Refusal {
     /// What is wrong and what to do about it.
@@ -69,7 +77,16 @@ pub fn field_text(locale: Locale, code: &str) -> &'static str {
         "invalid-address" => ("not a valid address host:port", "地址无效，应为 主机:端口"),
         "invalid-secret" | "invalid-hash" => ("not a valid secret", "密文无效"),
         "out-of-range" => ("outside of the allowed range", "超出允许范围"),
-        "duplicate" => ("given twice", "重复"),
+        "duplicate" | "duplicate-field" => ("given twice", "重复"),
+        "unknown-field" => ("there is no such field", "没有此字段"),
+        "unknown-parameter" => ("there is no such parameter", "没有此参数"),
+        "missing-field" => ("this field is missing", "缺少此字段"),
+        "wrong-type" => ("a value of another type is expected", "值的类型不正确"),
+        "unknown-value" => ("this is none of the values that are possible", "取值不在允许范围内"),
+        "bad-parameter" => ("the parameter cannot be understood", "参数无法识别"),
+        "bad-id" => ("an id is 32 hexadecimal digits", "ID 应为 32 位十六进制数字"),
+        "bad-address" => ("not a valid address host:port", "地址无效，应为 主机:端口"),
+        "not-found" => ("there is no such object that you may see", "对象不存在或无权查看"),
         "same-address" => ("both data centers have the same address", "两个数据中心的地址相同"),
         "fixed" => ("cannot be changed", "不可修改"),
         _ => ("not supported", "不支持"),
@@ -198,6 +215,15 @@ fn refusal(code: RefusalCode) -> Texts {
             "Name 1 to {maximum} different monitors of one instance.",
             "请指定同一实例中 1 到 {maximum} 个不同的监控器。",
         ),
+        RefusalCode::StateHashesDiffer => (
+            "The nodes' states differ and no majority agrees; nothing is written until one is found to be right. Keep copies \
+             of the data directories, restart the nodes one after another, and restore a backup if they still differ.",
+            "各节点状态不一致且无法形成多数；在确认正确状态之前拒绝写入。请备份数据目录，逐个重启节点；若仍不一致，请从备份恢复。",
+        ),
+        RefusalCode::OutsideTokenScope => (
+            "Your API token is bound to other applications; use a token for this one, or log in.",
+            "该 API 令牌仅限其他应用；请使用适用于此应用的令牌，或登录后操作。",
+        ),
     }
 }
 
@@ -255,6 +281,24 @@ fn event(code: EventCode) -> Texts {
             "The state of node {node} differs from the others' at index {index}; it fences itself. Replace its data directory.",
             "节点 {node} 的状态在索引 {index} 处与其他节点不一致，已自我隔离；请重建其数据目录。",
         ),
+        EventCode::StateHashMajorityLost => (
+            "No majority of the nodes has the same state at index {index}; writes are refused until it is clear which one is right.",
+            "在索引 {index} 处没有多数节点的状态一致；在确认正确状态之前拒绝写入。",
+        ),
+        EventCode::KeyspaceFull => (
+            "The keyspace of instance {instance} has reached its quota of {quota_mib} MiB: clients can only read and delete. \
+             Delete keys, compact, then disarm the alarm NOSPACE (etcdctl alarm disarm).",
+            "实例 {instance} 的键空间已达配额 {quota_mib} MiB，客户端只能读取和删除；请删除键并压缩，然后解除 NOSPACE 告警。",
+        ),
+        EventCode::DiskShort => (
+            "The disk of node {node} runs full ({free_mib} MiB free): clients of every instance can only read and delete \
+             until there is space again. Free some, or move the data directory to a larger disk.",
+            "节点 {node} 的磁盘空间不足（剩余 {free_mib} MiB），恢复之前所有实例的客户端只能读取和删除；请释放空间或更换更大的磁盘。",
+        ),
+        EventCode::DiskRecovered => (
+            "The disk of node {node} has space again ({free_mib} MiB free).",
+            "节点 {node} 的磁盘空间已恢复（剩余 {free_mib} MiB）。",
+        ),
         EventCode::Acknowledged => (
             "{actor} acknowledged the last automatic switch. {comment}",
             "{actor} 已确认上一次自动切换。{comment}",
@@ -263,7 +307,12 @@ fn event(code: EventCode) -> Texts {
 }
 
 /// (code, English, Chinese) of audit records.
-const AUDIT: [(&str, &str, &str); 22] = [
+const AUDIT: [(&str, &str, &str); 24] = [
+    (
+        "set-keyspace-quota",
+        "changed the quota of a keyspace",
+        "修改键空间配额",
+    ),
     ("bootstrap", "bootstrapped the cluster", "初始化集群"),
     ("create-application", "created an application", "创建应用"),
     ("update-application", "changed an application", "修改应用"),
@@ -271,6 +320,11 @@ const AUDIT: [(&str, &str, &str); 22] = [
     ("create-monitor", "created a monitor", "创建监控器"),
     ("update-monitor", "changed a monitor", "修改监控器"),
     ("delete-monitor", "deleted a monitor", "删除监控器"),
+    (
+        "delete-monitors",
+        "asked for the deletion of monitors",
+        "请求批量删除监控器",
+    ),
     ("set-connection-pool", "saved a connection pool", "保存连接池配置"),
     ("set-read-write", "set the read/write state", "修改读写状态"),
     (

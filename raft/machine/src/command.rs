@@ -4,45 +4,10 @@
 //! reused. Ids, hashes, sealed secrets and nonces are made at the edge before a command is proposed.
 
 use bytes::Bytes;
-use quorate_kv::{KvCaller, KvOp};
+use quorate_kv::KvOp;
 
 use crate::model::*;
-
-/// On whose behalf a command runs, as authenticated at the edge.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct Principal {
-    #[prost(oneof = "PrincipalKind", tags = "1, 2, 3")]
-    pub kind: Option<PrincipalKind>,
-    /// Where the request came from (address of the client), for the audit record.
-    #[prost(string, tag = "10")]
-    pub source: String,
-}
-
-/// Kinds of principals.
-#[derive(Clone, PartialEq, Eq, prost::Oneof)]
-pub enum PrincipalKind {
-    /// A node acting for the cluster itself (reports, ticks, leadership). Its id.
-    #[prost(uint64, tag = "1")]
-    Node(u64),
-    /// A console user or an API token of one.
-    #[prost(message, tag = "2")]
-    User(UserPrincipal),
-    /// A caller of the KV endpoint; the keyspace checks it.
-    #[prost(message, tag = "3")]
-    Kv(KvCaller),
-}
-
-/// A console user with the auth revision that was checked; a newer one in the state refuses the command.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct UserPrincipal {
-    #[prost(string, tag = "1")]
-    pub name: String,
-    #[prost(uint64, tag = "2")]
-    pub auth_revision: u64,
-    /// The API token used, if any: it may narrow the role.
-    #[prost(message, optional, tag = "3")]
-    pub token: Option<Id>,
-}
+pub use crate::principal::*;
 
 /// De-duplication stamp of a forwarding node's session: a command is applied at most once per (node, incarnation, sequence).
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
@@ -65,7 +30,7 @@ pub struct Proposal {
     pub author: Option<Principal>,
     #[prost(
         oneof = "Command",
-        tags = "1001, 1002, 1003, 1004, 1005, 1006, 1007, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020, 1021, 1022, 1023, 1024, 1025, 1026, 1027, 1030, 1031"
+        tags = "1001, 1002, 1003, 1004, 1005, 1006, 1007, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020, 1021, 1022, 1023, 1024, 1025, 1026, 1027, 1030, 1031, 1040, 1041, 1090"
     )]
     pub command: Option<Command>,
 }
@@ -149,6 +114,12 @@ pub enum Command {
     Kv(KvCommand),
     #[prost(message, tag = "1031")]
     ExpireLease(ExpireLease),
+    #[prost(message, tag = "1040")]
+    ReportDisk(ReportDisk),
+    #[prost(message, tag = "1041")]
+    SetKeyspaceQuota(SetKeyspaceQuota),
+    #[prost(message, tag = "1090")]
+    DeleteMonitors(DeleteMonitors),
 }
 
 /// The first command of a cluster: who it is and what exists from the start.
@@ -302,6 +273,16 @@ pub struct DeleteObject {
     pub generation: u64,
 }
 
+/// Deletes several monitors of one instance: those that may go, in one revision; every other one is refused for itself.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct DeleteMonitors {
+    #[prost(message, required, tag = "1")]
+    pub instance: Id,
+    /// Each guarded by its generation when that is not 0.
+    #[prost(message, repeated, tag = "2")]
+    pub monitors: Vec<DeleteObject>,
+}
+
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct CreateMonitor {
     #[prost(message, required, tag = "1")]
@@ -453,6 +434,9 @@ pub struct CreateApiToken {
     pub role: i32,
     #[prost(int64, tag = "5")]
     pub expires_at_ms: i64,
+    /// Applications that the token is bound to; empty: whatever its user reaches.
+    #[prost(message, repeated, tag = "6")]
+    pub applications: Vec<Id>,
 }
 
 /// An operation of a KV client on one instance's keyspace.
@@ -462,7 +446,7 @@ pub struct KvCommand {
     pub instance: Id,
     #[prost(
         oneof = "KvOp",
-        tags = "1, 2, 3, 4, 5, 6, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20"
+        tags = "1, 2, 3, 4, 5, 6, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 30"
     )]
     pub op: Option<KvOp>,
 }
@@ -476,4 +460,34 @@ pub struct ExpireLease {
     pub lease: i64,
     #[prost(uint64, tag = "3")]
     pub term: u64,
+}
+
+/// The free space of a node's disk became too little, or enough again.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct ReportDisk {
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    #[prost(uint64, tag = "2")]
+    pub incarnation: u64,
+    /// Rises with every report of an incarnation, from 1; a lower one is ignored.
+    #[prost(uint64, tag = "3")]
+    pub sequence: u64,
+    /// Less is free than the node wants to keep.
+    #[prost(bool, tag = "4")]
+    pub short: bool,
+    #[prost(uint64, tag = "5")]
+    pub free_bytes: u64,
+    #[prost(uint64, tag = "6")]
+    pub total_bytes: u64,
+}
+
+/// Sets the quota of an instance's keyspace.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct SetKeyspaceQuota {
+    #[prost(message, required, tag = "1")]
+    pub instance: Id,
+    /// Accounted bytes: [`MIN_KEYSPACE_QUOTA_BYTES`](crate::MIN_KEYSPACE_QUOTA_BYTES) to
+    /// [`MAX_KEYSPACE_QUOTA_BYTES`](crate::MAX_KEYSPACE_QUOTA_BYTES).
+    #[prost(uint64, tag = "2")]
+    pub quota_bytes: u64,
 }

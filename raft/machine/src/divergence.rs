@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use crate::apply::Context;
+use crate::command::{Principal, PrincipalKind};
+use crate::events::{self, EventCode};
 use crate::live::HashReport;
+use crate::reply::{Param, Refusal, RefusalCode};
 use crate::state::State;
 
 /// Log indices whose hash reports are kept.
@@ -28,11 +32,42 @@ impl State {
         divergent
     }
 
-    /// True if every member has reported some index and no majority of them agrees: nobody can be chosen.
+    /// True if every member that is heard has reported some index and no majority of all members agrees on it: nobody can
+    /// be chosen. Writes of clients are refused as long as this lasts. It ends when nodes come back from an intact snapshot
+    /// and log and report the index again.
+    ///
+    /// A member that has lapsed is not waited for: two nodes that differ are no majority, whatever the third would say.
     pub fn hash_majority_lost(&self) -> bool {
-        self.hash_groups().into_values().any(|reports| {
-            !self.nodes.is_empty() && reports.len() >= self.nodes.len() && self.agreed(&reports).is_none()
-        })
+        // Asked for every command: where all reports of an index are equal, as they should be, nothing is collected.
+        let mut differs = false;
+        let mut last: Option<&HashReport> = None;
+        for report in self.hash_reports.values() {
+            differs |= last.is_some_and(|last| last.index == report.index && last.hash != report.hash);
+            last = Some(report);
+        }
+        differs
+            && self
+                .hash_groups()
+                .into_values()
+                .any(|reports| self.is_undecided(&reports))
+    }
+
+    fn is_undecided(&self, reports: &[&HashReport]) -> bool {
+        let reported = |node: u64| reports.iter().any(|report| report.node == node);
+        let lapsed = |node: u64| self.worker(node).is_some_and(|worker| worker.lapsed);
+        let complete = self.nodes.keys().all(|node| reported(*node) || lapsed(*node));
+        let differ = reports.iter().any(|report| report.hash != reports[0].hash);
+        complete && differ && self.agreed(reports).is_none()
+    }
+
+    /// What a node reported of one log index, as long as that is kept.
+    pub fn hash_report_at(&self, node: u64, index: u64) -> Option<&HashReport> {
+        self.hash_reports.get(&(index, node))
+    }
+
+    /// The lowest log index whose reports are kept; `None` before the first report.
+    pub fn oldest_hash_index(&self) -> Option<u64> {
+        self.hash_reports.keys().next().map(|(index, _)| *index)
     }
 
     /// The last hash that a node reported.
@@ -57,4 +92,28 @@ impl State {
             .find(|hash| agree(hash) >= majority)
             .cloned()
     }
+}
+
+/// Refuses what clients and operators write while nobody knows which node's state is the right one. The cluster's own
+/// commands go on: among them are the reports that end this.
+pub(crate) fn check_writes(state: &State, author: &Principal) -> Result<(), Refusal> {
+    let own = matches!(author.kind, Some(PrincipalKind::Node(_)));
+    if !own && state.hash_majority_lost() {
+        return Err(Refusal::new(RefusalCode::StateHashesDiffer));
+    }
+    Ok(())
+}
+
+/// Records the alarm if the majority has been lost by this entry.
+pub(crate) fn note_majority(state: &mut State, context: &mut Context<'_>, lost_before: bool) {
+    if lost_before || !state.hash_majority_lost() {
+        return;
+    }
+    let groups = state.hash_groups();
+    let undecided = groups.iter().find(|(_, reports)| state.is_undecided(reports));
+    let params = undecided
+        .map(|(index, _)| Param::new("index", index))
+        .into_iter()
+        .collect();
+    events::record(state, context, EventCode::StateHashMajorityLost, None, params);
 }

@@ -51,11 +51,16 @@ pub enum EventCode {
     LeaderChanged = 13,
     StateDiverged = 14,
     Acknowledged = 15,
+    /// No majority of the nodes has the same state: writes of clients are refused.
+    StateHashMajorityLost = 40,
+    KeyspaceFull = 41,
+    DiskShort = 42,
+    DiskRecovered = 43,
 }
 
 impl EventCode {
     /// Every code that is produced.
-    pub const ALL: [EventCode; 15] = [
+    pub const ALL: [EventCode; 19] = [
         EventCode::ClusterBootstrapped,
         EventCode::DatabaseAbnormal,
         EventCode::DatabaseRecovered,
@@ -71,6 +76,10 @@ impl EventCode {
         EventCode::LeaderChanged,
         EventCode::StateDiverged,
         EventCode::Acknowledged,
+        EventCode::StateHashMajorityLost,
+        EventCode::KeyspaceFull,
+        EventCode::DiskShort,
+        EventCode::DiskRecovered,
     ];
 
     /// Stable code of the API.
@@ -92,19 +101,28 @@ impl EventCode {
             EventCode::LeaderChanged => "leader-changed",
             EventCode::StateDiverged => "state-diverged",
             EventCode::Acknowledged => "acknowledged",
+            EventCode::StateHashMajorityLost => "state-hash-majority-lost",
+            EventCode::KeyspaceFull => "keyspace-full",
+            EventCode::DiskShort => "disk-short",
+            EventCode::DiskRecovered => "disk-recovered",
         }
     }
 
     /// Level (F1).
     pub const fn level(self) -> Level {
         match self {
-            EventCode::DatabaseAbnormal | EventCode::StateDiverged => Level::Critical,
+            EventCode::DatabaseAbnormal
+            | EventCode::StateDiverged
+            | EventCode::StateHashMajorityLost
+            | EventCode::KeyspaceFull
+            | EventCode::DiskShort => Level::Critical,
             EventCode::DatabaseRecovered
             | EventCode::Failover
             | EventCode::FailoverWithheld
             | EventCode::Switchover
             | EventCode::Switchback
-            | EventCode::WorkerLapsed => Level::Major,
+            | EventCode::WorkerLapsed
+            | EventCode::DiskRecovered => Level::Major,
             EventCode::MonitorInitFailed | EventCode::LoginRefused => Level::Minor,
             _ => Level::Info,
         }

@@ -35,11 +35,16 @@ impl State {
         section(&mut hash, 12, self.users.values());
         section(&mut hash, 13, self.api_tokens.values());
         section(&mut hash, 14, self.hash_reports.values());
+        // States without reports hash as they did before there were any.
+        if !self.disks.is_empty() {
+            section(&mut hash, 40, self.disks.values());
+        }
         for (node, session) in &self.sessions.by_node {
             let bounds = [
                 *node,
                 session.incarnation,
                 session.floor,
+                session.last_index,
                 session.replies.len() as u64,
                 session.bytes as u64,
             ];

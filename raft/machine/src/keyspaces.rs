@@ -5,17 +5,23 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorate_kv::{Applied, Keyspace, KvError, KvOp, KvReply, KvResult, RevisionEvents, SystemWrite, op_writes_into};
+use quorate_kv::{
+    AlarmKind, Applied, Keyspace, KvCaller, KvError, KvOp, KvReply, KvResult, RevisionEvents, SystemWrite,
+    op_adds_data, op_writes_into,
+};
 
 use crate::apply::Context;
 use crate::audit;
 use crate::command::*;
+use crate::etcd_ids::{etcd_cluster_id, etcd_member_id};
+use crate::events::{self, EventCode};
 use crate::model::Id;
 use crate::reply::*;
 use crate::sdk_keys::RESERVED_PREFIX;
 use crate::state::State;
 
 pub(crate) fn kv(state: &mut State, context: &mut Context<'_>, command: KvCommand) -> Result<ReplyKind, Refusal> {
+    let short_of_disk = state.nodes_short_of_disk().next().is_some();
     let keyspace = keyspace_mut(state, &command.instance)?;
     let Some(op) = command.op else {
         return Err(Refusal::invalid_field("/op", "required", "name an operation"));
@@ -28,10 +34,18 @@ pub(crate) fn kv(state: &mut State, context: &mut Context<'_>, command: KvComman
         }));
     }
     let caller = match &context.author.kind {
-        Some(PrincipalKind::Kv(caller)) => Some(caller),
+        Some(PrincipalKind::Kv(caller)) => Some(caller.caller()),
         _ => None,
     };
-    let applied = keyspace.apply(caller, &op);
+    let keyspace = keyspace_mut(state, &command.instance)?;
+    let applied = if short_of_disk && op_adds_data(&op) {
+        refused_for_space(keyspace, caller.as_ref(), &op)
+    } else {
+        keyspace.apply(caller.as_ref(), &op)
+    };
+    if applied.result == Err(KvError::NoSpace) && !short_of_disk {
+        raise_no_space(state, context, command.instance);
+    }
     if matches!(context.author.kind, Some(PrincipalKind::User(_))) {
         let refused = applied
             .result
@@ -46,6 +60,35 @@ pub(crate) fn kv(state: &mut State, context: &mut Context<'_>, command: KvComman
     Ok(ReplyKind::Kv(publish(context, command.instance, applied)))
 }
 
+/// A disk runs full: nothing is added. What is wrong with the request comes first, as always.
+fn refused_for_space(keyspace: &Keyspace, caller: Option<&KvCaller>, op: &KvOp) -> Applied {
+    let checked = quorate_kv::validate(op).and_then(|()| keyspace.check_op(caller, op));
+    Applied {
+        result: Err(checked.err().unwrap_or(KvError::NoSpace)),
+        revision: keyspace.revision(),
+        events: None,
+    }
+}
+
+/// The quota, or a limit, refused an operation: from now on everything that adds data is refused, until an administrator
+/// has made room and disarms the alarm. As in etcd it carries the name of the member that took the operation in.
+fn raise_no_space(state: &mut State, context: &mut Context<'_>, instance: Id) {
+    let (Some(cluster), Some(keyspace)) = (state.cluster_id(), state.keyspaces.get_mut(&instance)) else {
+        return;
+    };
+    if keyspace.has_alarm(AlarmKind::NoSpace) {
+        return;
+    }
+    let member = etcd_member_id(etcd_cluster_id(cluster, instance), context.node);
+    keyspace.raise_alarm(AlarmKind::NoSpace, member);
+    let params = vec![
+        Param::new("instance", instance),
+        Param::new("node", context.node),
+        Param::new("quota_mib", keyspace.quota_bytes() >> 20),
+    ];
+    events::record(state, context, EventCode::KeyspaceFull, None, params);
+}
+
 /// What an administrator did to a keyspace from the console, for the audit record.
 fn op_name(op: &KvOp) -> &'static str {
     match op {
@@ -55,6 +98,7 @@ fn op_name(op: &KvOp) -> &'static str {
         KvOp::Compact(_) => "compact",
         KvOp::LeaseGrant(_) => "lease-grant",
         KvOp::LeaseRevoke(_) => "lease-revoke",
+        KvOp::Alarm(_) => "alarm",
         KvOp::AuthEnable(_) => "auth-enable",
         KvOp::AuthDisable(_) => "auth-disable",
         KvOp::UserAdd(_) => "user-add",

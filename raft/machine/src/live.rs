@@ -319,6 +319,27 @@ pub struct Worker {
     pub changed_ms: u64,
 }
 
+/// The disk of a node's data directory as the node reported it last.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct NodeDisk {
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    #[prost(uint64, tag = "2")]
+    pub incarnation: u64,
+    #[prost(uint64, tag = "3")]
+    pub sequence: u64,
+    /// Less is free than the node wants to keep.
+    #[prost(bool, tag = "4")]
+    pub short: bool,
+    #[prost(uint64, tag = "5")]
+    pub free_bytes: u64,
+    #[prost(uint64, tag = "6")]
+    pub total_bytes: u64,
+    /// When the report was applied.
+    #[prost(uint64, tag = "7")]
+    pub changed_ms: u64,
+}
+
 /// The present leadership.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Leadership {

@@ -20,6 +20,7 @@ impl Command {
             Command::CreateMonitor(_) => "create-monitor",
             Command::UpdateMonitor(_) => "update-monitor",
             Command::DeleteMonitor(_) => "delete-monitor",
+            Command::DeleteMonitors(_) => "delete-monitors",
             Command::SetConnectionPool(_) => "set-connection-pool",
             Command::SetReadWrite(_) => "set-read-write",
             Command::AcknowledgeMonitor(_) => "acknowledge-monitor",
@@ -34,6 +35,8 @@ impl Command {
             Command::UpsertNode(_) => "upsert-node",
             Command::Kv(_) => "kv",
             Command::ExpireLease(_) => "expire-lease",
+            Command::ReportDisk(_) => "report-disk",
+            Command::SetKeyspaceQuota(_) => "set-keyspace-quota",
         }
     }
 
@@ -54,6 +57,7 @@ impl Command {
             Command::CreateApiToken(c) => Some(c.id),
             Command::Kv(c) => Some(c.instance),
             Command::ExpireLease(c) => Some(c.instance),
+            Command::SetKeyspaceQuota(c) => Some(c.instance),
             _ => None,
         }
     }

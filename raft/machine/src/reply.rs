@@ -7,7 +7,7 @@ use crate::model::Id;
 /// Reply to a command. Kept in the de-duplication sessions, hence encodable.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Reply {
-    #[prost(oneof = "ReplyKind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "ReplyKind", tags = "1, 2, 3, 4, 5, 20")]
     pub kind: Option<ReplyKind>,
 }
 
@@ -27,6 +27,9 @@ pub enum ReplyKind {
     Kv(KvReply),
     #[prost(message, tag = "5")]
     Refused(Refusal),
+    /// Several monitors were deleted or refused.
+    #[prost(message, tag = "20")]
+    Deleted(DeletedReply),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
@@ -53,6 +56,27 @@ pub struct SwitchedMonitor {
     pub monitor: Id,
     #[prost(uint64, tag = "2")]
     pub epoch: u64,
+}
+
+/// What became of a batch of deletions.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct DeletedReply {
+    /// Revision of the keyspace that the keys of all of them left with; 0 if there were none.
+    #[prost(int64, tag = "1")]
+    pub revision: i64,
+    /// In the order asked for.
+    #[prost(message, repeated, tag = "2")]
+    pub items: Vec<DeletedMonitor>,
+}
+
+/// What became of one monitor of a batch.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct DeletedMonitor {
+    #[prost(message, required, tag = "1")]
+    pub monitor: Id,
+    /// Why it is still there; absent when it was deleted.
+    #[prost(message, optional, tag = "2")]
+    pub refusal: Option<Refusal>,
 }
 
 impl Reply {
@@ -194,11 +218,15 @@ pub enum RefusalCode {
     UnknownCommand = 25,
     /// The monitors of one batch belong to more than one instance, or none or too many are named.
     InvalidBatch = 26,
+    /// The nodes' states differ and no majority agrees: nothing is written until an operator has found the right one.
+    StateHashesDiffer = 40,
+    /// The API token is bound to applications, and this is none of theirs.
+    OutsideTokenScope = 90,
 }
 
 impl RefusalCode {
     /// Every code that is produced.
-    pub const ALL: [RefusalCode; 22] = [
+    pub const ALL: [RefusalCode; 24] = [
         RefusalCode::NotBootstrapped,
         RefusalCode::AlreadyBootstrapped,
         RefusalCode::PermissionDenied,
@@ -221,6 +249,8 @@ impl RefusalCode {
         RefusalCode::UnknownInstance,
         RefusalCode::ResendOutsideWindow,
         RefusalCode::InvalidBatch,
+        RefusalCode::StateHashesDiffer,
+        RefusalCode::OutsideTokenScope,
     ];
 
     /// Stable code of the API.
@@ -253,6 +283,8 @@ impl RefusalCode {
             RefusalCode::ResendOutsideWindow => "resend-outside-window",
             RefusalCode::UnknownCommand => "unknown-command",
             RefusalCode::InvalidBatch => "invalid-batch",
+            RefusalCode::StateHashesDiffer => "state-hashes-differ",
+            RefusalCode::OutsideTokenScope => "outside-token-scope",
         }
     }
 }

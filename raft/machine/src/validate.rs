@@ -41,14 +41,19 @@ impl Problems {
         }
     }
 
-    fn text(&mut self, pointer: &str, value: &str, least: usize, most: usize) {
+    /// A text of `least` to `most` characters, none of them hidden.
+    pub fn text(&mut self, pointer: &str, value: &str, least: usize, most: usize) {
         let chars = value.chars().count();
         if least > 0 && value.trim().is_empty() {
             self.add(pointer, "required", "must not be empty");
         } else if chars > most {
             self.add(pointer, "too-long", format!("{chars} characters; at most {most}"));
         } else if value.chars().any(hidden) {
-            self.add(pointer, "invalid-characters", "control characters are not allowed");
+            self.add(
+                pointer,
+                "invalid-characters",
+                "control characters and characters that nobody sees are not allowed",
+            );
         } else if least > 0 && value.trim() != value {
             self.add(
                 pointer,
@@ -83,7 +88,15 @@ impl Problems {
 /// Characters that nobody sees, or that turn the order of what is seen: a name must not pretend to be another.
 fn hidden(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Checks a reason or comment: it ends in records and on screens, so nothing in it may be unseen.
+pub(crate) fn remark(pointer: &str, value: &str, most_chars: usize) -> Result<(), Refusal> {
+    let mut problems = Problems::default();
+    problems.text(pointer, value, 0, most_chars);
+    problems.into_result()
 }
 
 /// Checks an application.

@@ -32,4 +32,7 @@ scenarios!(
     workers,
     votes,
     divergence,
+    space,
+    deletion,
+    token_scope,
 );

@@ -1,7 +1,8 @@
 //! The peer port: mutual TLS, and behind it the peer protocol for nodes and extra routes for everybody else.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,7 +13,9 @@ use futures_util::stream::BoxStream;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, StreamingService, UnaryService};
 use tonic::service::Routes;
@@ -26,9 +29,19 @@ use super::grpc::{
 };
 use super::tls::{PeerTls, node_of};
 use super::{PeerHandler, StreamKind, TransportError};
+use crate::greeting::Greeting;
 
-/// How long a client may take for the TLS handshake.
+/// How long a client may take for the TLS handshake, and then for its first bytes.
 const HANDSHAKE_TIMEOUT_MS: u64 = 5_000;
+/// Connections that have not shown yet who they are. Further ones wait in the system's queue: a place is free again after
+/// two deadlines at the latest.
+const MAX_UNKNOWN_CONNECTIONS: usize = 256;
+/// Connections of one node: three for each purpose in use, and as many again while lost ones have not timed out.
+const MAX_CONNECTIONS_PER_NODE: usize = 32;
+/// Connections of clients without a node's certificate (nodes that join). Further ones are closed.
+const MAX_ANONYMOUS_CONNECTIONS: usize = 64;
+/// Life of a connection without a node's certificate: a join takes seconds.
+const ANONYMOUS_LIFETIME_MS: u64 = 60_000;
 /// Pause after the system refused to accept a connection (out of descriptors).
 const ACCEPT_PAUSE_MS: u64 = 50;
 /// Streams that one connection may have open.
@@ -50,10 +63,17 @@ pub(crate) async fn serve_peers(
         .unwrap_or_default()
         .add_service(PeerService { handler, heard });
     let acceptor = TlsAcceptor::from(tls.server);
+    let places = Places::default();
     loop {
+        let unknown = places.unknown.clone().acquire_owned().await;
+        let unknown = unknown.expect("the semaphore is never closed");
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(serve_connection(stream, acceptor.clone(), routes.clone()));
+                let connection = Connection {
+                    routes: routes.clone(),
+                    places: places.clone(),
+                };
+                tokio::spawn(connection.serve(stream, acceptor.clone(), unknown));
             }
             Err(error) => {
                 tracing::warn!("the peer port cannot accept a connection: {error}");
@@ -63,25 +83,90 @@ pub(crate) async fn serve_peers(
     }
 }
 
-async fn serve_connection(stream: TcpStream, acceptor: TlsAcceptor, routes: Routes) {
-    let limit = Duration::from_millis(HANDSHAKE_TIMEOUT_MS);
-    let accepted = async {
-        stream.set_nodelay(true)?;
-        acceptor.accept(stream).await
-    };
-    let stream = match tokio::time::timeout(limit, accepted).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            tracing::info!("a connection to the peer port failed in the TLS handshake: {error}");
-            return;
+/// Places for connections: strangers cannot take those of the nodes, nor one node those of another.
+#[derive(Clone)]
+struct Places {
+    unknown: Arc<Semaphore>,
+    anonymous: Arc<Semaphore>,
+    nodes: Arc<Mutex<BTreeMap<u64, Arc<Semaphore>>>>,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            unknown: Arc::new(Semaphore::new(MAX_UNKNOWN_CONNECTIONS)),
+            anonymous: Arc::new(Semaphore::new(MAX_ANONYMOUS_CONNECTIONS)),
+            nodes: Arc::default(),
         }
-        Err(_) => return,
-    };
-    let certificates = stream.get_ref().1.peer_certificates();
-    let identity = certificates
-        .and_then(|chain| chain.first())
-        .and_then(node_of)
-        .map(PeerIdentity);
+    }
+}
+
+impl Places {
+    /// A place for a client that has shown who it is; `None` while it has too many. Only nodes of this cluster have a
+    /// certificate, so the table is as small as the cluster.
+    fn take(&self, identity: Option<PeerIdentity>) -> Option<OwnedSemaphorePermit> {
+        let places = match identity {
+            None => self.anonymous.clone(),
+            Some(PeerIdentity(node)) => {
+                let mut nodes = self.nodes.lock().expect("no holder of the table panics");
+                let places = nodes
+                    .entry(node)
+                    .or_insert_with(|| Arc::new(Semaphore::new(MAX_CONNECTIONS_PER_NODE)));
+                places.clone()
+            }
+        };
+        places.try_acquire_owned().ok()
+    }
+}
+
+struct Connection {
+    routes: Routes,
+    places: Places,
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream, acceptor: TlsAcceptor, unknown: OwnedSemaphorePermit) {
+        let limit = Duration::from_millis(HANDSHAKE_TIMEOUT_MS);
+        let accepted = async {
+            stream.set_nodelay(true)?;
+            acceptor.accept(stream).await
+        };
+        let stream = match tokio::time::timeout(limit, accepted).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::info!("a connection to the peer port failed in the TLS handshake: {error}");
+                return;
+            }
+            Err(_) => return,
+        };
+        let certificates = stream.get_ref().1.peer_certificates();
+        let identity = certificates
+            .and_then(|chain| chain.first())
+            .and_then(node_of)
+            .map(PeerIdentity);
+        let Some(_place) = self.places.take(identity) else {
+            let node = identity.map(|PeerIdentity(node)| node);
+            tracing::warn!(
+                node,
+                "a connection to the peer port is closed: too many of its kind are open"
+            );
+            return;
+        };
+        drop(unknown);
+        let stream = Greeting::within(limit, stream);
+        let served = http2(stream, identity, self.routes);
+        if identity.is_some() {
+            served.await;
+        } else if tokio::time::timeout(Duration::from_millis(ANONYMOUS_LIFETIME_MS), served)
+            .await
+            .is_err()
+        {
+            tracing::debug!("a connection of the peer port without a node's certificate has lived long enough");
+        }
+    }
+}
+
+async fn http2(stream: Greeting<TlsStream<TcpStream>>, identity: Option<PeerIdentity>, routes: Routes) {
     let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
         if let Some(identity) = identity {
             request.extensions_mut().insert(identity);

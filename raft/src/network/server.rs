@@ -20,6 +20,7 @@ use super::{PeerHandler, StreamKind, Transport, TransportError};
 use crate::codec::{LogId, decode_entry};
 use crate::fast_election::FastElection;
 use crate::handle::LeaderRequestHandler;
+use crate::node_requests::NodeAskSlot;
 use crate::propose::{LeaderDoor, LeaderRounds, serve_forwarded};
 use crate::snapshot::{Snapshot, SnapshotBlob, SnapshotStore, run, verify_snapshot};
 use crate::standing::Standings;
@@ -58,6 +59,7 @@ pub(crate) struct PeerServerParts<RT: AsyncRuntime, T> {
     pub rounds: Arc<LeaderRounds>,
     pub elections: Arc<FastElection<RT, T>>,
     pub asked: AskSlot,
+    pub node_asked: NodeAskSlot,
 }
 
 /// Answers peers.
@@ -167,6 +169,11 @@ impl<RT: AsyncRuntime, T: Transport> PeerServerParts<RT, T> {
             }
             CallKind::Ask(request) => {
                 let outcome = answer_ask(&self.asked, &self.standings, from, request).await;
+                Ok(AnswerKind::Ask(AskReply { outcome: Some(outcome) }))
+            }
+            CallKind::AskNode(request) => {
+                let answer = self.node_asked.answer(from, request).await;
+                let outcome = answer.map_or_else(AskOutcome::Refused, AskOutcome::Answer);
                 Ok(AnswerKind::Ask(AskReply { outcome: Some(outcome) }))
             }
             CallKind::Ping(_) => Ok(AnswerKind::Pong(Nothing {})),

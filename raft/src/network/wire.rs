@@ -141,7 +141,7 @@ pub(crate) enum AskOutcome {
 /// A call with one answer.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Call {
-    #[prost(oneof = "CallKind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "CallKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 20")]
     pub kind: Option<CallKind>,
 }
 
@@ -164,6 +164,9 @@ pub(crate) enum CallKind {
     /// Are you there?
     #[prost(message, tag = "8")]
     Ping(Nothing),
+    /// An opaque request to the node itself, whoever leads; answered by [`AnswerKind::Ask`].
+    #[prost(bytes = "bytes", tag = "20")]
+    AskNode(Bytes),
 }
 
 /// Answer to a [`Call`].

@@ -8,7 +8,7 @@ use openraft_rt_sim::SimRuntime;
 use prost::Message;
 use quorate_kv::{KvCaller, KvOp, PutRequest, RangeRequest};
 use quorate_machine::{
-    Bootstrap, Command, Id, KvCommand, NodeRecord, Principal, PrincipalKind, Proposal, ReplyKind, State,
+    Bootstrap, Command, Id, KvCommand, KvPrincipal, NodeRecord, Principal, PrincipalKind, Proposal, ReplyKind, State,
 };
 
 use super::cluster::SimCluster;
@@ -71,7 +71,10 @@ fn put(key: &str, value: u64) -> Bytes {
         instance: instance(),
         op: Some(KvOp::Put(request)),
     };
-    proposal(PrincipalKind::Kv(caller), Command::Kv(command))
+    proposal(
+        PrincipalKind::Kv(KvPrincipal::new(command.instance, caller)),
+        Command::Kv(command),
+    )
 }
 
 /// Value and version of a key; zeros if it is not there.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_kv::{KvCaller, KvOp, PutRequest, RangeRequest};
 use quorate_machine::{
-    Bootstrap, Command, Id, KvCommand, NodeRecord, Principal, PrincipalKind, Proposal, Reply, ReplyKind,
+    Bootstrap, Command, Id, KvCommand, KvPrincipal, NodeRecord, Principal, PrincipalKind, Proposal, Reply, ReplyKind,
 };
 use quorate_raft::{CallError, Committed, Handle};
 
@@ -74,7 +74,10 @@ pub fn put(handle: &Handle, key: &str, value: &str) -> Proposal {
         instance: instance(),
         op: Some(KvOp::Put(request)),
     };
-    proposal(PrincipalKind::Kv(caller), Command::Kv(command))
+    proposal(
+        PrincipalKind::Kv(KvPrincipal::new(command.instance, caller)),
+        Command::Kv(command),
+    )
 }
 
 /// Puts and panics if it was not carried out.

@@ -34,13 +34,19 @@ impl Services {
         self.0.read_index().await
     }
 
-    /// The hash to store: what the client hashed itself, or bcrypt of the password.
-    async fn password_hash(&self, client: &Client, password: String, hashed: String) -> Result<Bytes, Status> {
+    /// bcrypt of the password.
+    async fn password_hash(&self, client: &Client, password: String) -> Result<Bytes, Status> {
         // Nobody but root may spend this node's time on hashing.
         self.0.authorize_admin(client).await?;
-        if hashed.is_empty() {
-            return self.0.credentials.hash_password(password).await;
+        self.0.credentials.hash_password(password).await
+    }
+
+    /// The hash to store for a changed password: of the password, or without one what the client hashed itself.
+    async fn changed_hash(&self, client: &Client, password: String, hashed: String) -> Result<Bytes, Status> {
+        if !password.is_empty() || hashed.is_empty() {
+            return self.password_hash(client, password).await;
         }
+        self.0.authorize_admin(client).await?;
         let hash = base64::engine::general_purpose::STANDARD.decode(hashed);
         let hash = hash.map_err(|_| Status::invalid_argument("quorate: hashedPassword is not base64"))?;
         Credentials::accept_hash(hash)
@@ -132,10 +138,8 @@ impl pb::auth_server::Auth for Services {
         self.0.ensure_serving(&client)?;
         let password_hash = match no_password {
             true => Bytes::new(),
-            false => {
-                self.password_hash(&client, request.password, request.hashed_password)
-                    .await?
-            }
+            // As in etcd, a hash that the client brings does not count here.
+            false => self.password_hash(&client, request.password).await?,
         };
         let name = request.name;
         let credential = UserCredential {
@@ -198,7 +202,7 @@ impl pb::auth_server::Auth for Services {
         let request = request.into_inner();
         self.0.ensure_serving(&client)?;
         let password_hash = self
-            .password_hash(&client, request.password, request.hashed_password)
+            .changed_hash(&client, request.password, request.hashed_password)
             .await?;
         let name = request.name;
         let credential = UserCredential {

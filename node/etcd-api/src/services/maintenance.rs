@@ -5,32 +5,18 @@ use std::pin::Pin;
 use futures_util::Stream;
 use tonic::{Request, Response, Status};
 
-use super::Services;
+use super::{Services, alarms};
 use crate::context::{EMULATED_CLUSTER_VERSION, EMULATED_VERSION, member_id};
 use crate::errors::unimplemented;
 use crate::pb::etcdserverpb as pb;
 
 #[tonic::async_trait]
 impl pb::maintenance_server::Maintenance for Services {
-    /// Lists the alarms: only a full keyspace raises one, on every member. It ends by itself, so there is nothing to disarm.
+    /// Tells, raises or disarms alarms of the port's keyspace.
     async fn alarm(&self, request: Request<pb::AlarmRequest>) -> Result<Response<pb::AlarmResponse>, Status> {
-        let context = &self.0;
-        let client = context.client(&request);
-        let request = request.into_inner();
-        context.ensure_serving(&client)?;
-        context.authorize_user(&client).await?;
-        if request.action() != pb::alarm_request::AlarmAction::Get {
-            return Err(unimplemented("raising or disarming an alarm"));
-        }
-        let is_full = context.keyspace(|keyspace| keyspace.size_bytes() >= keyspace.quota_bytes())?;
-        let alarm = pb::AlarmMember {
-            member_id: context.member_id,
-            alarm: pb::AlarmType::Nospace as i32,
-        };
-        Ok(Response::new(pb::AlarmResponse {
-            header: Some(context.current_header()?),
-            alarms: if is_full { vec![alarm] } else { Vec::new() },
-        }))
+        let client = self.0.client(&request);
+        let response = alarms::alarm(&self.0, &client, request.into_inner()).await?;
+        Ok(Response::new(response))
     }
 
     /// Needs no user, as in etcd, and answers without a leader.
@@ -44,6 +30,7 @@ impl pb::maintenance_server::Maintenance for Services {
         if status.leader.is_none() {
             errors.push("etcdserver: no leader".to_owned());
         }
+        errors.extend(alarms::active(context)?.iter().map(alarms::text));
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         Ok(Response::new(pb::StatusResponse {
             header: Some(context.header(revision)),

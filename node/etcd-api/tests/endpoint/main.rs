@@ -1,5 +1,6 @@
 //! The endpoint over real connections, on a single node's consensus.
 
+mod alarms;
 mod auth;
 mod door;
 mod frames;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use quorate_etcd_api::pb::etcdserverpb as pb;
 use quorate_etcd_api::{Clients, KvDoor, KvPort, Lessor, TokenKey, WatchHub, serve_kv};
-use quorate_machine::{Bootstrap, Command, Id, NodeRecord, Principal, PrincipalKind, Proposal};
+use quorate_machine::{Bootstrap, Command, Id, NodeRecord, Principal, PrincipalKind, Proposal, UserPrincipal};
 use quorate_raft::{Handle, LeaderRequestHandler};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -24,7 +24,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub const ROOT_PASSWORD: &str = "root-secret";
 pub const SDK_PASSWORD: &str = "sdk-secret";
 
-const INSTANCE: Id = Id::from_u128(6);
+pub const INSTANCE: Id = Id::from_u128(6);
 
 /// Real nodes keep real time: run side by side on a small machine, they would miss their own deadlines.
 static TURN: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(1)));
@@ -149,6 +149,15 @@ impl Node {
     pub async fn root(&self) -> Login {
         self.login("root", ROOT_PASSWORD).await
     }
+
+    pub async fn sdk(&self) -> Login {
+        self.login("mas", SDK_PASSWORD).await
+    }
+
+    /// Clients that send no token.
+    pub async fn anonymous(&self) -> Login {
+        Login::new(self.channel().await, None)
+    }
 }
 
 impl Drop for Node {
@@ -235,18 +244,30 @@ impl Login {
     }
 }
 
-/// Proposes a command that is not refused; gives its log index.
-pub async fn propose(handle: &Handle, command: Command) -> u64 {
+pub async fn propose(handle: &Handle, command: Command) {
+    propose_as(handle, PrincipalKind::Node(1), command).await;
+}
+
+/// Proposes as the console's root.
+pub async fn propose_as_root(handle: &Handle, command: Command) {
+    let root = UserPrincipal {
+        name: "root".to_owned(),
+        auth_revision: 1,
+        token: None,
+    };
+    propose_as(handle, PrincipalKind::User(root), command).await;
+}
+
+async fn propose_as(handle: &Handle, kind: PrincipalKind, command: Command) {
     let proposal = Proposal {
         author: Some(Principal {
-            kind: Some(PrincipalKind::Node(1)),
+            kind: Some(kind),
             source: String::new(),
         }),
         command: Some(command),
     };
     let committed = handle.propose(proposal, PATIENCE).await.expect("committed");
     assert!(committed.reply.refusal().is_none(), "{:?}", committed.reply);
-    committed.log_index
 }
 
 /// Makes the cluster's first state, on the leader.

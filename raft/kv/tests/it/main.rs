@@ -3,6 +3,7 @@
 
 mod decode;
 mod errors;
+mod limits;
 mod model;
 mod properties;
 mod random;

@@ -54,6 +54,11 @@ fn quota() {
 }
 
 #[test]
+fn alarms() {
+    check("alarms");
+}
+
+#[test]
 fn system_writes() {
     check("system_writes");
 }

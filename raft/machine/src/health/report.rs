@@ -2,7 +2,7 @@
 
 use crate::apply::{Context, done};
 use crate::command::*;
-use crate::divergence::MAX_HASH_INDICES;
+use crate::divergence::{MAX_HASH_INDICES, note_majority};
 use crate::events::{self, EventCode};
 use crate::health::workers::current_worker;
 use crate::health::{evaluate, evaluate_all};
@@ -143,7 +143,11 @@ pub(crate) fn state_hash_reported(
             "32 bytes, of an index that is applied",
         ));
     }
-    let before = state.divergent_nodes();
+    // Only members count for a majority; what others say could make one of nothing.
+    if !state.nodes.contains_key(&command.node) {
+        return Err(Refusal::new(RefusalCode::NotFound).with("node", command.node));
+    }
+    let (before, lost_before) = (state.divergent_nodes(), state.hash_majority_lost());
     let report = HashReport {
         index: command.index,
         node: command.node,
@@ -173,5 +177,6 @@ pub(crate) fn state_hash_reported(
         let params = vec![Param::new("node", node), Param::new("index", command.index)];
         events::record(state, context, EventCode::StateDiverged, None, params);
     }
+    note_majority(state, context, lost_before);
     done()
 }

@@ -9,6 +9,21 @@ const VOTERS_FOR_PRECISION: u32 = 3;
 /// Fewer voters than this never condemn a side.
 const VOTERS_TO_FAIL: u32 = 2;
 
+#[cfg(not(feature = "planted-bugs"))]
+const fn voters_to_fail() -> u32 {
+    VOTERS_TO_FAIL
+}
+
+/// In tests of the tests, a single voter may be let condemn a side.
+#[cfg(feature = "planted-bugs")]
+fn voters_to_fail() -> u32 {
+    if crate::planted::single_voter_switches() {
+        1
+    } else {
+        VOTERS_TO_FAIL
+    }
+}
+
 /// What the votes say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -35,7 +50,7 @@ impl Tally {
     pub fn verdict(&self) -> Verdict {
         if self.ups >= self.needed {
             Verdict::Healthy
-        } else if self.voters >= VOTERS_TO_FAIL {
+        } else if self.voters >= voters_to_fail() {
             Verdict::Failed
         } else {
             Verdict::Held

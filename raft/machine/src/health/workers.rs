@@ -2,6 +2,7 @@
 
 use crate::apply::{Context, done};
 use crate::command::*;
+use crate::divergence::note_majority;
 use crate::events::{self, EventCode};
 use crate::health::evaluate_all;
 use crate::live::*;
@@ -86,6 +87,7 @@ pub(crate) fn worker_lapsed(
     if worker.incarnation != command.incarnation || worker.lapsed {
         return Err(Refusal::new(RefusalCode::StaleReport).with("incarnation", worker.incarnation));
     }
+    let lost_before = state.hash_majority_lost();
     worker.lapsed = true;
     worker.changed_ms = context.now_ms;
     state.workers.insert(command.node, worker);
@@ -99,6 +101,7 @@ pub(crate) fn worker_lapsed(
         None,
         vec![Param::new("node", command.node)],
     );
+    note_majority(state, context, lost_before);
     evaluate_all(state, context);
     done()
 }

@@ -60,6 +60,9 @@ pub struct ApiToken {
     pub role: i32,
     #[prost(int64, tag = "6")]
     pub expires_at_ms: i64,
+    /// The token reaches these applications and what is in them alone; empty: whatever its user reaches.
+    #[prost(message, repeated, tag = "7")]
+    pub applications: Vec<Id>,
 }
 
 impl std::fmt::Debug for ApiToken {

@@ -1,5 +1,7 @@
 //! The first command of a cluster: what exists from the start.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use quorate_kv::{KvOp, KvResult, Nothing, Permission, PermissionType, RolePermission, UserCredential, UserRole};
 
@@ -15,6 +17,9 @@ use crate::reply::*;
 use crate::sdk_keys::RESERVED_PREFIX;
 use crate::state::State;
 use crate::validate::Problems;
+
+/// Bytes of a password hash.
+const MAX_HASH_BYTES: usize = 1_024;
 
 const EDITION: &str = "same-city";
 const DEFAULT_NAME: &str = "default";
@@ -111,6 +116,29 @@ fn check(command: &Bootstrap) -> Result<(), Refusal> {
     }
     if command.kv_root_password_hash.is_empty() || command.kv_sdk_password_hash.is_empty() {
         problems.add("/kv_root_password_hash", "required", "both KV users need a password");
+    }
+    if command.root_password_hash.len() > MAX_HASH_BYTES
+        || command.kv_root_password_hash.len() > MAX_HASH_BYTES
+        || command.kv_sdk_password_hash.len() > MAX_HASH_BYTES
+    {
+        problems.add(
+            "/root_password_hash",
+            "too-long",
+            format!("at most {MAX_HASH_BYTES} bytes"),
+        );
+    }
+    let objects = [
+        command.module_id,
+        command.namespace_id,
+        command.instance_id,
+        command.root_user_id,
+    ];
+    if objects.iter().collect::<BTreeSet<_>>().len() < objects.len() {
+        problems.add("/module_id", "duplicate", "every object needs an id of its own");
+    }
+    let nodes: BTreeSet<u64> = command.nodes.iter().map(|node| node.id).collect();
+    if nodes.len() < command.nodes.len() {
+        problems.add("/nodes", "duplicate", "every node needs an id of its own");
     }
     problems.into_result()?;
     command.nodes.iter().try_for_each(check_node)?;

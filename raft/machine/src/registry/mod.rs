@@ -4,6 +4,7 @@
 
 mod application;
 mod bootstrap;
+mod deletion;
 mod describe;
 mod monitor;
 mod nodes;
@@ -13,10 +14,12 @@ mod users;
 
 pub(crate) use application::{create_application, delete_application, update_application};
 pub(crate) use bootstrap::bootstrap;
-pub(crate) use monitor::{create_monitor, delete_monitor, update_monitor};
+pub(crate) use deletion::{delete_monitor, delete_monitors};
+pub(crate) use monitor::{create_monitor, update_monitor};
 pub(crate) use nodes::upsert_node;
 pub(crate) use pool::set_connection_pool;
-pub(crate) use settings::{set_kind_settings, set_quotas};
+pub use settings::{MAX_KEYSPACE_QUOTA_BYTES, MIN_KEYSPACE_QUOTA_BYTES};
+pub(crate) use settings::{set_keyspace_quota, set_kind_settings, set_quotas};
 pub(crate) use users::{create_api_token, create_user, revoke_api_token, set_user_password};
 
 use crate::apply::Context;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::apply::{Context, done};
+use crate::apply::Context;
 use crate::audit;
 use crate::command::*;
 use crate::health;
@@ -141,28 +141,6 @@ fn complete(present: &MonitorRecord, mut spec: MonitorSpec) -> Result<MonitorSpe
     fixed.into_result()?;
     validate::monitor(&spec, true)?;
     Ok(spec)
-}
-
-pub(crate) fn delete_monitor(
-    state: &mut State,
-    context: &mut Context<'_>,
-    command: DeleteObject,
-) -> Result<ReplyKind, Refusal> {
-    let Some(present) = state.monitor(&command.id) else {
-        return Err(not_found("monitor", command.id));
-    };
-    check_generation(&present.meta, command.generation)?;
-    let changed = audit::differences(&describe_monitor(present), &[]);
-    let (instance, writes) = (present.instance, changes(&sdk_keys(present), &[]));
-    audit::record(state, context, "delete-monitor", Some(command.id), Vec::new(), changed);
-    state.monitors.remove(&command.id);
-    if !writes.is_empty() {
-        system_write(state, context, instance, &writes);
-    }
-    context.wake.monitors = true;
-    context.wake.work = true;
-    context.wake.deadline = true;
-    done()
 }
 
 /// A kind can be created only where its feature point is enabled in the module and ticked in the namespace (A2).

@@ -40,6 +40,11 @@ pub(crate) fn upsert_node(
     done()
 }
 
+/// Characters of a node's name and zone.
+const MAX_NODE_NAME_CHARS: usize = 64;
+/// Characters of an address `host:port`: the longest DNS name, a colon, five digits.
+const MAX_NODE_ADDRESS_CHARS: usize = 259;
+
 pub(super) fn check_node(node: &NodeRecord) -> Result<(), Refusal> {
     let mut problems = Problems::default();
     if node.id == 0 {
@@ -48,6 +53,15 @@ pub(super) fn check_node(node: &NodeRecord) -> Result<(), Refusal> {
     let sites = ["dc1", "dc2", "arbiter"];
     if !node.site.is_empty() && !sites.contains(&node.site.as_str()) {
         problems.add("/site", "unsupported", "dc1, dc2 or arbiter");
+    }
+    for (pointer, text, most) in [
+        ("/name", &node.name, MAX_NODE_NAME_CHARS),
+        ("/zone", &node.zone, MAX_NODE_NAME_CHARS),
+        ("/peer", &node.peer, MAX_NODE_ADDRESS_CHARS),
+        ("/kv", &node.kv, MAX_NODE_ADDRESS_CHARS),
+        ("/console", &node.console, MAX_NODE_ADDRESS_CHARS),
+    ] {
+        problems.text(pointer, text, 0, most);
     }
     problems.into_result()
 }

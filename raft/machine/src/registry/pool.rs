@@ -24,6 +24,17 @@ pub(crate) fn set_connection_pool(
     };
     check_generation(&present.meta, command.generation)?;
     validate::pool(&command.pool)?;
+    if present
+        .pool
+        .as_ref()
+        .is_some_and(|pool| pool.database != command.pool.database)
+    {
+        // It stands in every SDK key of the monitor: a change would take `active` away from running SDKs, which never look
+        // at another key until they are started anew.
+        let detail =
+            "the database stands in the keys that SDKs read and is fixed once it was saved; create a new monitor";
+        return Err(Refusal::invalid_field("/database", "fixed", detail));
+    }
     let mut monitor = present.clone();
     monitor.pool = Some(command.pool);
     // The probed configuration stays what it was, and so do the votes.

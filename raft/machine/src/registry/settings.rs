@@ -92,3 +92,40 @@ pub(crate) fn set_quotas(
     state.quotas = after;
     done()
 }
+
+/// Least quota of a keyspace, in accounted bytes: the SDK keys of a full instance fit.
+pub const MIN_KEYSPACE_QUOTA_BYTES: u64 = 1 << 20;
+
+/// Most, in accounted bytes, as etcd's suggested maximum.
+pub const MAX_KEYSPACE_QUOTA_BYTES: u64 = 8 << 30;
+
+/// A smaller quota than what is stored already refuses what adds data from then on; nothing is lost.
+pub(crate) fn set_keyspace_quota(
+    state: &mut State,
+    context: &mut Context<'_>,
+    command: SetKeyspaceQuota,
+) -> Result<ReplyKind, Refusal> {
+    let unknown = || Refusal::new(RefusalCode::UnknownInstance).with("instance", command.instance);
+    let present = state.keyspace(&command.instance).ok_or_else(unknown)?.quota_bytes();
+    let range = MIN_KEYSPACE_QUOTA_BYTES..=MAX_KEYSPACE_QUOTA_BYTES;
+    if !range.contains(&command.quota_bytes) {
+        let detail = format!(
+            "{}; between {} and {} bytes",
+            command.quota_bytes,
+            range.start(),
+            range.end()
+        );
+        return Err(Refusal::invalid_field("/quota_bytes", "out-of-range", &detail));
+    }
+    let text = |bytes: u64| [("quota_bytes".to_owned(), bytes.to_string())];
+    let changes = audit::differences(&text(present), &text(command.quota_bytes));
+    if changes.is_empty() {
+        return done();
+    }
+    let object = Some(command.instance);
+    audit::record(state, context, "set-keyspace-quota", object, Vec::new(), changes);
+    if let Some(keyspace) = state.keyspaces.get_mut(&command.instance) {
+        keyspace.set_quota_bytes(command.quota_bytes);
+    }
+    done()
+}

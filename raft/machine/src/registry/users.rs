@@ -1,5 +1,6 @@
 //! Console users and their API tokens (A4). Hashes are made at the edge; nothing here sees a password or a token.
 
+use crate::access::{Action, authorize};
 use crate::apply::{Context, done};
 use crate::audit::{self, Change};
 use crate::command::*;
@@ -12,6 +13,8 @@ use crate::validate;
 const MAX_USERS: u32 = 1_000;
 const MAX_TOKENS_PER_USER: u32 = 100;
 const MAX_HASH_BYTES: usize = 512;
+/// Applications that one token can be bound to.
+const MAX_TOKEN_APPLICATIONS: usize = 32;
 
 pub(crate) fn create_user(
     state: &mut State,
@@ -88,6 +91,27 @@ pub(crate) fn create_api_token(
     if Role::try_from(command.role).is_err() {
         problems.add("/role", "unsupported", "unknown role");
     }
+    if command.applications.len() > MAX_TOKEN_APPLICATIONS {
+        problems.add("/applications", "too-many", format!("at most {MAX_TOKEN_APPLICATIONS}"));
+    }
+    for (position, id) in command.applications.iter().enumerate() {
+        let pointer = format!("/applications/{position}");
+        let visible = state
+            .application(id)
+            .is_some_and(|found| authorize(state, context.author, Action::Read, found.as_object()).is_ok());
+        if !visible {
+            problems.add(pointer, "not-found", "there is no such application that you may see");
+        } else if command.applications[..position].contains(id) {
+            problems.add(pointer, "duplicate", "this application is listed already");
+        }
+    }
+    // Otherwise whoever holds a token for an hour would hold one for ever.
+    if let Some(parent) = used_token(state, context.author)
+        && command.expires_at_ms > parent.expires_at_ms
+    {
+        let detail = "a token made with a token ends no later than that one; log in to make a longer one";
+        problems.add("/expires_in_seconds", "out-of-range", detail);
+    }
     problems.into_result()?;
     let user = owner(context.author);
     let own = state.api_tokens().filter(|token| token.user == user);
@@ -102,12 +126,17 @@ pub(crate) fn create_api_token(
         hash: command.hash,
         role: command.role,
         expires_at_ms: command.expires_at_ms,
+        applications: command.applications,
     };
-    let params = vec![
+    let mut params = vec![
         Param::new("name", &token.name),
         Param::new("role", token.role().code()),
         Param::new("expires_at_ms", token.expires_at_ms),
     ];
+    if !token.applications.is_empty() {
+        let bound: Vec<String> = token.applications.iter().map(Id::to_string).collect();
+        params.push(Param::new("applications", bound.join(" ")));
+    }
     audit::record(state, context, "create-api-token", Some(command.id), params, Vec::new());
     let reply = object_reply(&token.meta);
     state.api_tokens.insert(command.id, token);
@@ -125,6 +154,14 @@ pub(crate) fn revoke_api_token(
     let params = vec![Param::new("name", &token.name), Param::new("user", &token.user)];
     audit::record(state, context, "revoke-api-token", Some(command.id), params, Vec::new());
     done()
+}
+
+/// The API token that a command came with.
+fn used_token<'a>(state: &'a State, author: &Principal) -> Option<&'a ApiToken> {
+    match &author.kind {
+        Some(PrincipalKind::User(user)) => state.api_token(user.token.as_ref()?),
+        _ => None,
+    }
 }
 
 fn check_password_hash(hash: &str) -> Result<(), Refusal> {

@@ -66,6 +66,7 @@ impl StateDecoder {
             Kind::Quotas(quotas) => state.quotas = quotas,
             Kind::Node(node) => drop(state.nodes.insert(node.id, node)),
             Kind::Worker(worker) => drop(state.workers.insert(worker.node, worker)),
+            Kind::Disk(disk) => drop(state.disks.insert(disk.node, disk)),
             Kind::Module(module) => drop(state.modules.insert(module.meta.id, module)),
             Kind::Namespace(namespace) => drop(state.namespaces.insert(namespace.meta.id, namespace)),
             Kind::Instance(instance) => drop(state.instances.insert(instance.meta.id, instance)),
@@ -95,6 +96,7 @@ impl StateDecoder {
         let session = Session {
             incarnation: record.incarnation,
             floor: record.floor,
+            last_index: record.last_index,
             ..Session::default()
         };
         self.state.sessions.by_node.insert(record.node, session);

@@ -43,6 +43,7 @@ fn records(state: &State) -> impl Iterator<Item = Kind> + '_ {
             node: *node,
             incarnation: session.incarnation,
             floor: session.floor,
+            last_index: session.last_index,
         };
         let replies = session.replies.iter().map(|(sequence, reply)| {
             Kind::SessionReply(SessionReply {
@@ -74,6 +75,7 @@ fn records(state: &State) -> impl Iterator<Item = Kind> + '_ {
         .chain([Kind::Leadership(state.leadership), Kind::Quotas(state.quotas)])
         .chain(state.nodes.values().cloned().map(Kind::Node))
         .chain(state.workers.values().copied().map(Kind::Worker))
+        .chain(state.disks.values().copied().map(Kind::Disk))
         .chain(state.modules.values().cloned().map(Kind::Module))
         .chain(state.namespaces.values().cloned().map(Kind::Namespace))
         .chain(state.instances.values().cloned().map(Kind::Instance))

@@ -18,7 +18,7 @@ pub(super) struct Block {
 pub(super) struct Record {
     #[prost(
         oneof = "Kind",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 40"
     )]
     pub kind: Option<Kind>,
 }
@@ -67,6 +67,8 @@ pub(super) enum Kind {
     Keyspace(KeyspaceBlock),
     #[prost(message, tag = "21")]
     End(End),
+    #[prost(message, tag = "40")]
+    Disk(NodeDisk),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -113,6 +115,8 @@ pub(super) struct SessionRecord {
     pub incarnation: u64,
     #[prost(uint64, tag = "3")]
     pub floor: u64,
+    #[prost(uint64, tag = "4")]
+    pub last_index: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -11,6 +11,7 @@ use crate::reply::*;
 use crate::sdk_keys::{changes, sdk_keys};
 use crate::state::State;
 use crate::switch::plan::MAX_REASON_CHARS;
+use crate::validate;
 
 pub(crate) fn set_read_write(
     state: &mut State,
@@ -60,13 +61,7 @@ pub(crate) fn acknowledge(
     let Some(monitor) = state.monitor(&command.monitor) else {
         return Err(Refusal::new(RefusalCode::NotFound).with("monitor", command.monitor));
     };
-    if command.comment.chars().count() > MAX_REASON_CHARS {
-        return Err(Refusal::invalid_field(
-            "/comment",
-            "too-long",
-            "at most 1000 characters",
-        ));
-    }
+    validate::remark("/comment", &command.comment, MAX_REASON_CHARS)?;
     if !monitor.needs_acknowledgement {
         return Err(Refusal::new(RefusalCode::NothingToAcknowledge).with("monitor", &monitor.spec.name));
     }

@@ -6,6 +6,7 @@ use crate::live::*;
 use crate::model::*;
 use crate::reply::*;
 use crate::state::State;
+use crate::validate;
 
 /// Monitors of one batch.
 pub(crate) const MAX_BATCH_MONITORS: usize = 1_000;
@@ -42,9 +43,7 @@ pub(crate) fn check_batch(state: &State, command: &Switch) -> Result<(Id, DataCe
     let (true, [instance]) = (whole, instances.as_slice()) else {
         return Err(Refusal::new(RefusalCode::InvalidBatch).with("maximum", MAX_BATCH_MONITORS));
     };
-    if command.reason.chars().count() > MAX_REASON_CHARS {
-        return Err(Refusal::invalid_field("/reason", "too-long", "at most 1000 characters"));
-    }
+    validate::remark("/reason", &command.reason, MAX_REASON_CHARS)?;
     if command.force && command.reason.trim().is_empty() {
         return Err(Refusal::new(RefusalCode::ReasonRequired));
     }

@@ -7,6 +7,7 @@
 
 pub mod build;
 mod parse;
+mod parse_kv;
 mod print;
 mod show;
 

@@ -1,7 +1,6 @@
 //! The scenario language. A line is a verb, words, and `name=value` options.
 
 use bytes::Bytes;
-use quorate_kv::*;
 use quorate_machine::*;
 
 use super::{Scenario, build, print};
@@ -36,14 +35,14 @@ impl<'a> Line<'a> {
         self.words.contains(&word)
     }
 
-    fn option(&self, name: &str) -> Option<&'a str> {
+    pub fn option(&self, name: &str) -> Option<&'a str> {
         self.options
             .iter()
             .find(|(known, _)| *known == name)
             .map(|(_, value)| *value)
     }
 
-    fn number_option(&self, name: &str) -> Option<u64> {
+    pub fn number_option(&self, name: &str) -> Option<u64> {
         self.option(name).map(|value| value.parse().expect("a number"))
     }
 }
@@ -106,6 +105,20 @@ impl Scenario {
                 let hash = Bytes::from(vec![line.number(3) as u8; 32]);
                 let command = Command::ReportStateHash(ReportStateHash { node, index, hash });
                 self.apply_as(build::node_principal(node), command);
+            }
+            "disk" => {
+                let node = line.number(1);
+                let known = self.state.disk(node).map_or(0, |disk| disk.sequence);
+                let sequence = line.number_option("seq").unwrap_or(known + 1);
+                let command = ReportDisk {
+                    node,
+                    incarnation: self.incarnation(node),
+                    sequence,
+                    short: line.word(2) == "short",
+                    free_bytes: line.number_option("free").unwrap_or(0) << 20,
+                    total_bytes: 100 << 30,
+                };
+                self.apply_as(build::node_principal(node), Command::ReportDisk(command));
             }
             "stamp" => {
                 self.stamp = Some(SessionStamp {
@@ -231,6 +244,19 @@ impl Scenario {
                 let id = self.id(line.word(1));
                 self.apply(Command::DeleteMonitor(DeleteObject { id, generation }));
             }
+            "drops" => {
+                let monitors = line.words[1..].iter().map(|word| {
+                    let (name, generation) = word.split_once('@').unwrap_or((word, "0"));
+                    let generation = generation.parse().expect("a generation");
+                    DeleteObject {
+                        id: self.id(name),
+                        generation,
+                    }
+                });
+                let monitors = monitors.collect();
+                let instance = build::instance();
+                self.apply(Command::DeleteMonitors(DeleteMonitors { instance, monitors }));
+            }
             "pool" => {
                 let monitor = self.id(line.word(1));
                 let mut pool = build::pool(line.option("database").unwrap_or("orders"));
@@ -339,6 +365,13 @@ impl Scenario {
                 let (name, password_hash) = (line.word(1).to_owned(), "argon2-new".to_owned());
                 self.apply(Command::SetUserPassword(SetUserPassword { name, password_hash }));
             }
+            "kv-quota" => {
+                let command = SetKeyspaceQuota {
+                    instance: build::instance(),
+                    quota_bytes: line.number(1),
+                };
+                self.apply(Command::SetKeyspaceQuota(command));
+            }
             "token" => {
                 let id = self.new_id(9, line.word(1));
                 self.apply(Command::CreateApiToken(CreateApiToken {
@@ -346,7 +379,8 @@ impl Scenario {
                     name: line.word(1).to_owned(),
                     hash: Bytes::from(vec![id.low as u8; 32]),
                     role: parse_role(line.word(2)) as i32,
-                    expires_at_ms: 0,
+                    expires_at_ms: line.number_option("ends").unwrap_or(0) as i64,
+                    applications: line.option("bound").map(|name| self.id(name)).into_iter().collect(),
                 }));
             }
             "revoke" => {
@@ -366,58 +400,6 @@ impl Scenario {
             _ => return false,
         }
         true
-    }
-
-    /// `kv USER put KEY VALUE [lease=ID]`, `kv USER delete KEY [END]`, `kv USER txn-put KEY`, `kv USER grant ID TTL`.
-    fn kv(&mut self, line: &Line<'_>) {
-        let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
-        let put = |key: &str, value: &str| PutRequest {
-            key: bytes(key),
-            value: bytes(value),
-            lease: line.number_option("lease").unwrap_or(0) as i64,
-            ..PutRequest::default()
-        };
-        let op = match line.word(2) {
-            "put" => KvOp::Put(put(line.word(3), line.word(4))),
-            "delete" => KvOp::DeleteRange(DeleteRangeRequest {
-                key: bytes(line.word(3)),
-                range_end: bytes(line.words.get(4).copied().unwrap_or_default()),
-                prev_kv: false,
-            }),
-            "txn-put" => {
-                let request = RequestOp {
-                    kind: Some(RequestOpKind::Put(put(line.word(3), "x"))),
-                };
-                KvOp::Txn(TxnRequest {
-                    failure: vec![request],
-                    ..TxnRequest::default()
-                })
-            }
-            "grant" => KvOp::LeaseGrant(LeaseGrantRequest {
-                id: line.number(3) as i64,
-                ttl_seconds: line.number(4) as i64,
-            }),
-            other => panic!("unknown kv operation {other}"),
-        };
-        let auth_revision = self
-            .state
-            .keyspace(&build::instance())
-            .map_or(0, Keyspace::auth_revision);
-        let caller = KvCaller {
-            user: line.word(1).to_owned(),
-            auth_revision,
-        };
-        let author = Principal {
-            kind: Some(PrincipalKind::Kv(caller)),
-            source: "192.0.2.9:1".to_owned(),
-        };
-        self.apply_as(
-            author,
-            Command::Kv(KvCommand {
-                instance: build::instance(),
-                op: Some(op),
-            }),
-        );
     }
 
     fn spec(&self, mut spec: MonitorSpec, line: &Line<'_>) -> MonitorSpec {

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use quorate_kv::{EventKind, KvResult};
+use quorate_kv::{Alarm, EventKind, KvResult};
 use quorate_machine::catalog::{Locale, event_text};
 use quorate_machine::*;
+
+/// Values up to here are shown whole.
+const MAX_SHOWN_BYTES: usize = 4_096;
 
 type Names = BTreeMap<String, Id>;
 
@@ -22,6 +25,9 @@ pub fn outcome(state: &State, names: &Names, outcome: &Outcome, events_before: u
             let key = String::from_utf8_lossy(&event.kv.key);
             let short = named(names, &key).replace("/mas-monitor/", "");
             let line = match event.kind {
+                EventKind::Put if event.kv.value.len() > MAX_SHOWN_BYTES => {
+                    format!("put {short} = {} bytes", event.kv.value.len())
+                }
                 EventKind::Put => format!("put {short} = {}", String::from_utf8_lossy(&event.kv.value)),
                 EventKind::Delete => format!("delete {short}"),
             };
@@ -52,12 +58,29 @@ fn reply(names: &Names, reply: &Reply) -> String {
                 ),
             )
         }
+        ReplyKind::Deleted(deleted) => {
+            let items = deleted.items.iter().map(|item| {
+                let outcome = item.refusal.as_ref().map_or("deleted", |refusal| refusal.code().code());
+                format!("{} {outcome}", item.monitor)
+            });
+            let items: Vec<String> = items.collect();
+            named(
+                names,
+                &format!("deleted at r{}: {}", deleted.revision, items.join(", ")),
+            )
+        }
         ReplyKind::Kv(kv) => match &kv.result {
             Some(KvResult::Refused(code)) => {
                 let text = quorate_kv::KvError::try_from(*code)
                     .map(|error| error.text())
                     .unwrap_or("?");
                 format!("kv refused at r{}: {text}", kv.revision)
+            }
+            Some(KvResult::Alarm(response)) => {
+                let cluster = etcd_cluster_id(super::build::id(1, 1), super::build::instance());
+                let member = |member| (1..=9).find(|node| etcd_member_id(cluster, *node) == member);
+                let shown = |alarm: &Alarm| format!("{:?} of node {:?}", alarm.kind(), member(alarm.member));
+                format!("alarms {:?}", response.alarms.iter().map(shown).collect::<Vec<_>>())
             }
             _ => format!("kv done at r{}", kv.revision),
         },

@@ -120,6 +120,10 @@ impl Script {
                 Err(refusal) => self.refusal(refusal),
             },
             ("size", _) => self.say(&format!("{} bytes", self.keyspace.size_bytes())),
+            ("raise", [kind, member]) => {
+                let kind = parse::alarm_kind(kind);
+                self.keyspace.raise_alarm(kind, member.parse().unwrap());
+            }
             ("quota", rest) => self.keyspace.set_quota_bytes(rest[0].parse().unwrap()),
             ("may-watch", rest) => {
                 let (key, range_end) = parse::range_of(rest[0]);

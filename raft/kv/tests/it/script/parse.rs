@@ -192,6 +192,16 @@ fn compare(word: &str) -> Compare {
     }
 }
 
+/// A kind of alarm by its name.
+pub fn alarm_kind(word: &str) -> AlarmKind {
+    match word {
+        "none" => AlarmKind::None,
+        "nospace" => AlarmKind::NoSpace,
+        "corrupt" => AlarmKind::Corrupt,
+        other => panic!("unknown alarm {other}"),
+    }
+}
+
 /// Any operation of the log.
 pub fn log_op(words: &[&str]) -> Option<KvOp> {
     let number = |index: usize| {
@@ -232,6 +242,18 @@ pub fn log_op(words: &[&str]) -> Option<KvOp> {
             ttl_seconds: number(3),
         }),
         ("lease", "revoke") => KvOp::LeaseRevoke(LeaseRevokeRequest { id: number(2) }),
+        ("alarm", action) => KvOp::Alarm(AlarmRequest {
+            action: match action {
+                "get" => AlarmAction::Get as i32,
+                "activate" => AlarmAction::Activate as i32,
+                "deactivate" => AlarmAction::Deactivate as i32,
+                other => other.parse().expect("a number"),
+            },
+            member: number(3) as u64,
+            kind: words
+                .get(2)
+                .map_or(0, |word| word.parse().unwrap_or_else(|_| alarm_kind(word) as i32)),
+        }),
         ("auth", "enable") => KvOp::AuthEnable(Nothing {}),
         ("auth", "disable") => KvOp::AuthDisable(Nothing {}),
         ("user", "add") => KvOp::UserAdd(credential()),

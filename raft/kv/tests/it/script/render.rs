@@ -37,6 +37,17 @@ pub fn result(out: &mut String, indent: usize, result: &KvResult) {
         KvResult::DeleteRange(response) => delete(out, indent, response),
         KvResult::Txn(response) => txn(out, indent, response),
         KvResult::LeaseGrant(lease) => line(out, indent, &format!("lease {} ttl {} s", lease.id, lease.ttl_seconds)),
+        KvResult::Alarm(response) => {
+            let shown = response
+                .alarms
+                .iter()
+                .map(|alarm| format!("{:?} of {}", alarm.kind(), alarm.member));
+            line(
+                out,
+                indent,
+                &format!("alarms [{}]", shown.collect::<Vec<_>>().join(", ")),
+            );
+        }
         KvResult::Compact(_) | KvResult::LeaseRevoke(_) | KvResult::Auth(_) => line(out, indent, "ok"),
         KvResult::Refused(code) => line(out, indent, &format!("refused {code}")),
     }

@@ -1,6 +1,6 @@
 //! A deadline for a client's first words.
 //!
-//! Telling HTTP/1 from HTTP/2 takes up to 24 bytes, and hyper waits for them without a limit: a client that connects and
+//! The one of every port of a node: peers, KV, console. Telling HTTP/1 from HTTP/2 takes up to 24 bytes, and hyper waits for them without a limit: a client that connects and
 //! says nothing, or stops within them, would hold its place for ever. Once they are there, hyper's own deadlines take over.
 
 use std::io;
@@ -14,8 +14,9 @@ use tokio::time::Sleep;
 /// Length of the HTTP/2 preface; no HTTP/1.1 request is shorter.
 const GREETING_BYTES: usize = 24;
 
-/// A stream whose reads fail with [`io::ErrorKind::TimedOut`] if the greeting is not there in time.
-pub(crate) struct Greeting<S> {
+/// A stream whose reads fail with [`io::ErrorKind::TimedOut`] if the first 24 bytes of the client are not there in time.
+/// Later silence is not its business.
+pub struct Greeting<S> {
     stream: S,
     heard_bytes: usize,
     /// `None` once the greeting was heard.
@@ -23,7 +24,8 @@ pub(crate) struct Greeting<S> {
 }
 
 impl<S> Greeting<S> {
-    pub(crate) fn within(limit: Duration, stream: S) -> Greeting<S> {
+    /// Gives the client `limit` from now for its first bytes. Must be called within a tokio runtime with a timer.
+    pub fn within(limit: Duration, stream: S) -> Greeting<S> {
         Greeting {
             stream,
             heard_bytes: 0,

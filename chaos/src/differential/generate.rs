@@ -1,0 +1,227 @@
+//! Makes operations by chance: most of them sensible, many at an edge, some wrong in every way that a client can be wrong.
+//!
+//! One seed makes one sequence: what is made depends on the seed and on what real etcd answered before, which depends on
+//! what was made.
+
+mod access;
+mod keys;
+mod transactions;
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+
+use super::operation::{Caller, Operation, Step};
+use crate::wire::etcdserverpb as pb;
+
+pub(super) use access::{PASSWORDS, endangers_root};
+
+/// What is known of the state that both systems are in.
+#[derive(Clone, Debug)]
+pub(super) struct World {
+    /// Newest revision.
+    pub revision: i64,
+    /// Revision of the last compaction.
+    pub compacted: i64,
+    /// Whether calls need a token.
+    pub auth_enabled: bool,
+}
+
+/// One operation that may change something, and then operations that change nothing, in any order.
+#[derive(Clone, Debug)]
+pub(super) struct Round {
+    pub change: Step,
+    pub reads: Vec<Step>,
+}
+
+/// Operations of one seed.
+pub(super) struct Generator {
+    random: StdRng,
+}
+
+/// Most reads after one change.
+const MAX_READS: usize = 8;
+
+/// A key that the machine keeps for itself (difference 1 of `docs/etcd-differences.md`) lies from here…
+const RESERVED_FROM: &[u8] = b"/mas-monitor/";
+/// … to here.
+const RESERVED_TO: &[u8] = b"/mas-monitor0";
+
+impl Generator {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            random: StdRng::seed_from_u64(seed),
+        }
+    }
+
+    /// The next round.
+    pub(super) fn round(&mut self, world: &World) -> Round {
+        let change = self.change(world);
+        let reads = self.random.random_range(0..=MAX_READS);
+        Round {
+            change: self.step(change, world),
+            reads: (0..reads)
+                .map(|_| {
+                    let read = self.read(world);
+                    self.step(read, world)
+                })
+                .collect(),
+        }
+    }
+
+    fn step(&mut self, operation: Operation, world: &World) -> Step {
+        Step {
+            caller: self.caller(&operation, world),
+            operation,
+            base_revision: world.revision,
+        }
+    }
+
+    fn caller(&mut self, operation: &Operation, world: &World) -> Caller {
+        // Nothing may leave the sequence locked out for good.
+        if matches!(operation, Operation::AuthEnable(_)) && !world.auth_enabled {
+            return Caller::User("root".to_owned());
+        }
+        match self.random.random_range(0..100) {
+            0..72 => Caller::User("root".to_owned()),
+            72..95 => Caller::User(self.user()),
+            95..98 => Caller::Nobody,
+            _ => Caller::Impostor,
+        }
+    }
+
+    fn change(&mut self, world: &World) -> Operation {
+        match self.random.random_range(0..1000) {
+            0..420 => Operation::Put(self.put()),
+            420..530 => Operation::DeleteRange(self.delete_range()),
+            530..790 => Operation::Txn(self.txn(world, true)),
+            790..796 => Operation::Compact(self.compaction(world)),
+            796..850 => Operation::LeaseGrant(self.lease_grant()),
+            850..880 => Operation::LeaseRevoke(pb::LeaseRevokeRequest { id: self.lease() }),
+            880..885 => Operation::LeaseOfServersChoice(self.ttl()),
+            885..886 => Operation::Defragment(pb::DefragmentRequest {}),
+            _ => self.access_change(world),
+        }
+    }
+
+    fn read(&mut self, world: &World) -> Operation {
+        match self.random.random_range(0..1000) {
+            0..540 => Operation::Range(self.range(world)),
+            540..640 => Operation::Txn(self.txn(world, false)),
+            640..710 => {
+                let (id, keys) = (self.lease(), self.random.random_bool(0.7));
+                Operation::LeaseTimeToLive(pb::LeaseTimeToLiveRequest { id, keys })
+            }
+            710..740 => Operation::LeaseLeases(pb::LeaseLeasesRequest {}),
+            740..765 => Operation::LeaseKeepAlive(self.lease()),
+            765..805 => Operation::Watch(self.watches(world)),
+            805..815 => Operation::HashKv(pb::HashKvRequest {
+                revision: self.revision(world),
+            }),
+            815..820 => Operation::Alarm(pb::AlarmRequest::default()),
+            _ => self.access_read(),
+        }
+    }
+
+    fn compaction(&mut self, world: &World) -> pb::CompactionRequest {
+        let revision = match self.random.random_range(0..10) {
+            0..7 => world.revision - self.random.random_range(0..60),
+            _ => self.revision(world),
+        };
+        pb::CompactionRequest {
+            revision,
+            physical: self.random.random_bool(0.5),
+        }
+    }
+
+    /// A revision: mostly of what can be read, else at and beyond its edges.
+    fn revision(&mut self, world: &World) -> i64 {
+        match self.random.random_range(0..20) {
+            0..3 => 0,
+            3 => -1,
+            4 => world.compacted,
+            5 => world.compacted - 1,
+            6 => world.revision + 1,
+            7 => world.revision + 1_000_000,
+            8 => i64::MAX,
+            9 => i64::MIN,
+            10 => world.revision,
+            _ => self.past(world),
+        }
+    }
+
+    /// A revision that can be read.
+    fn past(&mut self, world: &World) -> i64 {
+        let oldest = world.compacted.max(1);
+        self.random.random_range(oldest..=world.revision.max(oldest))
+    }
+
+    fn lease_grant(&mut self) -> pb::LeaseGrantRequest {
+        // Id 0, the server's choice, is an operation of its own.
+        let id = match self.lease() {
+            0 => 1,
+            id => id,
+        };
+        pb::LeaseGrantRequest { ttl: self.ttl(), id }
+    }
+
+    /// Long enough not to end by itself, or refused.
+    fn ttl(&mut self) -> i64 {
+        match self.random.random_range(0..20) {
+            0 => 9_000_000_001,
+            1 => i64::MAX,
+            2 => 9_000_000_000,
+            _ => self.random.random_range(100_000..200_000),
+        }
+    }
+
+    fn lease(&mut self) -> i64 {
+        match self.random.random_range(0..20) {
+            0 => 0,
+            1 => -1,
+            2 => i64::MAX,
+            3 => i64::MIN,
+            _ => self.random.random_range(1..=8),
+        }
+    }
+
+    fn pick<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
+        choices.choose(&mut self.random).expect("there is a choice")
+    }
+
+    fn chance(&mut self, percent: u32) -> bool {
+        self.random.random_ratio(percent, 100)
+    }
+
+    fn watches(&mut self, world: &World) -> Vec<pb::WatchCreateRequest> {
+        // A watch that starts in the future, or before history begins, comes alone: it ends differently.
+        let alone = self.chance(30);
+        let count = if alone { 1 } else { self.random.random_range(1..=4) };
+        (0..count).map(|_| self.watch_create(world, alone)).collect()
+    }
+
+    fn watch_create(&mut self, world: &World, any_start: bool) -> pb::WatchCreateRequest {
+        let start_revision = match any_start {
+            true => self.revision(world),
+            false => self.past(world),
+        };
+        let (key, range_end) = self.key_range();
+        let filters = match self.random.random_range(0..10) {
+            0 | 1 => vec![0],
+            2 | 3 => vec![1],
+            4 => vec![0, 1],
+            5 => vec![7],
+            _ => Vec::new(),
+        };
+        pb::WatchCreateRequest {
+            key,
+            range_end,
+            start_revision,
+            progress_notify: self.chance(20),
+            filters,
+            prev_kv: self.chance(50),
+            watch_id: if self.chance(20) { self.random.random_range(-1..4) } else { 0 },
+            fragment: self.chance(30),
+        }
+    }
+}

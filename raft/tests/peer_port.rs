@@ -1,0 +1,89 @@
+//! What the peer port grants to whom: deadlines for those that say nothing, places for strangers and for nodes.
+
+use std::time::{Duration, Instant};
+
+use quorate_raft::testing::{TestCluster, ping, three_nodes};
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+/// Deadline of the port for the handshake, and again for the first bytes.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Above the deadline by what a busy machine may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Places for clients without a certificate.
+const ANONYMOUS_PLACES: usize = 64;
+
+/// Waits until the port closes a connection; how long that took.
+async fn closed_after(mut stream: impl AsyncReadExt + Unpin) -> Duration {
+    let started = Instant::now();
+    let mut rest = Vec::new();
+    let end = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
+    // A reset counts as an end.
+    assert!(end.is_ok(), "the port keeps a silent connection");
+    started.elapsed()
+}
+
+async fn connect(cluster: &TestCluster, as_node: Option<u64>) -> TlsStream<TcpStream> {
+    let stream = TcpStream::connect(cluster.address(1)).await.expect("connected");
+    let name = ServerName::try_from(quorate_raft::peer_certificate_name(1)).expect("a name");
+    let connector = cluster.ca().connector(as_node);
+    connector.connect(name, stream).await.expect("a handshake")
+}
+
+/// A client that greets and then only holds its place; `None` if the port closes the connection.
+async fn hold(cluster: &TestCluster, as_node: Option<u64>) -> Option<TlsStream<TcpStream>> {
+    let mut stream = connect(cluster, as_node).await;
+    // The preface and empty settings; what comes back are the port's settings.
+    let greeting = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+    stream.write_all(greeting).await.ok()?;
+    stream.read_u8().await.ok()?;
+    Some(stream)
+}
+
+async fn node_2_gets_through(cluster: &TestCluster) {
+    let tls = cluster.ca().tls(2);
+    let answer = ping(&tls, 1, &cluster.address(1).to_string()).await;
+    answer.expect("a node gets through");
+}
+
+/// One cluster for all: three would starve each other on a small machine.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deadlines_and_places() {
+    let directory = tempfile::tempdir().expect("directory");
+    let mut cluster = three_nodes(directory.path()).await;
+    who_says_nothing_is_closed(&cluster).await;
+    strangers_take_no_places_of_nodes(&cluster).await;
+    one_node_takes_no_places_of_another(&cluster).await;
+    cluster.stop_all().await;
+}
+
+async fn who_says_nothing_is_closed(cluster: &TestCluster) {
+    let tcp = TcpStream::connect(cluster.address(1)).await.expect("connected");
+    let tls = connect(cluster, None).await;
+    let mut begun = connect(cluster, None).await;
+    begun.write_all(b"PRI * HTTP").await.expect("written");
+    let (tcp, tls, begun) = tokio::join!(closed_after(tcp), closed_after(tls), closed_after(begun));
+    for took in [tcp, tls, begun] {
+        assert!(took >= DEADLINE - Duration::from_secs(1), "closed after {took:?}");
+    }
+}
+
+async fn strangers_take_no_places_of_nodes(cluster: &TestCluster) {
+    let mut held = Vec::new();
+    for _ in 0..ANONYMOUS_PLACES {
+        held.push(hold(cluster, None).await.expect("a place is free"));
+    }
+    assert!(hold(cluster, None).await.is_none(), "one too many");
+    node_2_gets_through(cluster).await;
+}
+
+async fn one_node_takes_no_places_of_another(cluster: &TestCluster) {
+    let mut held = Vec::new();
+    while let Some(stream) = hold(cluster, Some(3)).await {
+        held.push(stream);
+        assert!(held.len() < 100, "a node may open any number of connections");
+    }
+    node_2_gets_through(cluster).await;
+}
