@@ -284,7 +284,10 @@ impl Protocol {
         }
         self.whims += 1;
         if self.whims > MAX_WHIMS_PER_SECOND {
-            return Err(violation(Reason::EnhanceYourCalm, "too many requests given up or settings changed"));
+            return Err(violation(
+                Reason::EnhanceYourCalm,
+                "too many requests given up or settings changed",
+            ));
         }
         Ok(())
     }
