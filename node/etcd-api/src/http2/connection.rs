@@ -109,7 +109,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
                 return Poll::Ready(Ok(()));
             }
-            if !again && !(written.is_ready() && self.protocol.can_send()) {
+            again |= written.is_ready() && self.protocol.can_send();
+            if !again {
                 return Poll::Pending;
             }
         }

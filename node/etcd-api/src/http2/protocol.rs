@@ -294,7 +294,7 @@ impl Protocol {
 
     /// Frames on streams that ended are stragglers; on streams that never began they break the rules.
     pub(super) fn must_be_past(&self, stream: u32) -> Result<(), Violation> {
-        if stream == 0 || stream > self.last_stream || stream % 2 == 0 {
+        if stream == 0 || stream > self.last_stream || stream.is_multiple_of(2) {
             return Err(violation(
                 Reason::ProtocolError,
                 "a frame of a stream that was not opened",

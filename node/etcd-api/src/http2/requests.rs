@@ -26,7 +26,7 @@ const MAX_UNSENT_BYTES: usize = 8 * 1024 * 1024;
 
 impl Protocol {
     pub(super) fn headers(&mut self, head: &Head, payload: &[u8]) -> Result<(), Violation> {
-        if head.stream % 2 == 0 {
+        if head.stream.is_multiple_of(2) {
             return Err(violation(Reason::ProtocolError, "a stream with an even number"));
         }
         let (fragment, end_stream) = (head.fragment(payload)?, head.has(frame::END_STREAM));
