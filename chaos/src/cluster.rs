@@ -217,6 +217,11 @@ impl DevCluster {
 
     /// Starts a node that died again, with the arguments that the launcher used.
     pub async fn restart(&mut self, id: u64) -> Result<()> {
+        self.restart_with(id, &[]).await
+    }
+
+    /// The same with further environment variables for this run of the node.
+    pub async fn restart_with(&mut self, id: u64, environment: &[(&str, &str)]) -> Result<()> {
         let node = self.node(id)?.clone();
         let pid = self.pid(id)?;
         let deadline = Instant::now() + Duration::from_secs(10);
@@ -233,6 +238,7 @@ impl DevCluster {
             .args(arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env(STOP_WITH_PARENT, "1")
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)

@@ -61,8 +61,9 @@ pub async fn run(programs: &Programs, options: Options) -> Result<Tally> {
     let ready = started.elapsed();
     let mut generator = Generator::new(options.seed);
     let told = |tally: &Tally| report(options.seed, tally, started.elapsed().saturating_sub(ready));
-    let (rounds, divergence) =
-        session.generate(&mut generator, options.operations, options.checkpoint_every, told).await?;
+    let (rounds, divergence) = session
+        .generate(&mut generator, options.operations, options.checkpoint_every, told)
+        .await?;
     let tally = session.tally;
     session.stop().await?;
     let Some(divergence) = divergence else {
@@ -78,7 +79,10 @@ pub async fn run(programs: &Programs, options: Options) -> Result<Tally> {
     }
     eprintln!("{found}\nlooking for the shortest sequence that shows it");
     let shrunk = shrink::shrink(programs, rounds, divergence).await?;
-    let steps = shrunk.rounds.iter().flat_map(|round| std::iter::once(&round.change).chain(&round.reads));
+    let steps = shrunk
+        .rounds
+        .iter()
+        .flat_map(|round| std::iter::once(&round.change).chain(&round.reads));
     let steps: Vec<String> = steps.map(|step| format!("  {step:?}")).collect();
     bail!(
         "{found}\nshortest sequence found in {} tries:\n{}\nleads to\n{}",

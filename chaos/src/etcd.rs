@@ -91,7 +91,10 @@ impl Client {
     ///
     /// If the token is no metadata value.
     pub fn with_token(&self, token: Option<&str>) -> Result<Self> {
-        let token = token.map(str::parse).transpose().context("the token is no metadata value")?;
+        let token = token
+            .map(str::parse)
+            .transpose()
+            .context("the token is no metadata value")?;
         Ok(Self {
             grpc: self.grpc.clone(),
             token,

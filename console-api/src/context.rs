@@ -52,18 +52,62 @@ impl std::fmt::Debug for ConnectionTest {
     }
 }
 
-/// What one address answered to a connection test.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What one address answered to a connection test, as nodes tell each other.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct AddressReport {
+    #[prost(string, tag = "1")]
     pub address: String,
     /// The attempt ended with an answered query.
+    #[prost(bool, tag = "2")]
     pub passed: bool,
     /// Class of the finding in kebab case, for example `refused` or `auth`.
+    #[prost(string, tag = "3")]
     pub class: String,
     /// The engine's own words; empty if it passed.
+    #[prost(string, tag = "4")]
     pub text: String,
     /// How long the attempt took, milliseconds.
+    #[prost(uint64, tag = "5")]
     pub elapsed_ms: u64,
+    /// The stages in the order they were gone through; the last one is where it ended.
+    #[prost(message, repeated, tag = "6")]
+    pub stages: Vec<StageReport>,
+}
+
+/// What one stage of an attempt came to.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct StageReport {
+    /// `dns`, `tcp`, `tls`, `login`, `query` or `role`.
+    #[prost(string, tag = "1")]
+    pub stage: String,
+    /// `ok`, or the class of the finding.
+    #[prost(string, tag = "2")]
+    pub class: String,
+    /// What was found, in the engine's own words where it failed.
+    #[prost(string, tag = "3")]
+    pub text: String,
+    /// Microseconds.
+    #[prost(uint64, tag = "4")]
+    pub elapsed_us: u64,
+}
+
+/// An application process that is connected to this node (B3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectedProcess {
+    /// KV user of the stream.
+    pub user: String,
+    /// Address of the process, `ip:port`.
+    pub source: String,
+    /// Watched keys of the application.
+    pub watches: u32,
+    /// Since when, wall time of the node in milliseconds.
+    pub since_wall_ms: i64,
+}
+
+/// Knows which application processes are connected to this node.
+pub trait ProcessSource: Send + Sync + 'static {
+    /// Processes that watch keys of this application now.
+    fn connected(&self, instance: Id, application: Id) -> Vec<ConnectedProcess>;
 }
 
 /// Tests connections before a monitor is saved (C6). Runs on this node.
@@ -97,6 +141,7 @@ pub struct ApiSettings {
     pub session_key: SessionKey,
     pub sealer: Arc<dyn Sealer>,
     pub tester: Arc<dyn ConnectionTester>,
+    pub processes: Arc<dyn ProcessSource>,
     /// Where the SDK configuration says that the KV client's TLS files are.
     pub tls_files: TlsFiles,
     /// Wall time in milliseconds since the Unix epoch; sessions and tokens expire by it.

@@ -5,11 +5,14 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
+use quorate_machine::catalog::{Locale, edge, field_text};
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
+use crate::language::{current, text};
 use crate::limits::{BODY_DEADLINE, MAX_BODY_BYTES};
 use crate::problem::Problem;
+use crate::strict::Strict;
 
 /// A JSON body of type `T`. Unknown fields, wrong types and values out of range are 422 with a pointer, broken JSON is 400,
 /// another media type 415, more than [`MAX_BODY_BYTES`] 413.
@@ -23,7 +26,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             return Err(Problem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
-                "send the body as JSON with `Content-Type: application/json`",
+                text(edge::UNSUPPORTED_MEDIA_TYPE, &[]),
             ));
         }
         let body = tokio::time::timeout(BODY_DEADLINE, Bytes::from_request(request, state)).await;
@@ -31,7 +34,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
                 return body_too_large();
             }
-            Problem::new(StatusCode::BAD_REQUEST, "bad-body", rejection.body_text())
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "bad-body",
+                text(edge::BAD_BODY, &[("reason", &rejection.body_text())]),
+            )
         })?;
         parse(&body).map(Self)
     }
@@ -42,15 +49,12 @@ pub(crate) fn body_too_large() -> Problem {
     Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "body-too-large",
-        format!("the body is larger than {MAX_BODY_BYTES} bytes; send less in one request"),
+        text(edge::BODY_TOO_LARGE, &[("maximum", &MAX_BODY_BYTES)]),
     )
 }
 
 fn slow_body() -> Problem {
-    let detail = format!(
-        "the body did not arrive within {} s; send it again",
-        BODY_DEADLINE.as_secs()
-    );
+    let detail = text(edge::BODY_TIMED_OUT, &[("seconds", &BODY_DEADLINE.as_secs())]);
     Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timed-out", detail)
 }
 
@@ -63,28 +67,29 @@ fn is_json(headers: &HeaderMap) -> bool {
 /// Parses JSON into `T` and turns serde's complaint into a problem with a pointer.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let value = serde_path_to_error::deserialize(Strict(&mut json)).map_err(|error| {
         let pointer = pointer_of(error.path().iter());
         explain(body, error.inner(), &pointer)
     })?;
     json.end().map_err(|error| explain(body, &error, ""))?;
-    // A structure may be written as an array of its fields for serde; nobody means that.
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(Problem::field("", "wrong-type", "the body must be a JSON object"));
-    }
     Ok(value)
 }
 
 fn explain(body: &[u8], error: &serde_json::Error, pointer: &str) -> Problem {
-    let text = error.to_string();
+    let complaint = error.to_string();
     // A number in place of a word is a syntax error for serde_json; the body decides.
     let valid = error.is_data() || serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
     if !valid {
-        let detail = format!("the body is no valid JSON: {text}");
+        let detail = text(edge::BAD_JSON, &[("reason", &complaint)]);
         return Problem::new(StatusCode::BAD_REQUEST, "bad-json", detail);
     }
-    let detail = text.split(" at line ").next().unwrap_or(&text).to_owned();
-    Problem::field(&locate(pointer, &detail), classify(&detail), detail)
+    let detail = complaint.split(" at line ").next().unwrap_or(&complaint).to_owned();
+    let code = classify(&detail);
+    let shown = match current() {
+        Locale::EnUs => detail.clone(),
+        locale => field_text(locale, code).to_owned(),
+    };
+    Problem::field(&locate(pointer, &detail), code, shown)
 }
 
 /// Stable code of a complaint of serde.
@@ -152,7 +157,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
                 } else {
                     "bad-parameter"
                 };
-                Problem::field(&format!("?{}", unknown.unwrap_or(name)), code, reason)
+                let shown = match current() {
+                    Locale::EnUs => reason,
+                    locale => field_text(locale, code),
+                };
+                Problem::field(&format!("?{}", unknown.unwrap_or(name)), code, shown)
             })
     }
 }
@@ -166,7 +175,11 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let path = Path::<T>::from_request_parts(parts, state).await;
         path.map(|Path(path)| Self(path)).map_err(|rejection: PathRejection| {
-            Problem::new(StatusCode::BAD_REQUEST, "bad-path", rejection.body_text())
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "bad-path",
+                text(edge::BAD_PATH, &[("reason", &rejection.body_text())]),
+            )
         })
     }
 }
@@ -182,17 +195,17 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
             return Err(Problem::new(
                 StatusCode::PRECONDITION_REQUIRED,
                 "if-match-required",
-                "read the object and send its ETag in `If-Match`, so that nobody's change is overwritten unseen",
+                text(edge::IF_MATCH_REQUIRED, &[]),
             ));
         };
-        let text = value.to_str().unwrap_or_default().trim();
-        let digits = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        let etag = value.to_str().unwrap_or_default().trim();
+        let digits = etag.strip_prefix('"').and_then(|etag| etag.strip_suffix('"'));
         match digits.and_then(|digits| digits.parse::<u64>().ok()) {
             Some(generation) if generation > 0 => Ok(Self(generation)),
             _ => Err(Problem::new(
                 StatusCode::BAD_REQUEST,
                 "bad-if-match",
-                "`If-Match` must be one ETag as it was read, for example \"3\" with its quotes",
+                text(edge::BAD_IF_MATCH, &[]),
             )),
         }
     }

@@ -12,16 +12,21 @@ mod auth;
 mod context;
 mod dto;
 mod extract;
+mod language;
 mod limits;
 mod openapi;
+mod pages;
+mod peers;
 mod problem;
 mod routes;
 mod serve;
+mod strict;
+mod swagger;
 
 pub use auth::{SessionKey, hash_password};
 pub use context::{
-    AddressReport, ApiContext, ApiSettings, ConnectionTest, ConnectionTester, EdgeFuture, Sealer, TestPassword,
-    TlsFiles,
+    AddressReport, ApiContext, ApiSettings, ConnectedProcess, ConnectionTest, ConnectionTester, EdgeFuture,
+    ProcessSource, Sealer, StageReport, TestPassword, TlsFiles,
 };
 pub use openapi::{document, router};
 pub use problem::{FieldError, Problem};

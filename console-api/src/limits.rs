@@ -12,6 +12,8 @@ pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(3);
 pub(crate) const DEFAULT_PAGE_RECORDS: usize = 100;
 /// Records in a page of events or audit records at most.
 pub(crate) const MAX_PAGE_RECORDS: usize = 500;
+/// Longest cursor that is looked at, in bytes.
+pub(crate) const MAX_CURSOR_BYTES: usize = 512;
 /// Monitors named in one switch at most: the quota of an instance.
 pub(crate) const MAX_SWITCH_MONITORS: usize = 1000;
 /// Life of a console session.
@@ -32,8 +34,12 @@ pub(crate) const PASSWORD_CHECKS_AT_ONCE: usize = 2;
 pub(crate) const PASSWORD_QUEUE_WAIT: Duration = Duration::from_secs(2);
 /// Login attempts of one source address: this many at once, then one a second.
 pub(crate) const LOGIN_BURST_PER_SOURCE: u32 = 60;
-/// Login attempts for one user: this many at once, then one every two seconds.
+/// Login attempts for one user, from one address and altogether: this many at once, then one every two seconds.
 pub(crate) const LOGIN_BURST_PER_USER: u32 = 20;
+/// How long a login waits when its user is being guessed at from many addresses.
+pub(crate) const LOGIN_PAUSE: Duration = Duration::from_millis(500);
+/// Logins of one address under way at the same time.
+pub(crate) const LOGINS_AT_ONCE_PER_SOURCE: usize = 8;
 /// Addresses and users that the login limiters remember; idle ones are forgotten first.
 pub(crate) const LOGIN_LIMITER_KEYS: usize = 10_000;
 /// Open event streams on one node at most.
@@ -46,6 +52,10 @@ pub(crate) const STREAM_KEEP_ALIVE: Duration = Duration::from_secs(10);
 pub(crate) const STREAM_BATCH_EVENTS: usize = 256;
 /// Connection tests under way on one node at the same time.
 pub(crate) const CONNECTION_TESTS_AT_ONCE: usize = 4;
+/// Silence of a node, beyond the time for the test itself, after which it is named as silent.
+pub(crate) const NODE_ANSWER_GRACE: Duration = Duration::from_secs(2);
+/// Time for a node to list its connected processes.
+pub(crate) const PROCESSES_DEADLINE: Duration = Duration::from_secs(2);
 /// Time for a whole connection test of all addresses.
 pub(crate) const CONNECTION_TEST_DEADLINE: Duration = Duration::from_secs(20);
 /// Connections on one console port at most; further ones wait in the backlog.

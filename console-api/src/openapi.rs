@@ -5,6 +5,7 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::{Json, Router};
 use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use quorate_machine::catalog::edge;
 use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{Object, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -16,10 +17,12 @@ use utoipa_axum::routes;
 
 use crate::auth::authenticate;
 use crate::context::ApiContext;
+use crate::language::{negotiate, text};
 use crate::limits::MAX_BODY_BYTES;
 use crate::problem::Problem;
 use crate::routes::{
-    applications, cluster, connection, login, monitors, records, registry, settings, streams, switches, tokens, users,
+    applications, cluster, connection, deletion, login, monitors, processes, records, registry, settings, streams,
+    switches, tokens, users,
 };
 
 /// Where everything here is mounted.
@@ -43,14 +46,14 @@ const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
 pub fn router(context: ApiContext) -> Router {
     let (public, _) = public_routes().split_for_parts();
     let (protected, _) = protected_routes().split_for_parts();
-    let protected = protected
-        .route("/openapi.json", axum::routing::get(serve_document))
-        .route_layer(middleware::from_fn_with_state(context.clone(), authenticate));
+    let protected = protected.route_layer(middleware::from_fn_with_state(context.clone(), authenticate));
     Router::new()
         .nest(PREFIX, public.merge(protected))
+        .merge(crate::swagger::routes())
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn(negotiate))
         .layer(middleware::from_fn(security_headers))
         .with_state(context)
 }
@@ -134,10 +137,12 @@ fn protected_routes() -> OpenApiRouter<ApiContext> {
             applications::delete_application
         ))
         .routes(routes!(switches::switch_application))
+        .routes(routes!(processes::list_processes))
         .merge(monitor_routes())
         .routes(routes!(records::list_events))
         .routes(routes!(streams::stream_events))
         .routes(routes!(records::list_audit))
+        .routes(routes!(read_document))
 }
 
 fn monitor_routes() -> OpenApiRouter<ApiContext> {
@@ -146,6 +151,7 @@ fn monitor_routes() -> OpenApiRouter<ApiContext> {
         .routes(routes!(streams::stream_monitors))
         .routes(routes!(connection::test_connection))
         .routes(routes!(switches::switch_monitors))
+        .routes(routes!(deletion::delete_monitors))
         .routes(routes!(
             monitors::read_monitor,
             monitors::update_monitor,
@@ -158,24 +164,21 @@ fn monitor_routes() -> OpenApiRouter<ApiContext> {
         .routes(routes!(switches::switch_monitor))
 }
 
-async fn serve_document() -> Json<OpenApi> {
+/// This document; `/api/docs` shows it.
+#[utoipa::path(get, path = "/openapi.json", tag = "access",
+    responses((status = 200, content_type = "application/json"), (status = "default", body = Problem)))]
+async fn read_document() -> Json<OpenApi> {
     Json(document())
 }
 
-async fn unknown_route(uri: Uri) -> Problem {
-    let detail = format!(
-        "there is no route `{}`; /api/v1/openapi.json lists all of them",
-        uri.path()
-    );
+pub(crate) async fn unknown_route(uri: Uri) -> Problem {
+    let detail = text(edge::UNKNOWN_ROUTE, &[("path", &uri.path())]);
     Problem::new(StatusCode::NOT_FOUND, "unknown-route", detail)
 }
 
 async fn unknown_method(request: Request) -> Problem {
-    let detail = format!(
-        "`{}` does not take {}; /api/v1/openapi.json lists what it takes",
-        request.uri().path(),
-        request.method()
-    );
+    let params: [(&str, &dyn std::fmt::Display); 2] = [("path", &request.uri().path()), ("method", request.method())];
+    let detail = text(edge::UNKNOWN_METHOD, &params);
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
 }
 

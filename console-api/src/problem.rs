@@ -5,12 +5,13 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use quorate_machine::catalog::Locale;
+use quorate_machine::catalog::{Locale, edge, field_text};
 use quorate_machine::{Refusal, RefusalCode};
 use quorate_raft::CallError;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::language::{current, text};
 use crate::limits::RETRY_AFTER_SECONDS;
 
 /// What is wrong with one field of the request.
@@ -54,7 +55,7 @@ impl Problem {
     pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
         Self {
             type_uri: format!("urn:quorate:problem:{code}").into(),
-            title: title_of(code).into(),
+            title: edge::title(current(), code).into(),
             status: status.as_u16(),
             detail: detail.into(),
             code: code.into(),
@@ -74,7 +75,7 @@ impl Problem {
         let mut problem = Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "invalid-spec",
-            "the request has fields that are not acceptable; see `errors`, correct them and send it again",
+            text(edge::INVALID_FIELDS, &[]),
         );
         problem.errors = errors;
         problem
@@ -102,7 +103,7 @@ impl Problem {
         Self::new(
             StatusCode::NOT_FOUND,
             "not-found",
-            format!("there is no {what} `{id}` that you may see; list the {what}s to find its id"),
+            text(edge::NOT_FOUND, &[("what", &what), ("id", &id)]),
         )
     }
 
@@ -110,16 +111,6 @@ impl Problem {
     pub fn unauthenticated(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
     }
-}
-
-/// Titles follow from codes, so that the two cannot drift apart.
-fn title_of(code: &str) -> String {
-    let words = code.replace('-', " ");
-    let mut letters = words.chars();
-    letters
-        .next()
-        .map(|first| first.to_uppercase().chain(letters).collect())
-        .unwrap_or_default()
 }
 
 impl IntoResponse for Problem {
@@ -144,19 +135,22 @@ impl IntoResponse for Problem {
 
 impl From<CallError> for Problem {
     fn from(error: CallError) -> Self {
-        let detail = error.to_string();
-        let problem = match error {
-            CallError::NoLeader => Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-leader", detail),
-            CallError::Stopped => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail),
-            CallError::TooManyRequests => Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail),
-            CallError::TimedOut => Self::new(StatusCode::GATEWAY_TIMEOUT, "timed-out", detail),
-            CallError::TimedOutLeaderLost => Self::new(
-                StatusCode::GATEWAY_TIMEOUT,
-                "outcome-unknown",
-                format!("{detail}; look whether the change was made before you send it again"),
-            ),
-            CallError::Remote(_) => Self::new(StatusCode::BAD_GATEWAY, "leader-failed", detail),
+        let reason = match &error {
+            CallError::Remote(reason) => reason.clone(),
+            _ => String::new(),
         };
+        let (status, code, texts) = match error {
+            CallError::NoLeader => (StatusCode::SERVICE_UNAVAILABLE, "no-leader", edge::NO_LEADER),
+            CallError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "stopping", edge::STOPPING),
+            CallError::TooManyRequests => {
+                let code = "too-many-requests";
+                (StatusCode::TOO_MANY_REQUESTS, code, edge::TOO_MANY_REQUESTS)
+            }
+            CallError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "timed-out", edge::TIMED_OUT),
+            CallError::TimedOutLeaderLost => (StatusCode::GATEWAY_TIMEOUT, "outcome-unknown", edge::OUTCOME_UNKNOWN),
+            CallError::Remote(_) => (StatusCode::BAD_GATEWAY, "leader-failed", edge::LEADER_FAILED),
+        };
+        let problem = Self::new(status, code, text(texts, &[("reason", &reason)]));
         problem.retry_after(RETRY_AFTER_SECONDS)
     }
 }
@@ -166,7 +160,9 @@ fn status_of(code: RefusalCode) -> StatusCode {
     match code {
         RefusalCode::NotBootstrapped | RefusalCode::StateHashesDiffer => StatusCode::SERVICE_UNAVAILABLE,
         RefusalCode::ResendOutsideWindow => StatusCode::GATEWAY_TIMEOUT,
-        RefusalCode::PermissionDenied | RefusalCode::ReservedPrefix => StatusCode::FORBIDDEN,
+        RefusalCode::PermissionDenied | RefusalCode::ReservedPrefix | RefusalCode::OutsideTokenScope => {
+            StatusCode::FORBIDDEN
+        }
         RefusalCode::CredentialsChanged => StatusCode::UNAUTHORIZED,
         RefusalCode::NotFound | RefusalCode::UnknownInstance => StatusCode::NOT_FOUND,
         RefusalCode::GenerationConflict => StatusCode::PRECONDITION_FAILED,
@@ -181,11 +177,15 @@ fn status_of(code: RefusalCode) -> StatusCode {
 impl From<&Refusal> for Problem {
     fn from(refusal: &Refusal) -> Self {
         let code = refusal.code();
-        let mut problem = Self::new(status_of(code), code.code(), refusal.text(Locale::EnUs));
+        let mut problem = Self::new(status_of(code), code.code(), refusal.text(current()));
         let fields = refusal.fields.iter().map(|field| FieldError {
             pointer: field.pointer.clone(),
             code: field.code.clone(),
-            detail: field.detail.clone(),
+            detail: match current() {
+                // The machine's own words are English; the code's meaning is there in every language.
+                Locale::EnUs => field.detail.clone(),
+                locale => field_text(locale, &field.code).to_owned(),
+            },
         });
         problem.errors = fields.collect();
         problem

@@ -126,5 +126,59 @@ fn a_sick_node_votes_unknown_and_takes_it_back() {
 
     board.look(2, 0);
     let taken = board.take().expect("the peers are back");
-    assert!(taken.votes.iter().all(|vote| vote.vote() == Vote::Down));
+    assert!(
+        taken.votes.iter().all(|vote| vote.vote() == Vote::Unknown),
+        "what the sick node found is no vote"
+    );
+    board.settle(&taken, true);
+    // An attempt that began while the node was sick tells nothing either.
+    let mut late = observation(FindingClass::Timeout);
+    late.latency_us = 60_000_000;
+    board.observe(key(1), &late);
+    assert!(board.take().is_none());
+    board.observe(key(1), &observation(FindingClass::Timeout));
+    board.observe(key(2), &observation(FindingClass::Ok));
+    let taken = board.take().expect("found anew");
+    let votes: Vec<Vote> = taken.votes.iter().map(|vote| vote.vote()).collect();
+    assert_eq!(votes, [Vote::Down, Vote::Up]);
+}
+
+#[test]
+fn other_timing_forgets_nothing() {
+    let board = board(2);
+    for _ in 0..3 {
+        board.observe(key(1), &observation(FindingClass::Ok));
+        board.observe(key(2), &observation(FindingClass::Refused));
+    }
+    let taken = board.take().expect("changes");
+    let votes: Vec<Vote> = taken.votes.iter().map(|vote| vote.vote()).collect();
+    assert_eq!(votes, [Vote::UpSteady, Vote::Down]);
+    board.settle(&taken, true);
+    let before = board.digest();
+    let faster = JudgeSettings {
+        retry_interval_ms: 300,
+        access_timeout_ms: 300,
+        monitor_timeout_ms: 1_000,
+    };
+    board.retime(&key(1), faster);
+    board.retime(&key(2), faster);
+    board.look(2, 0);
+    assert!(board.take().is_none(), "nothing has changed");
+    assert_eq!(board.digest(), before);
+    board.observe(key(1), &observation(FindingClass::Ok));
+    assert!(board.take().is_none(), "still steady");
+}
+
+#[test]
+fn a_prober_that_failed_votes_unknown() {
+    let board = board(1);
+    board.observe(key(1), &observation(FindingClass::Refused));
+    let taken = board.take().expect("down");
+    board.settle(&taken, true);
+    board.prober_failed(key(1));
+    let taken = board.take().expect("unknown");
+    assert_eq!(
+        (taken.votes[0].vote(), taken.votes[0].class()),
+        (Vote::Unknown, FindingClass::OwnShortage)
+    );
 }

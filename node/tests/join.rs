@@ -30,7 +30,7 @@ fn configure(folder: &Path, name: &str) -> (PathBuf, String) {
     let [peer, kv, console] = listeners.map(|listener| listener.local_addr().expect("an address"));
     let text = format!(
         "data_dir = \"data\"\nidentity_dir = \"identity\"\n[peer]\nlisten = \"{peer}\"\n[kv]\nlisten = \"{kv}\"\n\
-         [console]\nlisten = \"{console}\"\n[limits]\nminimum_free_bytes = 1\n"
+         [console]\nlisten = \"{console}\"\n[limits]\nminimum_free_bytes = 1\nminimum_free_percent = 0\n"
     );
     let file = directory.join("quorate.toml");
     std::fs::write(&file, text).expect("the file is written");

@@ -136,6 +136,13 @@ pub struct Judge {
 }
 
 impl Judge {
+    /// Goes on with other timing from now: what was found stays found, and what comes next is judged by the new one.
+    pub fn retime(&mut self, settings: JudgeSettings, now_ms: u64) {
+        self.settings = settings;
+        // The prober begins anew, and has the whole of the new interval for its next attempt.
+        self.last_end_ms = self.last_end_ms.max(now_ms);
+    }
+
     /// A judge that has seen nothing: vote `unknown`, finding `none`.
     pub fn new(settings: JudgeSettings, now_ms: u64) -> Self {
         Self {

@@ -2,6 +2,7 @@
 //!
 //! A real node is a core on tokio with gRPC ([`crate::start()`]); the simulation runs the same core on virtual time.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -13,20 +14,27 @@ use prost::Message;
 
 use crate::clock::{ClusterClock, WallClock};
 use crate::fast_election::FastElection;
+use crate::growth::LogGrowth;
 use crate::handle::{CallError, Committed, LeaderRequestHandler};
-use crate::log::LogStore;
+use crate::log::{LogReader, LogStore};
 use crate::machine_store::{MachineParts, OpenError, SharedState, StateMachine};
+use crate::measures::{ConsensusMetrics, Measures};
 use crate::network::wire::{Answer, AnswerKind, AskOutcome, Call, CallKind};
 use crate::network::{AskSlot, Peer, PeerNetworks, PeerServer, PeerServerParts, Purpose, Transport, answer_ask};
 use crate::node_requests::NodeAskSlot;
 use crate::observers::Observers;
 use crate::propose::{LeaderDoor, LeaderRounds, Pump, ReadRounds, Session};
 use crate::snapshot::SnapshotStore;
-use crate::standing::{StandingReceiver, Standings};
+use crate::standing::Standings;
+use crate::state_hashes::StateHashes;
 use crate::types::{Raft, TypeConfig};
 
 /// Entries after which a snapshot is made.
 const SNAPSHOT_EVERY_ENTRIES: u64 = 100_000;
+/// Bytes of entries after which a snapshot is made.
+const SNAPSHOT_EVERY_BYTES: u64 = 256 << 20;
+/// Bytes of entries kept behind a snapshot.
+const KEPT_BEHIND_SNAPSHOT_BYTES: u64 = 64 << 20;
 /// Entries kept behind a snapshot, for followers that lag a little.
 const KEPT_BEHIND_SNAPSHOT_ENTRIES: u64 = 10_000;
 /// A follower that lags more entries than this gets a snapshot.
@@ -64,15 +72,21 @@ impl Default for Timers {
 pub struct Retention {
     /// A snapshot is made after this many entries.
     pub snapshot_every_entries: u64,
-    /// Entries kept behind a snapshot.
+    /// … or after this many bytes of entries, whichever comes first.
+    pub snapshot_every_bytes: u64,
+    /// Entries kept behind a snapshot, at most.
     pub kept_entries: u64,
+    /// Bytes of entries kept behind a snapshot, about; what is not yet in a snapshot is always kept.
+    pub kept_bytes: u64,
 }
 
 impl Default for Retention {
     fn default() -> Self {
         Self {
             snapshot_every_entries: SNAPSHOT_EVERY_ENTRIES,
+            snapshot_every_bytes: SNAPSHOT_EVERY_BYTES,
             kept_entries: KEPT_BEHIND_SNAPSHOT_ENTRIES,
+            kept_bytes: KEPT_BEHIND_SNAPSHOT_BYTES,
         }
     }
 }
@@ -137,6 +151,9 @@ pub(crate) struct Core<RT: AsyncRuntime, T> {
     pub standings: Arc<Standings<RT>>,
     pub elections: Arc<FastElection<RT, T>>,
     pub server: PeerServer<RT, T>,
+    pub growth: LogGrowth,
+    pub measures: Arc<Measures>,
+    pub door: Arc<LeaderDoor<RT>>,
     session: Arc<Session>,
     rounds: Arc<LeaderRounds>,
     reads: Arc<ReadRounds>,
@@ -153,13 +170,17 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
         let config = config(&parts.cluster_id, parts.timers, parts.retention).validate()?;
         let purged = parts.log.get_log_state().await?.last_purged_log_id;
         let clock = Arc::new(ClusterClock::new(0));
-        let observers = Arc::new(Observers::new());
+        let observers = Arc::new(Observers::new(StateHashes::new(parts.store.clone())));
+        let growth = LogGrowth::new(parts.retention.kept_bytes);
+        let measures = Arc::new(Measures::default());
         let machine = StateMachine::open(MachineParts {
             store: parts.store.clone(),
             cluster_id: parts.cluster_id.clone(),
             observer: observers.clone(),
             purged,
             clock: clock.clone(),
+            growth: growth.clone(),
+            measures: measures.clone(),
         })?;
         let state = machine.shared();
         let networks = PeerNetworks::new(node_id, parts.transport.clone(), parts.store.clone());
@@ -170,10 +191,17 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
         let session = Session::new(node_id, parts.incarnation);
         let rounds = LeaderRounds::start(raft.clone());
         let reads = ReadRounds::start(standings.clone(), rounds.clone(), parts.transport.clone());
-        let elections = FastElection::new(node_id, raft.clone(), parts.transport.clone(), parts.fast_elections);
+        let elections = FastElection::new(
+            node_id,
+            raft.clone(),
+            parts.transport.clone(),
+            standings.clone(),
+            parts.fast_elections,
+        );
         let asked = AskSlot::default();
         let node_asked = NodeAskSlot::default();
         let server = PeerServer::new(PeerServerParts {
+            node_id,
             raft: raft.clone(),
             store: parts.store,
             cluster_id: parts.cluster_id,
@@ -188,7 +216,7 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
         let pump = Pump {
             session: session.clone(),
             standings: standings.clone(),
-            door,
+            door: door.clone(),
             transport: transport.clone(),
         };
         let _detached = RT::spawn(pump.run());
@@ -201,6 +229,9 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
             standings,
             elections,
             server,
+            growth,
+            measures,
+            door,
             session,
             rounds,
             reads,
@@ -212,6 +243,16 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
 
     /// Proposes an encoded proposal; see [`crate::Handle::propose`].
     pub async fn propose(&self, proposal: Bytes, deadline: Duration) -> Result<Committed, CallError> {
+        let outcome = self.propose_uncounted(proposal, deadline).await;
+        let counter = match &outcome {
+            Ok(_) => &self.measures.proposals_answered,
+            Err(_) => &self.measures.proposals_failed,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        outcome
+    }
+
+    async fn propose_uncounted(&self, proposal: Bytes, deadline: Duration) -> Result<Committed, CallError> {
         self.check_serving()?;
         let mut ticket = self.session.enqueue(proposal)?;
         match RT::timeout(deadline, &mut ticket.answer).await {
@@ -284,39 +325,24 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
         *self.asked.write().unwrap_or_else(PoisonError::into_inner) = Some(handler);
     }
 
-    /// Hands leadership to `to`, or to the voter whose log is furthest, and waits for it.
-    pub async fn transfer_leadership(&self, to: Option<u64>, deadline: Duration) -> Result<(), CallError> {
-        let heir = {
-            let metrics = self.raft.metrics();
-            let metrics = metrics.borrow_watched();
-            let replication = metrics.replication.as_ref().ok_or(CallError::NoLeader)?;
-            let voters: Vec<u64> = metrics.membership_config.membership().voter_ids().collect();
-            let candidates = replication
-                .iter()
-                .filter(|(id, _)| **id != self.node_id && voters.contains(id));
-            let furthest = candidates.max_by_key(|(_, matched)| **matched).map(|(id, _)| *id);
-            to.or(furthest)
-                .ok_or_else(|| CallError::Remote("there is no other voter".to_owned()))?
-        };
-        if heir == self.node_id {
-            return Ok(());
+    /// What consensus measures of itself; `log` is what only the log knows.
+    pub fn metrics(&self, log: &LogReader<RT>) -> ConsensusMetrics {
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let measures = &self.measures;
+        ConsensusMetrics {
+            leader_changes: self.standings.leader_changes(),
+            applied_index: self.observers.applied_index(),
+            log_purged_index: self.raft.metrics().borrow_watched().purged.map_or(0, |id| id.index),
+            proposals_pending: count(self.session.pending()),
+            proposals_answered: measures.proposals_answered.load(Ordering::Relaxed),
+            proposals_failed: measures.proposals_failed.load(Ordering::Relaxed),
+            log_queue: count(log.stats().queue_depth),
+            log_since_snapshot_bytes: self.growth.since_snapshot_bytes(),
+            fsync: log.fsyncs(),
+            apply: measures.apply.read(),
+            snapshot_build: measures.snapshot_build.read(),
+            snapshot_install: measures.snapshot_install.read(),
         }
-        self.raft
-            .trigger()
-            .transfer_leader(heir)
-            .await
-            .map_err(|_| CallError::Stopped)?;
-        let mut standings: StandingReceiver<RT> = self.standings.subscribe();
-        let changed = async {
-            loop {
-                let standing = standings.borrow_and_update().clone();
-                if standing.leader.is_some_and(|leader| leader.id != self.node_id) {
-                    return Ok(());
-                }
-                standings.changed().await.map_err(|_| CallError::Stopped)?;
-            }
-        };
-        RT::timeout(deadline, changed).await.unwrap_or(Err(CallError::TimedOut))
     }
 
     /// What carries calls to peers.
@@ -328,7 +354,8 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
         let standing = self.standings.now();
         match standing {
             _ if standing.fatal.is_some() => Err(CallError::Stopped),
-            _ if !standing.serving => Err(CallError::NoLeader),
+            // The published standing follows the fence at some distance.
+            _ if !standing.serving || self.standings.fenced().is_some() => Err(CallError::NoLeader),
             _ => Ok(()),
         }
     }

@@ -23,6 +23,7 @@ use crate::network::wire::{
     Answer, AnswerKind, Call, CallKind, LeaderGone, LeaderGoneReply, TransferMessage, log_id_in, log_id_out,
 };
 use crate::network::{Peer, Purpose, Transport};
+use crate::standing::Standings;
 use crate::types::Raft;
 
 /// How long another voter may take to answer.
@@ -35,6 +36,7 @@ pub(crate) struct FastElection<RT: AsyncRuntime, T> {
     node_id: u64,
     raft: Raft<RT>,
     transport: T,
+    standings: Arc<Standings<RT>>,
     enabled: bool,
     /// Last term in which this node handed a leadership on.
     done_term: AtomicU64,
@@ -50,18 +52,22 @@ struct View {
 }
 
 impl<RT: AsyncRuntime, T: Transport> FastElection<RT, T> {
-    pub fn new(node_id: u64, raft: Raft<RT>, transport: T, enabled: bool) -> Arc<Self> {
+    pub fn new(node_id: u64, raft: Raft<RT>, transport: T, standings: Arc<Standings<RT>>, enabled: bool) -> Arc<Self> {
         Arc::new(Self {
             node_id,
             raft,
             transport,
+            standings,
             enabled,
             done_term: AtomicU64::new(0),
         })
     }
 
-    /// The leadership that this node follows as a voter; `None` if there is none.
+    /// The leadership that this node follows as a voter; `None` if there is none, or none that this node may take over.
     async fn view(&self) -> Option<View> {
+        if !self.standings.may_lead() {
+            return None;
+        }
         let own = self
             .raft
             .with_raft_state(|state| (*state.vote_ref(), state.log_ids.last().copied()))

@@ -9,10 +9,13 @@ use openraft::async_runtime::watch::WatchReceiver;
 use prost::Message;
 use quorate_kv::RevisionEvents;
 use quorate_machine::{Id, Proposal, Reply};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
+use crate::measures::ConsensusMetrics;
 use crate::node_requests::{AskNodeError, NodeRequestHandler};
+use crate::revisions::Revisions;
 use crate::running::Running;
+use crate::state_hashes::StateHash;
 use crate::types::Member;
 
 /// Why a call on the [`Handle`] did not end with a reply.
@@ -68,6 +71,8 @@ pub struct ClusterStatus {
     pub watchable: bool,
     /// A fatal error stopped consensus on this node (for example an I/O error of the log).
     pub fatal: Option<String>,
+    /// Why this node serves nobody although consensus goes on, see [`Handle::fence`].
+    pub fenced: Option<String>,
 }
 
 /// One applied revision of one instance's keyspace.
@@ -148,13 +153,54 @@ impl Handle {
 
     /// Every applied revision from now on, in order; a receiver that lags re-reads the keyspace's history. After a snapshot
     /// was installed (only on a follower that was far behind) the revisions in between are missing: [`Self::wakeups`] fires.
-    pub fn revisions(&self) -> broadcast::Receiver<AppliedRevision> {
+    pub fn revisions(&self) -> Revisions {
         self.running.core.observers.revisions()
     }
 
     /// Index of the last applied entry whose outcome asks reconcilers to look at the state again.
     pub fn wakeups(&self) -> watch::Receiver<u64> {
         self.running.core.observers.wakeups()
+    }
+
+    /// Hash of this node's state at the newest log index that was hashed, a multiple of
+    /// [`STATE_HASH_EVERY_ENTRIES`](crate::STATE_HASH_EVERY_ENTRIES); `None` before the first. Made off the path of `apply`:
+    /// a node that cannot keep up leaves indexes out.
+    pub fn state_hashes(&self) -> watch::Receiver<Option<StateHash>> {
+        self.running.core.observers.state_hashes()
+    }
+
+    /// Index of the last entry in this node's state. Unlike [`ClusterStatus::applied_index`], which is published at some
+    /// distance, it holds every entry whose reply was given.
+    pub fn applied_index(&self) -> u64 {
+        self.running.core.observers.applied_index()
+    }
+
+    /// What consensus measures of itself.
+    pub fn metrics(&self) -> ConsensusMetrics {
+        self.running.core.metrics(&self.running.log)
+    }
+
+    /// How far each other member's log is flushed, as this node knows while it leads; empty otherwise.
+    pub fn flushed_indexes(&self) -> BTreeMap<u64, u64> {
+        let metrics = self.running.core.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let flushed = metrics.replication.iter().flatten();
+        flushed
+            .map(|(id, matched)| (*id, matched.as_ref().map_or(0, |id| id.index)))
+            .collect()
+    }
+
+    /// Takes this node out of service for good: leadership is handed over first, then every call fails as without a leader,
+    /// watch streams end, and no leadership is taken. The node still votes and stores the log, which is not in doubt. The
+    /// fence outlasts a restart, until the data directory is replaced; [`ClusterStatus::fenced`] says why.
+    pub async fn fence(&self, reason: String) {
+        self.running.fence(reason).await;
+    }
+
+    /// From now on this node takes no leadership: it is about to stop. So that of nodes that stop together none hands
+    /// leadership to another.
+    pub fn prepare_stop(&self) {
+        self.running.core.prepare_stop();
     }
 
     /// Confirms leadership by a quorum round begun after this call; error if this node does not lead (lease keep-alives).
@@ -193,8 +239,8 @@ impl Handle {
         self.running.heard.within(within)
     }
 
-    /// Hands leadership to `to` (or the best other voter) and waits for it. [`CallError::NoLeader`] if this node does not
-    /// lead; after [`CallError::TimedOut`] the next election decides who leads.
+    /// Hands leadership to `to`, or to the other voter with the furthest flushed log, and waits for it.
+    /// [`CallError::NoLeader`] if this node does not lead; [`CallError::Remote`] if no voter that may lead answers; after [`CallError::TimedOut`] the next election decides who leads.
     pub async fn transfer_leadership(&self, to: Option<u64>, deadline: Duration) -> Result<(), CallError> {
         self.running.core.transfer_leadership(to, deadline).await
     }
@@ -239,9 +285,26 @@ impl Handle {
             .map_err(|_| CallError::Stopped)
     }
 
+    /// Has the log up to `index` given up now, however much of it would be kept otherwise; at most what the newest snapshot
+    /// covers. A follower that lags behind it catches up by snapshot.
+    pub async fn purge_log(&self, index: u64) -> Result<(), CallError> {
+        let purge = self.running.core.raft.trigger().purge_log(index).await;
+        purge.map_err(|_| CallError::Stopped)
+    }
+
     /// Stops: hands leadership over first, flushes, closes the log. Afterwards the data directory can be opened again.
     pub async fn shutdown(&self) {
         self.running.shutdown().await;
+    }
+
+    /// Applies a command on this node alone, so that its state differs from the others'.
+    #[cfg(feature = "testing")]
+    pub fn corrupt(&self, proposal: Proposal) {
+        let envelope = quorate_machine::Envelope {
+            proposal: proposal.encode_to_vec().into(),
+            ..quorate_machine::Envelope::default()
+        };
+        self.running.core.state.corrupt(&envelope);
     }
 
     /// Ends this node as if its process had been killed.

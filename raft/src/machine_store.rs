@@ -1,24 +1,31 @@
 //! openraft's state machine: the pure machine behind a lock, its snapshots, and those who follow what is applied.
 
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
 use futures_util::{FutureExt, Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
-use openraft::{AsyncRuntime, EntryPayload};
+use openraft::{AsyncRuntime, EntryPayload, Instant};
 use quorate_kv::RevisionEvents;
 use quorate_machine::{Id, Reply, State};
 
 use crate::clock::ClusterClock;
 use crate::codec::{Entry, LogId, StoredMembership};
+use crate::growth::LogGrowth;
+use crate::measures::Measures;
 use crate::snapshot::{
     Builder, Snapshot, SnapshotBlob, SnapshotContent, SnapshotError, SnapshotMeta, SnapshotStore, read_snapshot, run,
     verify_snapshot,
 };
+use crate::state_hashes;
 use crate::types::{Applied, TypeConfig};
 
 /// Entries applied under one hold of the lock: what a reader waits for at most.
 const MAX_ENTRIES_PER_HOLD: usize = 256;
+/// Accounted for an entry beside its proposal.
+const ENTRY_OVERHEAD_BYTES: u64 = 64;
+// At most one entry of a hold is followed by a hash of the state.
+const _: () = assert!(MAX_ENTRIES_PER_HOLD as u64 <= state_hashes::STATE_HASH_EVERY_ENTRIES);
 
 /// Is told of what is applied, after it can be read. Must not block.
 pub(crate) trait ApplyObserver: Send + Sync + 'static {
@@ -26,6 +33,8 @@ pub(crate) trait ApplyObserver: Send + Sync + 'static {
     fn revisions(&self, revisions: Vec<(Id, Arc<RevisionEvents>)>);
     /// Everything up to `index` can be read; with `wake`, reconcilers should look at the state.
     fn applied(&self, index: u64, wake: bool);
+    /// The state as it was after the entry at `index`, one of those after which every node hashes it.
+    fn state_due(&self, index: u64, state: State);
     /// The state was replaced by a snapshot's, at `index`.
     fn replaced(&self, index: u64);
 }
@@ -41,6 +50,23 @@ impl SharedState {
         // A panic while the lock was held is a broken invariant of the machine: the node is going down with it.
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The same if nobody writes now or waits to.
+    pub fn try_read(&self) -> Option<RwLockReadGuard<'_, State>> {
+        match self.state.try_read() {
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Applies a command that is in no log: this node's state is then another than the others'.
+    #[cfg(feature = "testing")]
+    pub fn corrupt(&self, envelope: &quorate_machine::Envelope) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let index = state.applied_index();
+        quorate_machine::apply(&mut state, index, envelope);
+    }
 }
 
 /// openraft's view of the machine.
@@ -50,6 +76,8 @@ pub(crate) struct StateMachine<RT: AsyncRuntime> {
     observer: Arc<dyn ApplyObserver>,
     store: Arc<dyn SnapshotStore>,
     cluster_id: Arc<str>,
+    growth: LogGrowth,
+    measures: Arc<Measures>,
     last_applied: Option<LogId>,
     membership: StoredMembership,
 }
@@ -82,6 +110,8 @@ pub(crate) struct MachineParts<RT: AsyncRuntime> {
     /// Everything up to this index is gone from the log.
     pub purged: Option<LogId>,
     pub clock: Arc<ClusterClock<RT>>,
+    pub growth: LogGrowth,
+    pub measures: Arc<Measures>,
 }
 
 impl<RT: AsyncRuntime> StateMachine<RT> {
@@ -129,6 +159,8 @@ impl<RT: AsyncRuntime> StateMachine<RT> {
             observer: parts.observer,
             store: parts.store,
             cluster_id: parts.cluster_id,
+            growth: parts.growth,
+            measures: parts.measures,
             last_applied,
             membership,
         })
@@ -152,6 +184,9 @@ impl<RT: AsyncRuntime> StateMachine<RT> {
         let mut revisions = Vec::new();
         let mut wake = false;
         let mut membership = None;
+        let mut due = None;
+        let mut bytes = 0;
+        let begun = RT::Instant::now();
         let last_time_ms = {
             let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
             for (entry, responder) in batch {
@@ -163,6 +198,7 @@ impl<RT: AsyncRuntime> StateMachine<RT> {
                         Reply::default()
                     }
                     EntryPayload::Normal(envelope) => {
+                        bytes += envelope.proposal.len() as u64;
                         let outcome = quorate_machine::apply(&mut state, log_id.index, &envelope);
                         if let Some(reason) = outcome.halt {
                             return Err(io::Error::other(reason));
@@ -172,12 +208,18 @@ impl<RT: AsyncRuntime> StateMachine<RT> {
                         outcome.reply
                     }
                 };
+                bytes += ENTRY_OVERHEAD_BYTES;
+                if state_hashes::is_due(log_id.index) {
+                    due = Some((log_id.index, state.clone()));
+                }
                 if let Some(responder) = responder {
                     replies.push((responder, reply));
                 }
             }
             state.last_time_ms()
         };
+        self.measures.apply.record(begun.elapsed());
+        self.growth.applied(last_log_id.index, bytes);
         self.last_applied = Some(last_log_id);
         if let Some(membership) = membership {
             self.membership = membership;
@@ -189,6 +231,9 @@ impl<RT: AsyncRuntime> StateMachine<RT> {
         self.observer.applied(last_log_id.index, wake);
         for (responder, reply) in replies {
             responder.send(Applied { reply });
+        }
+        if let Some((index, state)) = due {
+            self.observer.state_due(index, state);
         }
         Ok(())
     }
@@ -237,14 +282,17 @@ impl<RT: AsyncRuntime> RaftStateMachine<TypeConfig<RT>> for StateMachine<RT> {
             last_membership: self.membership.clone(),
         };
         let state = self.shared.read().clone();
+        self.growth.snapshot_begun();
         Builder {
             store: self.store.clone(),
             cluster_id: self.cluster_id.clone(),
             content: Some(SnapshotContent { meta, state }),
+            measures: self.measures.clone(),
         }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotBlob) -> Result<(), io::Error> {
+        let begun = RT::Instant::now();
         let cluster_id = self.cluster_id.clone();
         let name = snapshot.name.clone();
         let (found, state) = run(self.store.as_ref(), move || {
@@ -265,6 +313,8 @@ impl<RT: AsyncRuntime> RaftStateMachine<TypeConfig<RT>> for StateMachine<RT> {
         self.last_applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.clock.observe(last_time_ms);
+        self.growth.snapshot_begun();
+        self.measures.snapshot_install.record(begun.elapsed());
         self.observer.replaced(self.applied_index());
         Ok(())
     }

@@ -5,35 +5,41 @@ use std::sync::Arc;
 use openraft::AsyncRuntime;
 use openraft::async_runtime::watch::WatchReceiver;
 use quorate_kv::RevisionEvents;
-use quorate_machine::Id;
-use tokio::sync::{broadcast, watch};
+use quorate_machine::{Id, State};
+use tokio::sync::watch;
 
 use crate::handle::AppliedRevision;
 use crate::machine_store::ApplyObserver;
 use crate::published::Published;
-
-/// Revisions that a follower may lag before it has to read the history. They share the stored bytes.
-const REVISIONS_CAPACITY: usize = 8192;
+use crate::revisions::{RevisionRing, Revisions};
+use crate::state_hashes::StateHashes;
 
 /// Publishes what is applied.
 pub(crate) struct Observers<RT: AsyncRuntime> {
     applied: Published<RT, u64>,
-    revisions: broadcast::Sender<AppliedRevision>,
+    revisions: RevisionRing,
+    hashes: Arc<StateHashes>,
     wakeups: watch::Sender<u64>,
 }
 
 impl<RT: AsyncRuntime> Observers<RT> {
-    pub fn new() -> Self {
+    pub fn new(hashes: Arc<StateHashes>) -> Self {
         Self {
             applied: Published::new(0),
-            revisions: broadcast::channel(REVISIONS_CAPACITY).0,
+            revisions: RevisionRing::new(),
+            hashes,
             wakeups: watch::channel(0).0,
         }
     }
 
     /// Every revision applied from now on.
-    pub fn revisions(&self) -> broadcast::Receiver<AppliedRevision> {
-        self.revisions.subscribe()
+    pub fn revisions(&self) -> Revisions {
+        self.revisions.follow()
+    }
+
+    /// Hashes of the state at the indexes that every node hashes.
+    pub fn state_hashes(&self) -> watch::Receiver<Option<crate::StateHash>> {
+        self.hashes.follow()
     }
 
     /// Index of the last entry that gave reconcilers a reason to look.
@@ -58,10 +64,9 @@ impl<RT: AsyncRuntime> Observers<RT> {
 
 impl<RT: AsyncRuntime> ApplyObserver for Observers<RT> {
     fn revisions(&self, revisions: Vec<(Id, Arc<RevisionEvents>)>) {
-        for (instance, events) in revisions {
-            // Nobody listens: then nobody needs it.
-            let _ = self.revisions.send(AppliedRevision { instance, events });
-        }
+        let applied = revisions.into_iter();
+        self.revisions
+            .publish(applied.map(|(instance, events)| AppliedRevision { instance, events }));
     }
 
     fn applied(&self, index: u64, wake: bool) {
@@ -71,7 +76,12 @@ impl<RT: AsyncRuntime> ApplyObserver for Observers<RT> {
         }
     }
 
+    fn state_due(&self, index: u64, state: State) {
+        self.hashes.take(index, state);
+    }
+
     fn replaced(&self, index: u64) {
+        self.revisions.skip();
         self.applied(index, true);
     }
 }

@@ -1,15 +1,19 @@
 //! A running node: its core, the threads it runs on, and its orderly end.
 
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use openraft_rt_tokio::TokioRuntime;
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 
 use crate::handle::{CallError, ClusterStatus};
-use crate::log::DataDir;
+use crate::log::{DataDir, LogReader};
 use crate::network::Heard;
-use crate::start::{Assembled, NodeCore};
+use crate::start::{Assembled, NodeCore, fence_file};
 
 /// How long a stopping leader waits for its successor.
 const HAND_OVER_TIMEOUT_MS: u64 = 1_000;
@@ -22,6 +26,9 @@ pub(crate) struct Running {
     pub incarnation: u64,
     pub status: watch::Receiver<ClusterStatus>,
     pub heard: Heard,
+    pub log: LogReader<TokioRuntime>,
+    /// Says why this node is fenced, as long as it exists.
+    fence_file: PathBuf,
     /// Taken when the node stops.
     owned: Mutex<Option<Owned>>,
 }
@@ -41,8 +48,10 @@ impl Running {
             incarnation,
             status,
             heard,
+            log,
             log_closed,
         } = assembled;
+        let fence_file = fence_file(&data_dir);
         let owned = Mutex::new(Some(Owned {
             runtime,
             data_dir,
@@ -53,6 +62,8 @@ impl Running {
             incarnation,
             status,
             heard,
+            log,
+            fence_file,
             owned,
         }
     }
@@ -61,14 +72,44 @@ impl Running {
         self.owned.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// See [`crate::Handle::fence`].
+    pub async fn fence(&self, reason: String) {
+        if self.core.standings.fenced().is_some() {
+            return;
+        }
+        let path = self.fence_file.clone();
+        let text = reason.clone();
+        let written = tokio::task::spawn_blocking(move || note_fence(&path, &text)).await;
+        if !matches!(written, Ok(Ok(()))) {
+            tracing::error!(
+                "the fence could not be noted in {}: it ends with this process",
+                self.fence_file.display()
+            );
+        }
+        // On the threads of Raft, whatever becomes of the caller.
+        let core = self.core.clone();
+        let fenced = self.on_raft_threads(async move { core.fence(reason).await });
+        if let Some(fenced) = fenced {
+            // A panic has been printed by its hook.
+            let _ = fenced.await;
+        }
+    }
+
+    fn on_raft_threads(&self, work: impl Future<Output = ()> + Send + 'static) -> Option<tokio::task::JoinHandle<()>> {
+        let owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
+        owned.as_ref().map(|owned| owned.runtime.spawn(work))
+    }
+
     /// Hands leadership over, stops consensus and its threads, and closes the files: the directory can be opened again.
     pub async fn shutdown(&self) {
+        self.core.prepare_stop();
         let alone = self.status.borrow().voters.len() < 2;
         if self.core.standings.now().leading && !alone {
             let limit = Duration::from_millis(HAND_OVER_TIMEOUT_MS);
             match self.core.transfer_leadership(None, limit).await {
                 Ok(()) | Err(CallError::Stopped) => {}
-                Err(error) => tracing::warn!("stopping without a hand-over of leadership: {error}"),
+                // The others stop as well, or are gone.
+                Err(error) => tracing::info!("stopping without a hand-over of leadership: {error}"),
             }
         }
         let Some(Owned {
@@ -115,6 +156,14 @@ impl Running {
         let _ = tokio::time::timeout(Duration::from_millis(END_TIMEOUT_MS), log_closed).await;
         drop(data_dir);
     }
+}
+
+/// Notes why the node is fenced, durably.
+fn note_fence(path: &Path, reason: &str) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(reason.as_bytes())?;
+    file.sync_all()?;
+    path.parent().map_or(Ok(()), crate::log::sync_directory)
 }
 
 impl Drop for Running {

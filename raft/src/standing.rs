@@ -3,6 +3,7 @@
 //! openraft's metrics say who leads; contact times say whether that is worth anything. Both become one [`Standing`], which
 //! proposals and reads consult, and from which the node publishes its [`ClusterStatus`](crate::ClusterStatus).
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub(crate) struct Standing {
     pub watchable: bool,
     /// Consensus has stopped on this node.
     pub fatal: Option<String>,
+    /// Why this node must not serve although consensus goes on.
+    pub fenced: Option<String>,
 }
 
 /// Follows the standing.
@@ -44,6 +47,10 @@ pub(crate) struct Standings<RT: AsyncRuntime> {
     node_id: u64,
     /// Last contact, as described at [`Standing::serving`].
     contact: Mutex<Option<RT::Instant>>,
+    /// This node stops: it takes no leadership any more.
+    stopping: AtomicBool,
+    fenced: Mutex<Option<String>>,
+    leader_changes: AtomicU64,
     published: Published<RT, Standing>,
 }
 
@@ -53,6 +60,9 @@ impl<RT: AsyncRuntime> Standings<RT> {
         Arc::new(Self {
             node_id,
             contact: Mutex::new(None),
+            stopping: AtomicBool::new(false),
+            fenced: Mutex::default(),
+            leader_changes: AtomicU64::new(0),
             published,
         })
     }
@@ -72,6 +82,32 @@ impl<RT: AsyncRuntime> Standings<RT> {
         *self.contact.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// From now on this node takes no leadership.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on this node neither serves nor takes leadership, for this reason; the first one stays.
+    pub fn fence(&self, reason: String) {
+        let mut fenced = self.fenced.lock().unwrap_or_else(PoisonError::into_inner);
+        fenced.get_or_insert(reason);
+    }
+
+    /// Why this node must not serve.
+    pub fn fenced(&self) -> Option<String> {
+        self.fenced.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// True while this node may be asked to lead.
+    pub fn may_lead(&self) -> bool {
+        !self.stopping.load(Ordering::Relaxed) && self.fenced().is_none()
+    }
+
+    /// Times that another leader, or the same one in another term, was seen.
+    pub fn leader_changes(&self) -> u64 {
+        self.leader_changes.load(Ordering::Relaxed)
+    }
+
     pub fn now(&self) -> Standing {
         self.published.get()
     }
@@ -88,6 +124,7 @@ impl<RT: AsyncRuntime> Standings<RT> {
     ) {
         let mut metrics = raft.metrics();
         let mut led_term = None;
+        let mut followed = None;
         loop {
             let now = metrics.borrow_and_update().clone();
             if now.state.is_leader() {
@@ -104,6 +141,11 @@ impl<RT: AsyncRuntime> Standings<RT> {
                 }
             }
             let standing = self.standing(&now);
+            let leadership = standing.leader.as_ref().map(|leader| (standing.term, leader.id));
+            if leadership.is_some() && leadership != followed {
+                followed = leadership;
+                self.leader_changes.fetch_add(1, Ordering::Relaxed);
+            }
             let stopped = standing.fatal.is_some();
             self.published
                 .publish_if(standing.clone(), |present, new| present != new);
@@ -120,7 +162,9 @@ impl<RT: AsyncRuntime> Standings<RT> {
 
     fn standing(&self, metrics: &RaftMetrics<TypeConfig<RT>>) -> Standing {
         let contact = self.last_contact();
-        let within = |limit_ms| contact.is_some_and(|at| at.elapsed() < Duration::from_millis(limit_ms));
+        let fenced = self.fenced();
+        let within =
+            |limit_ms| fenced.is_none() && contact.is_some_and(|at| at.elapsed() < Duration::from_millis(limit_ms));
         let leader = metrics.current_leader.map(|id| {
             let node = metrics.membership_config.membership().get_node(&id);
             Peer {
@@ -135,6 +179,7 @@ impl<RT: AsyncRuntime> Standings<RT> {
             serving: within(SERVING_AFTER_CONTACT_MS),
             watchable: within(WATCHABLE_AFTER_CONTACT_MS),
             fatal: metrics.running_state.as_ref().err().map(ToString::to_string),
+            fenced,
         }
     }
 }

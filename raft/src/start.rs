@@ -17,8 +17,9 @@ use tonic::service::Routes;
 
 use crate::clock::SystemWallClock;
 use crate::core::{Core, CoreError, CoreParts, Metrics, Retention, Timers};
+use crate::growth::bound_log;
 use crate::handle::{ClusterStatus, Handle};
-use crate::log::{DataDir, DataDirError, FatalHook, LogError, LogStore};
+use crate::log::{DataDir, DataDirError, FatalHook, LogError, LogReader, LogStore};
 use crate::network::wire::{Call, CallKind, Nothing};
 use crate::network::{
     GrpcTransport, Heard, LOSSES_CAPACITY, Peer, PeerDialer, PeerTls, Purpose, Transport, serve_peers,
@@ -176,6 +177,7 @@ pub(crate) struct Assembled {
     pub incarnation: u64,
     pub status: watch::Receiver<ClusterStatus>,
     pub heard: Heard,
+    pub log: LogReader<TokioRuntime>,
     /// Ends when the log's writer has closed its files.
     pub log_closed: oneshot::Receiver<()>,
 }
@@ -245,7 +247,12 @@ async fn assemble(options: RaftOptions) -> Result<Assembled, StartError> {
     let status = publish_status(&core);
     tokio::spawn(watch_connections(core.clone(), lost));
     tokio::spawn(ping(core.clone(), transport));
-    tokio::spawn(watch_stalls(core.clone(), log_reader));
+    if let Some(reason) = read_fence(&data_dir)? {
+        tracing::error!("this node is fenced: {reason}");
+        core.fence_now(reason);
+    }
+    tokio::spawn(watch_stalls(core.clone(), log_reader.clone()));
+    tokio::spawn(bound_log(core.clone(), options.retention));
     if let Beginning::Initialise(members) = options.beginning {
         initialise(&core, members).await?;
     }
@@ -255,8 +262,25 @@ async fn assemble(options: RaftOptions) -> Result<Assembled, StartError> {
         incarnation,
         status,
         heard,
+        log: log_reader,
         log_closed,
     })
+}
+
+/// Where a fence is noted.
+pub(crate) fn fence_file(data_dir: &DataDir) -> PathBuf {
+    data_dir.root().join("fenced")
+}
+
+fn read_fence(data_dir: &DataDir) -> Result<Option<String>, StartError> {
+    match std::fs::read_to_string(fence_file(data_dir)) {
+        Ok(reason) => Ok(Some(reason)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(StartError::Io {
+            what: "read the note of a fence",
+            source,
+        }),
+    }
 }
 
 async fn initialise(core: &NodeCore, members: BTreeMap<u64, Member>) -> Result<(), StartError> {
@@ -355,5 +379,6 @@ fn status_of(
         serving: standing.serving,
         watchable: standing.watchable,
         fatal: standing.fatal.clone(),
+        fenced: standing.fenced.clone(),
     }
 }

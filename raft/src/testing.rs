@@ -2,6 +2,8 @@
 //!
 //! Not a simulation: time is real. A node can be stopped in order, killed like a process, and started again on its data.
 
+mod links;
+
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -15,8 +17,11 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsa
 use crate::network::wire::{Call, CallKind, Nothing};
 use crate::network::{GrpcTransport, Heard, LOSSES_CAPACITY, Peer, Purpose, Transport};
 use crate::{
-    Beginning, Handle, Member, PeerTls, RaftOptions, Retention, StartError, TcpDialer, peer_certificate_name, start,
+    Beginning, Handle, Member, PeerDialer, PeerTls, RaftOptions, Retention, StartError, TcpDialer,
+    peer_certificate_name, start,
 };
+
+pub use links::TestLinks;
 
 /// How long a test cluster may take to have a leader.
 const LEADER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -82,6 +87,8 @@ pub struct TestCluster {
     pub retention: Retention,
     /// Fast elections of nodes started from now on.
     pub fast_elections: bool,
+    /// Links that can be cut; `None` connects directly.
+    links: Option<TestLinks>,
 }
 
 fn free_listener() -> TcpListener {
@@ -96,6 +103,21 @@ impl TestCluster {
 
     /// The same with settings.
     pub async fn start_with(directory: &Path, size: u64, retention: Retention, fast_elections: bool) -> Self {
+        Self::start_on_links(directory, size, retention, fast_elections, None).await
+    }
+
+    /// Three nodes whose links can be cut.
+    pub async fn start_linked(directory: &Path, retention: Retention, links: &TestLinks) -> Self {
+        Self::start_on_links(directory, 3, retention, true, Some(links.clone())).await
+    }
+
+    async fn start_on_links(
+        directory: &Path,
+        size: u64,
+        retention: Retention,
+        fast_elections: bool,
+        links: Option<TestLinks>,
+    ) -> Self {
         let mut listeners: BTreeMap<u64, TcpListener> = (1..=size).map(|id| (id, free_listener())).collect();
         let address = |listener: &TcpListener| listener.local_addr().expect("a bound listener has an address");
         let mut cluster = Self {
@@ -109,6 +131,7 @@ impl TestCluster {
             nodes: BTreeMap::new(),
             retention,
             fast_elections,
+            links,
         };
         let members: BTreeMap<u64, Member> = cluster.addresses.keys().map(|id| (*id, cluster.member(*id))).collect();
         for id in (1..=size).rev() {
@@ -142,14 +165,11 @@ impl TestCluster {
     async fn try_start_on(&mut self, id: u64, listener: TcpListener, beginning: Beginning) -> Result<(), StartError> {
         let data_dir = self.directory.join(format!("node-{id}"));
         let tls = self.ca.tls(id);
-        let mut options = RaftOptions::new(
-            id,
-            self.cluster_id,
-            data_dir,
-            listener,
-            tls,
-            Arc::new(TcpDialer::default()),
-        );
+        let dialer: Arc<dyn PeerDialer> = match &self.links {
+            Some(links) => links.dialer(id),
+            None => Arc::new(TcpDialer::default()),
+        };
+        let mut options = RaftOptions::new(id, self.cluster_id, data_dir, listener, tls, dialer);
         options.beginning = beginning;
         options.retention = self.retention;
         options.fast_elections = self.fast_elections;

@@ -19,6 +19,8 @@ const STALL_MS: u64 = 300;
 const CHECK_INTERVAL_MS: u64 = 50;
 /// Pause after a hand-over, so that two slow nodes do not pass leadership back and forth.
 const HAND_OVER_PAUSE_MS: u64 = 10_000;
+/// Pause between the attempts of a fenced node to be rid of leadership.
+const FENCED_PAUSE_MS: u64 = 1_000;
 /// How long a hand-over may take.
 const HAND_OVER_TIMEOUT_MS: u64 = 1_000;
 
@@ -47,15 +49,25 @@ pub(crate) async fn watch_stalls<RT: AsyncRuntime, T: Transport>(core: Arc<Core<
         let writing_since = log.stats().in_flight_since;
         let disk_stalls = writing_since.is_some_and(|since| since.elapsed() > stall);
         let apply_stalls = behind.is_some_and(|(_, since)| since.elapsed() > stall);
+        if standing.leading && standing.fenced.is_some() {
+            // It led before it was fenced, or the others elected it all the same.
+            hand_over(&core).await;
+            RT::sleep(Duration::from_millis(FENCED_PAUSE_MS)).await;
+            continue;
+        }
         if !standing.leading || !(disk_stalls || apply_stalls) {
             continue;
         }
         let what = if disk_stalls { "disk" } else { "apply" };
         tracing::warn!("the {what} of this leader stalls for more than {STALL_MS} ms: handing leadership over");
-        let limit = Duration::from_millis(HAND_OVER_TIMEOUT_MS);
-        if let Err(error) = core.transfer_leadership(None, limit).await {
-            tracing::warn!("leadership was not handed over: {error}");
-        }
+        hand_over(&core).await;
         RT::sleep(Duration::from_millis(HAND_OVER_PAUSE_MS)).await;
+    }
+}
+
+async fn hand_over<RT: AsyncRuntime, T: Transport>(core: &Core<RT, T>) {
+    let limit = Duration::from_millis(HAND_OVER_TIMEOUT_MS);
+    if let Err(error) = core.transfer_leadership(None, limit).await {
+        tracing::warn!("leadership was not handed over: {error}");
     }
 }

@@ -249,6 +249,7 @@ async fn a_follower_far_behind_and_a_new_node_catch_up_by_snapshot() {
     let small = Retention {
         snapshot_every_entries: 50,
         kept_entries: 5,
+        ..Retention::default()
     };
     let mut cluster = TestCluster::start_with(directory.path(), 3, small, true).await;
     cluster.node(1).propose(bootstrap(), CALL).await.unwrap();
@@ -291,6 +292,7 @@ async fn a_node_restarts_from_its_snapshot_and_falls_back_from_a_damaged_one() {
     let small = Retention {
         snapshot_every_entries: 40,
         kept_entries: 1000,
+        ..Retention::default()
     };
     let mut cluster = TestCluster::start_with(directory.path(), 1, small, true).await;
     cluster.node(1).propose(bootstrap(), CALL).await.unwrap();
@@ -304,11 +306,17 @@ async fn a_node_restarts_from_its_snapshot_and_falls_back_from_a_damaged_one() {
             .await;
         }
     }
-    cluster.node(1).trigger_snapshot().await.unwrap();
-    wait_until("the second snapshot is there", || {
-        cluster.node(1).status().borrow().snapshot_index > 90
-    })
-    .await;
+    // Asked again: while an older one is still being written, asking does nothing.
+    let mut status = cluster.node(1).status();
+    let begun = Instant::now();
+    loop {
+        cluster.node(1).trigger_snapshot().await.unwrap();
+        let newer = status.wait_for(|status| status.snapshot_index > 90);
+        if tokio::time::timeout(Duration::from_millis(200), newer).await.is_ok() {
+            break;
+        }
+        assert!(begun.elapsed() < CALL, "the second snapshot is not there");
+    }
     cluster.stop(1).await;
     let mut files: Vec<_> = std::fs::read_dir(snapshots)
         .unwrap()
@@ -336,6 +344,7 @@ async fn a_node_whose_snapshots_are_all_damaged_refuses_to_start_and_names_the_f
     let small = Retention {
         snapshot_every_entries: 30,
         kept_entries: 1,
+        ..Retention::default()
     };
     let mut cluster = TestCluster::start_with(directory.path(), 1, small, true).await;
     cluster.node(1).propose(bootstrap(), CALL).await.unwrap();

@@ -1,5 +1,7 @@
 //! Seeded simulations of a cluster under faults. `QUORATE_SIM_SEEDS` sets how many seeds are tried (default 200).
 
+use std::time::Duration;
+
 use quorate_raft::sim::{FaultMix, PlantedBug, SimOptions, simulate};
 
 /// Seeds within which a planted bug has to be found.
@@ -103,4 +105,20 @@ fn a_killed_leader_is_replaced_before_its_lease_ends() {
     let (fast, slow) = (gaps(true), gaps(false));
     println!("write gap after a kill of the leader, p50: {fast} ms, waiting for the lease: {slow} ms");
     assert!(fast < 200 && slow <= 700, "fast {fast} ms, slow {slow} ms");
+}
+
+/// Heartbeats go on while a disk stalls, and two followers commit without the leader's: only the watchdog moves leadership.
+#[test]
+fn a_leader_whose_disk_stalls_hands_over() {
+    for seed in 0..3 {
+        let options = SimOptions {
+            faults: FaultMix::LeaderDiskStalls,
+            duration: Duration::from_secs(26),
+            ..SimOptions::new(seed)
+        };
+        let report = simulate(options);
+        assert!(report.violations.is_empty(), "seed {seed}: {:#?}", report.violations);
+        println!("seed {seed}: {} hand-overs", report.hand_overs);
+        assert_eq!(report.hand_overs, 2, "seed {seed}");
+    }
 }

@@ -40,6 +40,11 @@ const PACKAGES: &[Package] = &[
         present: || find_program("mariadbd").is_some() && find_program("mariadb-install-db").is_some(),
     },
     Package {
+        name: "faketime",
+        why: "gives one node a wrong clock in the tests",
+        present: || find_program("faketime").is_some(),
+    },
+    Package {
         name: "python3-venv",
         why: "brings Go from PyPI where the machine has none; Go builds the etcd compared with",
         present: go_or_venv_present,

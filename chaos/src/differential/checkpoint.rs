@@ -38,8 +38,7 @@ impl LiveWatch {
             request_union: Some(RequestUnion::CreateRequest(create)),
         };
         requests.send(first).await?;
-        let mut responses: Streaming<pb::WatchResponse> =
-            client.stream("/etcdserverpb.Watch/Watch", receiver).await?;
+        let mut responses: Streaming<pb::WatchResponse> = client.stream("/etcdserverpb.Watch/Watch", receiver).await?;
         let created = responses.message().await?.context("the stream ended")?;
         if !created.created || created.canceled {
             bail!("{}: {created:?}", system.name);

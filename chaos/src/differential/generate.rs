@@ -220,7 +220,11 @@ impl Generator {
             progress_notify: self.chance(20),
             filters,
             prev_kv: self.chance(50),
-            watch_id: if self.chance(20) { self.random.random_range(-1..4) } else { 0 },
+            watch_id: if self.chance(20) {
+                self.random.random_range(-1..4)
+            } else {
+                0
+            },
             fragment: self.chance(30),
         }
     }

@@ -212,8 +212,7 @@ pub(super) fn shorten(shown: &str) -> String {
 
 async fn grant_and_revoke(client: &mut Client, ttl: i64) -> Outcome {
     let request = pb::LeaseGrantRequest { ttl, id: 0 };
-    let granted: Result<pb::LeaseGrantResponse, Status> =
-        client.unary("/etcdserverpb.Lease/LeaseGrant", request).await;
+    let granted: Result<pb::LeaseGrantResponse, Status> = client.unary("/etcdserverpb.Lease/LeaseGrant", request).await;
     let mut granted = match granted {
         Ok(granted) => granted,
         Err(status) => return Outcome::from_status(&status),

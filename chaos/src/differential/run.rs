@@ -21,7 +21,11 @@ pub struct Divergence {
 
 impl std::fmt::Display for Divergence {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}\n  etcd:    {}\n  quorate: {}", self.what, self.etcd, self.quorate)
+        write!(
+            f,
+            "{}\n  etcd:    {}\n  quorate: {}",
+            self.what, self.etcd, self.quorate
+        )
     }
 }
 
@@ -52,7 +56,10 @@ impl Session {
             etcd == quorate,
             "a new etcd is at revision {etcd}, a new cluster of ours at {quorate}"
         );
-        let live = [LiveWatch::open(&pair.etcd).await?, LiveWatch::open(&pair.quorate).await?];
+        let live = [
+            LiveWatch::open(&pair.etcd).await?,
+            LiveWatch::open(&pair.quorate).await?,
+        ];
         Ok(Self {
             world: World {
                 revision: etcd,
@@ -129,10 +136,8 @@ impl Session {
     }
 
     async fn compare(&mut self, steps: &[Step]) -> Result<Option<Divergence>> {
-        let (etcd, quorate) = futures_util::try_join!(
-            self.pair.etcd.perform_all(steps),
-            self.pair.quorate.perform_all(steps)
-        )?;
+        let (etcd, quorate) =
+            futures_util::try_join!(self.pair.etcd.perform_all(steps), self.pair.quorate.perform_all(steps))?;
         for ((step, etcd), quorate) in steps.iter().zip(&etcd).zip(&quorate) {
             self.tally.operations += 1;
             self.tally.refused += usize::from(!etcd.is_ok());
@@ -181,10 +186,7 @@ impl Session {
         if !self.pair.etcd.lacks_token(caller) || (!self.world.auth_enabled && name != "root") {
             return Ok(None);
         }
-        let (etcd, quorate) = futures_util::join!(
-            self.pair.etcd.log_in_as(name),
-            self.pair.quorate.log_in_as(name)
-        );
+        let (etcd, quorate) = futures_util::join!(self.pair.etcd.log_in_as(name), self.pair.quorate.log_in_as(name));
         if etcd == quorate {
             return Ok(None);
         }
@@ -244,9 +246,7 @@ impl Session {
                 ..Default::default()
             }));
         }
-        operations.extend((1..=8).map(|id| {
-            Operation::LeaseTimeToLive(pb::LeaseTimeToLiveRequest { id, keys: true })
-        }));
+        operations.extend((1..=8).map(|id| Operation::LeaseTimeToLive(pb::LeaseTimeToLiveRequest { id, keys: true })));
         let step = |operation| Step {
             caller: root(),
             operation,

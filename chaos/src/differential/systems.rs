@@ -80,7 +80,11 @@ impl Pair {
     pub(super) async fn start(programs: &Programs) -> Result<Self> {
         // What is compared does not depend on the disk, and memory is faster.
         let shared = Path::new(SHARED_MEMORY);
-        let parent = if shared.is_dir() { shared.to_path_buf() } else { std::env::temp_dir() };
+        let parent = if shared.is_dir() {
+            shared.to_path_buf()
+        } else {
+            std::env::temp_dir()
+        };
         let directory = tempfile::Builder::new().prefix("quorate-diff-").tempdir_in(parent)?;
         // An error means that another test of this process has done it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -99,7 +103,9 @@ impl Pair {
             cluster: Some(cluster),
             _directory: directory,
         };
-        pair.begin_equal().await.context("bringing etcd to the beginning that ours has")?;
+        pair.begin_equal()
+            .await
+            .context("bringing etcd to the beginning that ours has")?;
         Ok(pair)
     }
 
@@ -108,8 +114,9 @@ impl Pair {
         self.quorate.log_in("root").await?;
         let mut ours = self.quorate.client_of(&Caller::User("root".to_owned()))?;
         let mut etcd = self.etcd.client.clone();
-        let roles: pb::AuthRoleListResponse =
-            ours.unary("/etcdserverpb.Auth/RoleList", pb::AuthRoleListRequest {}).await?;
+        let roles: pb::AuthRoleListResponse = ours
+            .unary("/etcdserverpb.Auth/RoleList", pb::AuthRoleListRequest {})
+            .await?;
         for role in &roles.roles {
             let request = pb::AuthRoleAddRequest { name: role.clone() };
             let _: pb::AuthRoleAddResponse = etcd.unary("/etcdserverpb.Auth/RoleAdd", request).await?;
@@ -119,8 +126,9 @@ impl Pair {
                 grant(&mut etcd, role, perm).await?;
             }
         }
-        let users: pb::AuthUserListResponse =
-            ours.unary("/etcdserverpb.Auth/UserList", pb::AuthUserListRequest {}).await?;
+        let users: pb::AuthUserListResponse = ours
+            .unary("/etcdserverpb.Auth/UserList", pb::AuthUserListRequest {})
+            .await?;
         ensure!(users.users.iter().any(|user| user == "root"), "ours has no user root");
         for user in &users.users {
             let request = pb::AuthUserAddRequest {
@@ -132,13 +140,17 @@ impl Pair {
             let request = pb::AuthUserGetRequest { name: user.clone() };
             let found: pb::AuthUserGetResponse = ours.unary("/etcdserverpb.Auth/UserGet", request).await?;
             for role in found.roles {
-                let request = pb::AuthUserGrantRoleRequest { user: user.clone(), role };
+                let request = pb::AuthUserGrantRoleRequest {
+                    user: user.clone(),
+                    role,
+                };
                 let path = "/etcdserverpb.Auth/UserGrantRole";
                 let _: pb::AuthUserGrantRoleResponse = etcd.unary(path, request).await?;
             }
         }
-        let _: pb::AuthEnableResponse =
-            etcd.unary("/etcdserverpb.Auth/AuthEnable", pb::AuthEnableRequest {}).await?;
+        let _: pb::AuthEnableResponse = etcd
+            .unary("/etcdserverpb.Auth/AuthEnable", pb::AuthEnableRequest {})
+            .await?;
         self.etcd.log_in("root").await?;
         self.level_auth_revisions().await
     }
@@ -194,8 +206,18 @@ async fn start_etcd(programs: &Programs, directory: &Path) -> Result<(Child, Str
         .env_clear()
         .arg("--data-dir")
         .arg(directory.join("etcd"))
-        .args(["--listen-client-urls", &url(client), "--advertise-client-urls", &url(client)])
-        .args(["--listen-peer-urls", &url(peer), "--initial-advertise-peer-urls", &url(peer)])
+        .args([
+            "--listen-client-urls",
+            &url(client),
+            "--advertise-client-urls",
+            &url(client),
+        ])
+        .args([
+            "--listen-peer-urls",
+            &url(peer),
+            "--initial-advertise-peer-urls",
+            &url(peer),
+        ])
         .args(["--initial-cluster", &format!("default={}", url(peer))])
         .args(["--log-level", "error", "--unsafe-no-fsync", "--bcrypt-cost=4"])
         .stdin(Stdio::null())
@@ -332,6 +354,8 @@ impl System {
         };
         let caller = Caller::User(self.root.user.clone());
         let outcome = Operation::Range(request).perform(&mut self.client_of(&caller)?).await;
-        outcome.revision().with_context(|| format!("{}: {outcome:?}", self.name))
+        outcome
+            .revision()
+            .with_context(|| format!("{}: {outcome:?}", self.name))
     }
 }

@@ -109,7 +109,10 @@ impl Seen {
         } else if response.events.is_empty() {
             self.progress = response.header.map(|header| header.revision);
         } else {
-            self.events.entry(response.watch_id).or_default().extend(response.events);
+            self.events
+                .entry(response.watch_id)
+                .or_default()
+                .extend(response.events);
         }
     }
 
@@ -168,10 +171,13 @@ impl std::fmt::Debug for Told {
         writeln!(f, "progress: {progress:?}")?;
         for part in &self.parts {
             let response = pb::WatchResponse::decode(part.clone()).map_err(|_| std::fmt::Error)?;
-            let (events, rest) = (response.decode_events(), pb::WatchResponse {
-                events: Vec::new(),
-                ..response
-            });
+            let (events, rest) = (
+                response.decode_events(),
+                pb::WatchResponse {
+                    events: Vec::new(),
+                    ..response
+                },
+            );
             writeln!(f, "  {rest:?}")?;
             for event in events {
                 writeln!(f, "    {event:?}")?;

@@ -7,11 +7,13 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::request::Parts;
 use http::{Extensions, HeaderMap, header};
+use quorate_machine::catalog::edge;
 use quorate_machine::{Id, Principal, PrincipalKind, Role, UserPrincipal};
 use sha2::{Digest, Sha256};
 
 use super::session::{Session, TOKEN_PREFIX};
 use crate::context::{ApiContext, source_key};
+use crate::language::text;
 use crate::problem::Problem;
 
 /// Who calls, as established for this request.
@@ -93,24 +95,23 @@ pub(crate) fn source(extensions: &Extensions) -> String {
 
 fn identify(context: &ApiContext, headers: &HeaderMap, extensions: &Extensions) -> Result<Caller, Denied> {
     let Some(credential) = bearer(headers) else {
-        return Err(Denied::Finally(Problem::unauthenticated(
-            "log in at /api/v1/login and send the session, or an API token, as `Authorization: Bearer …`",
-        )));
+        return Err(Denied::Finally(Problem::unauthenticated(text(
+            edge::NO_CREDENTIAL,
+            &[],
+        ))));
     };
     let source = source(extensions);
     if credential.starts_with(TOKEN_PREFIX) {
         return by_token(context, credential, source);
     }
     let session = Session::decode(credential, &context.settings().session_key, context.now_ms());
-    let session = session.map_err(|reason| Denied::Finally(Problem::unauthenticated(reason)))?;
+    let session = session.map_err(|reason| Denied::Finally(Problem::unauthenticated(text(reason, &[]))))?;
     let role = context.handle().read(|state| {
         let user = state.user(&session.user)?;
         (user.auth_revision == session.auth_revision).then(|| user.role())
     });
     let Some(role) = role else {
-        return Err(Denied::Unknown(Problem::unauthenticated(
-            "the user's password or role has changed; log in again",
-        )));
+        return Err(Denied::Unknown(Problem::unauthenticated(text(edge::USER_CHANGED, &[]))));
     };
     Ok(Caller {
         principal: principal(&session.user, session.auth_revision, None, source),
@@ -138,14 +139,16 @@ fn by_token(context: &ApiContext, credential: &str, source: String) -> Result<Ca
         ))
     });
     let Some((id, role, expires_ms, user, auth_revision)) = found else {
-        return Err(Denied::Unknown(Problem::unauthenticated(
-            "there is no such API token, or it was revoked; create another one",
-        )));
+        return Err(Denied::Unknown(Problem::unauthenticated(text(
+            edge::TOKEN_UNKNOWN,
+            &[],
+        ))));
     };
     if context.now_ms() >= expires_ms {
-        return Err(Denied::Finally(Problem::unauthenticated(
-            "the API token has expired; create another one",
-        )));
+        return Err(Denied::Finally(Problem::unauthenticated(text(
+            edge::TOKEN_EXPIRED,
+            &[],
+        ))));
     }
     Ok(Caller {
         principal: principal(&user, auth_revision, Some(id), source),

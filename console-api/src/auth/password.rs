@@ -5,8 +5,10 @@ use std::sync::{Arc, OnceLock};
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use http::StatusCode;
+use quorate_machine::catalog::edge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::language::text;
 use crate::limits::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARACTERS, PASSWORD_CHECKS_AT_ONCE, PASSWORD_QUEUE_WAIT};
 use crate::problem::Problem;
 
@@ -21,11 +23,11 @@ pub fn hash_password(password: &str) -> String {
 /// Refuses passwords that are too short or too long, at `pointer`.
 pub(crate) fn check_new_password(pointer: &str, password: &str) -> Result<(), Problem> {
     if password.chars().count() < MIN_PASSWORD_CHARACTERS {
-        let detail = format!("a password needs at least {MIN_PASSWORD_CHARACTERS} characters");
+        let detail = text(edge::PASSWORD_TOO_SHORT, &[("minimum", &MIN_PASSWORD_CHARACTERS)]);
         return Err(Problem::field(pointer, "out-of-range", detail));
     }
     if password.len() > MAX_PASSWORD_BYTES {
-        let detail = format!("a password has at most {MAX_PASSWORD_BYTES} bytes");
+        let detail = text(edge::PASSWORD_TOO_LONG, &[("maximum", &MAX_PASSWORD_BYTES)]);
         return Err(Problem::field(pointer, "out-of-range", detail));
     }
     Ok(())
@@ -77,12 +79,8 @@ impl PasswordChecker {
 }
 
 fn busy() -> Problem {
-    Problem::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "busy",
-        "too many passwords are being checked on this node; try again in a moment",
-    )
-    .retry_after(PASSWORD_QUEUE_WAIT.as_secs())
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text(edge::PASSWORDS_BUSY, &[]))
+        .retry_after(PASSWORD_QUEUE_WAIT.as_secs())
 }
 
 /// A hash that fits nothing a user can know, so that unknown users take as long as known ones.

@@ -6,6 +6,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
+use quorate_machine::catalog::{Texts, edge};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
@@ -75,8 +76,8 @@ impl Session {
     }
 
     /// Checks signature and times; the reason of a refusal is for the client.
-    pub(crate) fn decode(text: &str, key: &SessionKey, now_ms: i64) -> Result<Self, &'static str> {
-        const FORGED: &str = "this is no session of this cluster; log in";
+    pub(crate) fn decode(text: &str, key: &SessionKey, now_ms: i64) -> Result<Self, Texts> {
+        const FORGED: Texts = edge::SESSION_FORGED;
         if text.len() > MAX_SESSION_BYTES {
             return Err(FORGED);
         }
@@ -87,12 +88,10 @@ impl Session {
         let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| FORGED)?;
         let session: Self = serde_json::from_slice(&payload).map_err(|_| FORGED)?;
         if now_ms >= session.expires_ms {
-            return Err("the session has expired; log in again");
+            return Err(edge::SESSION_EXPIRED);
         }
         if session.issued_ms > now_ms.saturating_add(MAX_CLOCK_SKEW_MS) {
-            return Err(
-                "the session begins in the future of this node's clock; check the time on the nodes, or log in again here",
-            );
+            return Err(edge::SESSION_FROM_THE_FUTURE);
         }
         Ok(session)
     }

@@ -6,9 +6,11 @@
 mod application;
 mod cluster;
 mod connection;
+mod deletion;
 mod monitor;
 mod monitor_view;
 mod pool;
+mod process;
 mod record;
 mod registry;
 mod sdk;
@@ -23,10 +25,12 @@ use utoipa::{IntoParams, ToSchema};
 
 pub(crate) use application::{ApplicationBody, ApplicationView};
 pub(crate) use cluster::{ClusterView, Standing, cluster_view};
-pub(crate) use connection::{AddressReportView, ConnectionTestBody, ConnectionTestView};
+pub(crate) use connection::{ConnectionTestBody, ConnectionTestView, NodeTestView};
+pub(crate) use deletion::{MonitorsDeletedView, MonitorsDeletionBody};
 pub(crate) use monitor::{MonitorBody, NewMonitorBody};
 pub(crate) use monitor_view::MonitorView;
 pub(crate) use pool::PoolBody;
+pub(crate) use process::{ProcessView, ProcessesView};
 pub(crate) use record::{AuditView, EventView};
 pub(crate) use registry::{InstanceConnectionView, InstanceView, ModuleView, NamespaceView, instance_connection};
 pub(crate) use sdk::{SdkConfigurationView, sdk_view};
@@ -38,6 +42,7 @@ pub(crate) use switch::{
 pub(crate) use user::{
     LoginBody, LoginView, MeView, NewTokenBody, NewTokenView, NewUserBody, PasswordBody, TokenView, UserView,
 };
+pub(crate) use words::DataCenterName;
 
 /// An RFC 3339 time in UTC with milliseconds.
 pub(crate) fn rfc3339(wall_ms: i64) -> String {
@@ -82,18 +87,6 @@ impl Changed {
             id: id.to_string(),
             generation,
         }
-    }
-}
-
-/// A whole list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub(crate) struct List<T> {
-    pub(crate) items: Vec<T>,
-}
-
-impl<T> List<T> {
-    pub(crate) fn of(items: Vec<T>) -> Self {
-        Self { items }
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use quorate_machine::catalog::{Locale, audit_text, event_text};
+use quorate_machine::catalog::{audit_text, event_text};
 use quorate_machine::{AuditRecord, Change, EventRecord, Param};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::rfc3339;
+use crate::language::current;
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -42,7 +43,7 @@ impl From<&EventRecord> for EventView {
             index: event.index,
             code: event.code().code().to_owned(),
             level: event.level().code().to_owned(),
-            text: event_text(Locale::EnUs, event.code(), &event.params),
+            text: event_text(current(), event.code(), &event.params),
             instance: event.instance.map(|id| id.to_string()),
             application: event.application.map(|id| id.to_string()),
             monitor: event.monitor.map(|id| id.to_string()),
@@ -105,7 +106,7 @@ impl From<&AuditRecord> for AuditView {
             actor: record.actor.clone(),
             source: record.source.clone(),
             code: record.code.clone(),
-            text: audit_text(Locale::EnUs, &record.code, &record.params),
+            text: audit_text(current(), &record.code, &record.params),
             object: record.object.map(|id| id.to_string()),
             params: params(&record.params),
             changes: record.changes.iter().map(ChangeView::from).collect(),

@@ -1,11 +1,13 @@
 //! Switches, acknowledgement and read/write state (B2, C5, C9).
 
+use quorate_machine::catalog::edge;
 use quorate_machine::{DataCenter, Id, Preview, PreviewMonitor, Refusal, Switch, SwitchedReply};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::record::ChangeView;
 use super::words::DataCenterName;
+use crate::language::text;
 use crate::limits::MAX_SWITCH_MONITORS;
 use crate::problem::Problem;
 
@@ -84,12 +86,12 @@ impl MonitorsSwitchBody {
     /// The ids; 422 for an empty, too long or malformed list.
     pub(crate) fn ids(&self) -> Result<Vec<Id>, Problem> {
         if self.monitors.is_empty() || self.monitors.len() > MAX_SWITCH_MONITORS {
-            let detail = format!("name 1 to {MAX_SWITCH_MONITORS} monitors");
+            let detail = text(edge::BATCH_SIZE, &[("maximum", &MAX_SWITCH_MONITORS)]);
             return Err(Problem::field("/monitors", "out-of-range", detail));
         }
-        let parse = |(position, text): (usize, &String)| {
-            let detail = "an id is 32 hexadecimal digits";
-            Id::parse(text).ok_or_else(|| Problem::field(&format!("/monitors/{position}"), "bad-id", detail))
+        let parse = |(position, id): (usize, &String)| {
+            let detail = text(edge::BAD_ID, &[]);
+            Id::parse(id).ok_or_else(|| Problem::field(&format!("/monitors/{position}"), "bad-id", detail))
         };
         self.monitors.iter().enumerate().map(parse).collect()
     }

@@ -1,11 +1,14 @@
 //! Sessions, users and API tokens (A4).
 
-use quorate_machine::{ApiToken, User};
+use quorate_machine::catalog::edge;
+use quorate_machine::{ApiToken, Id, User};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::words::RoleName;
 use super::{MetaView, rfc3339};
+use crate::language::text;
+use crate::problem::Problem;
 
 /// User and password.
 #[derive(Clone, Deserialize, ToSchema)]
@@ -87,8 +90,23 @@ pub(crate) struct NewTokenBody {
     pub(crate) name: String,
     /// The token acts with this role or the user's, whichever is lower.
     pub(crate) role: RoleName,
-    /// Life from now on in seconds: 60 to 31622400 (366 days).
+    /// Life from now on in seconds: 60 to 31622400 (366 days); of a token made with a token, no longer than that one's.
     pub(crate) expires_in_seconds: i64,
+    /// Ids of applications, at most 32: the token reaches them and their monitors alone. Left out or empty: whatever its
+    /// user reaches.
+    #[serde(default)]
+    applications: Vec<String>,
+}
+
+impl NewTokenBody {
+    /// The applications; 422 for what is no id.
+    pub(crate) fn application_ids(&self) -> Result<Vec<Id>, Problem> {
+        let parse = |(position, id): (usize, &String)| {
+            let bad = || Problem::field(&format!("/applications/{position}"), "bad-id", text(edge::BAD_ID, &[]));
+            Id::parse(id).ok_or_else(bad)
+        };
+        self.applications.iter().enumerate().map(parse).collect()
+    }
 }
 
 /// A created API token with its text, which is shown this once.
@@ -109,6 +127,8 @@ pub(crate) struct TokenView {
     pub(crate) user: String,
     pub(crate) role: RoleName,
     pub(crate) expires_at: String,
+    /// Ids of the applications that it is bound to; empty: whatever its user reaches.
+    pub(crate) applications: Vec<String>,
 }
 
 impl From<&ApiToken> for TokenView {
@@ -119,6 +139,7 @@ impl From<&ApiToken> for TokenView {
             user: token.user.clone(),
             role: token.role().into(),
             expires_at: rfc3339(token.expires_at_ms),
+            applications: token.applications.iter().map(Id::to_string).collect(),
         }
     }
 }

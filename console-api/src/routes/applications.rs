@@ -9,29 +9,30 @@ use quorate_machine::{Command, CreateApplication, DeleteObject, UpdateApplicatio
 use super::{changed, created, find_application, find_instance, may_see, new_id, object_of, with_etag};
 use crate::auth::Caller;
 use crate::context::ApiContext;
-use crate::dto::{ApplicationBody, ApplicationView, Changed, List, ReadQuery};
+use crate::dto::{ApplicationBody, ApplicationView, Changed, Page, ReadQuery};
 use crate::extract::{Body, IfMatch, Query, Segments};
+use crate::pages::ListQuery;
 use crate::problem::Problem;
 
 /// Lists the applications that the caller may see.
-#[utoipa::path(get, path = "/instances/{instance}/applications", tag = "applications", params(ReadQuery),
-    responses((status = 200, body = List<ApplicationView>), (status = "default", body = Problem)))]
+#[utoipa::path(get, path = "/instances/{instance}/applications", tag = "applications", params(ListQuery),
+    responses((status = 200, body = Page<ApplicationView>), (status = "default", body = Problem)))]
 pub(crate) async fn list_applications(
     State(context): State<ApiContext>,
     caller: Caller,
     Segments(instance): Segments<String>,
-    Query(query): Query<ReadQuery>,
-) -> Result<Json<List<ApplicationView>>, Problem> {
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page<ApplicationView>>, Problem> {
+    let window = query.window("applications")?;
     let read = context.read(query.serializable, |state| {
         let instance = find_instance(state, &instance)?.meta.id;
         let visible = state
             .applications(&instance)
-            .filter(|a| may_see(state, &caller, &a.meta.owner));
-        Ok(visible
-            .map(|application| ApplicationView::new(state, application))
-            .collect())
+            .filter(|a| may_see(state, &caller, a.as_object()));
+        let view = |application| ApplicationView::new(state, application);
+        Ok(window.page(visible, |a| a.meta.id.to_string(), view))
     });
-    read.await?.map(|items| Json(List::of(items)))
+    read.await?.map(Json)
 }
 
 /// Creates an application.

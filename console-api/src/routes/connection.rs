@@ -1,19 +1,23 @@
-//! Connection tests before a monitor is saved (C6). They run on the node that is asked.
+//! Connection tests before a monitor is saved (C6), run by every node.
 
 use axum::Json;
 use axum::extract::State;
-use http::StatusCode;
+use quorate_machine::catalog::edge;
 use quorate_machine::{Action, Object, authorize};
+use quorate_raft::AskNodeError;
 
 use super::{find_instance, find_monitor};
 use crate::auth::Caller;
 use crate::context::ApiContext;
-use crate::dto::{AddressReportView, ConnectionTestBody, ConnectionTestView};
+use crate::dto::{ConnectionTestBody, ConnectionTestView, NodeTestView};
 use crate::extract::{Body, Segments};
-use crate::limits::{CONNECTION_TEST_DEADLINE, RETRY_AFTER_SECONDS};
+use crate::language::text;
+use crate::limits::{CONNECTION_TEST_DEADLINE, NODE_ANSWER_GRACE};
+use crate::peers::{NodeAnswerKind, NodeRequestKind, TestRequest};
 use crate::problem::Problem;
 
-/// Tries every address from this node and answers with the engine's own words.
+/// Has every node try every address and answers with each one's stages and the engine's own words; a node that does not
+/// answer is named. An address that one node alone cannot reach is seen here before it matters.
 #[utoipa::path(post, path = "/instances/{instance}/monitors/test-connection", tag = "monitors",
     request_body = ConnectionTestBody,
     responses((status = 200, body = ConnectionTestView), (status = "default", body = Problem)))]
@@ -34,19 +38,17 @@ pub(crate) async fn test_connection(
     });
     let stored = read.await??;
     let test = body.into_test(stored.as_ref())?;
-    let Ok(_turn) = context.tests().try_acquire_owned() else {
-        let detail = "other connection tests are running on this node; try again in a moment";
-        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail).retry_after(RETRY_AFTER_SECONDS));
-    };
-    let reports = tokio::time::timeout(CONNECTION_TEST_DEADLINE, context.settings().tester.test(test)).await;
-    let reports = reports.map_err(|_| {
-        let detail = "the addresses did not all answer in time; test fewer at once or shorten the access timeout";
-        Problem::new(StatusCode::GATEWAY_TIMEOUT, "timed-out", detail)
-    })?;
-    let addresses: Vec<AddressReportView> = reports.into_iter().map(AddressReportView::from).collect();
-    Ok(Json(ConnectionTestView {
-        node: context.handle().node_id(),
-        passed: addresses.iter().all(|report| report.passed),
-        addresses,
-    }))
+    let request = NodeRequestKind::Test(TestRequest::from(&test));
+    let deadline = CONNECTION_TEST_DEADLINE + NODE_ANSWER_GRACE;
+    let asked = context.ask_every_node(request, deadline).await;
+    let nodes = asked.into_iter().map(|(node, answer)| match answer {
+        Ok(NodeAnswerKind::Tested(answer)) => NodeTestView::answered(&node, answer.reports),
+        Ok(_) => NodeTestView::failed(&node, text(edge::NODE_FAILED, &[("reason", &"another answer")])),
+        Err(AskNodeError::TimedOut) => {
+            let seconds = deadline.as_secs();
+            NodeTestView::failed(&node, text(edge::NODE_SILENT, &[("seconds", &seconds)]))
+        }
+        Err(error) => NodeTestView::failed(&node, text(edge::NODE_FAILED, &[("reason", &error)])),
+    });
+    Ok(Json(ConnectionTestView::new(nodes.collect())))
 }

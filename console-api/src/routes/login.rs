@@ -3,15 +3,17 @@
 use axum::Json;
 use axum::extract::State;
 use http::{Extensions, StatusCode};
+use quorate_machine::catalog::edge;
 
 use crate::auth::{Caller, Session, source};
 use crate::context::ApiContext;
 use crate::dto::{LoginBody, LoginView, MeView, rfc3339};
 use crate::extract::Body;
+use crate::language::text;
 use crate::limits::{MAX_NAME_CHARACTERS, MAX_PASSWORD_BYTES};
 use crate::problem::Problem;
 
-/// Exchanges user and password for a session. Attempts are limited per source address and per user.
+/// Exchanges user and password for a session. Attempts are limited per source address, and per user from one address.
 #[utoipa::path(post, path = "/login", tag = "access", request_body = LoginBody, security(()),
     responses((status = 200, body = LoginView), (status = "default", body = Problem)))]
 pub(crate) async fn login(
@@ -21,10 +23,11 @@ pub(crate) async fn login(
 ) -> Result<Json<LoginView>, Problem> {
     let source = source(&extensions);
     if body.user.chars().count() > MAX_NAME_CHARACTERS || body.password.len() > MAX_PASSWORD_BYTES {
-        context.login_limits().attempt(&source, "")?;
+        let _attempt = context.login_limits().attempt(&source, "")?;
         return Err(wrong());
     }
-    context.login_limits().attempt(&source, &body.user)?;
+    let attempt = context.login_limits().attempt(&source, &body.user)?;
+    tokio::time::sleep(attempt.pause).await;
     let caught_up = context.catch_up().await;
     // Without a quorum the state as it stands here has to do: the operator wants to see the cluster most then.
     if context.handle().read(|state| state.cluster().is_none()) {
@@ -50,7 +53,7 @@ fn wrong() -> Problem {
     Problem::new(
         StatusCode::UNAUTHORIZED,
         "login-refused",
-        "user or password is wrong; check both and try again",
+        text(edge::LOGIN_REFUSED, &[]),
     )
 }
 

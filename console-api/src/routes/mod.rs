@@ -3,8 +3,10 @@
 pub(crate) mod applications;
 pub(crate) mod cluster;
 pub(crate) mod connection;
+pub(crate) mod deletion;
 pub(crate) mod login;
 pub(crate) mod monitors;
+pub(crate) mod processes;
 pub(crate) mod records;
 pub(crate) mod registry;
 pub(crate) mod settings;
@@ -49,7 +51,7 @@ fn find_application<'a>(
     let instance = find_instance(state, instance)?.meta.id;
     Id::parse(segment)
         .and_then(|id| state.application(&id))
-        .filter(|found| found.instance == instance && may_see(state, caller, &found.meta.owner))
+        .filter(|found| found.instance == instance && may_see(state, caller, found.as_object()))
         .ok_or_else(|| Problem::not_found("application", segment))
 }
 
@@ -63,13 +65,13 @@ fn find_monitor<'a>(
     let instance = find_instance(state, instance)?.meta.id;
     Id::parse(segment)
         .and_then(|id| state.monitor(&id))
-        .filter(|found| found.instance == instance && may_see(state, caller, &found.meta.owner))
+        .filter(|found| found.instance == instance && may_see(state, caller, found.as_object()))
         .ok_or_else(|| Problem::not_found("monitor", segment))
 }
 
 /// The machine's own rule of who sees what (A4).
-fn may_see(state: &State, caller: &Caller, owner: &str) -> bool {
-    authorize(state, &caller.principal, Action::Read, Object::OwnedBy(owner)).is_ok()
+fn may_see(state: &State, caller: &Caller, object: Object<'_>) -> bool {
+    authorize(state, &caller.principal, Action::Read, object).is_ok()
 }
 
 /// What the machine says an object is now, after a change.

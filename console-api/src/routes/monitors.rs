@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
+use quorate_machine::catalog::edge;
 use quorate_machine::{
     Command, ConnectionPool, CreateMonitor, DeleteObject, Id, SetConnectionPool, UpdateMonitor, sdk_configuration,
 };
@@ -15,9 +16,12 @@ use super::{changed, created, find_application, find_instance, find_monitor, may
 use crate::auth::Caller;
 use crate::context::ApiContext;
 use crate::dto::{
-    Changed, List, MonitorBody, MonitorView, NewMonitorBody, PoolBody, ReadQuery, SdkConfigurationView, sdk_view,
+    Changed, DataCenterName, MonitorBody, MonitorView, NewMonitorBody, Page, PoolBody, ReadQuery, SdkConfigurationView,
+    sdk_view,
 };
 use crate::extract::{Body, IfMatch, Query, Segments};
+use crate::language::text;
+use crate::pages::Window;
 use crate::problem::Problem;
 
 /// Name under which a monitor's password is sealed.
@@ -26,53 +30,107 @@ const PASSWORD_FIELD: &str = "password";
 const NAME_ALPHABET: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 const NAME_CHARACTERS: usize = 10;
 
-/// Filters of the monitor list.
+/// States that a side can have (C1).
+const STATES: [&str; 5] = [
+    "healthy",
+    "abnormal",
+    "init-failed",
+    "unconfigured",
+    "unreachable-control",
+];
+
+/// Filters and page of the monitor list. A monitor is listed if it passes all of them.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct MonitorsQuery {
+    /// `next_cursor` of the page before.
+    #[serde(default)]
+    cursor: Option<String>,
+    /// Monitors in the page, 1 to 500; 100 when left out.
+    #[serde(default)]
+    limit: Option<usize>,
     /// Id of an application.
     #[serde(default)]
     application: Option<String>,
     /// Kind, for example `mysql`.
     #[serde(default)]
     kind: Option<String>,
-    /// State that one of the two sides must have, for example `abnormal`.
+    /// State that one of the two sides must have: `healthy`, `abnormal`, `init-failed`, `unconfigured` or
+    /// `unreachable-control`.
     #[serde(default)]
     state: Option<String>,
+    /// Part of the name, whatever the case.
+    #[serde(default)]
+    name: Option<String>,
+    /// Active data center.
+    #[serde(default)]
+    active: Option<DataCenterName>,
+    #[serde(default)]
+    probing: Option<bool>,
+    #[serde(default)]
+    automatic_switch: Option<bool>,
+    /// An automatic switch is due and withheld.
+    #[serde(default)]
+    withheld: Option<bool>,
+    /// The last automatic switch waits for an acknowledgement.
+    #[serde(default)]
+    needs_acknowledgement: Option<bool>,
     /// Answer from this node's state as it stands; it may be behind.
     #[serde(default)]
     serializable: bool,
 }
 
 impl MonitorsQuery {
+    /// Refuses a state that there is not: an empty list would say that all is well.
+    fn check(&self) -> Result<(), Problem> {
+        match &self.state {
+            Some(state) if !STATES.contains(&state.as_str()) => {
+                let detail = text(edge::ONE_OF, &[("values", &STATES.join(", "))]);
+                Err(Problem::field("?state", "unknown-value", detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn admits(&self, view: &MonitorView) -> bool {
         let wants = |filter: &Option<String>, value: &str| filter.as_deref().is_none_or(|wanted| wanted == value);
+        let is = |filter: Option<bool>, value: bool| filter.is_none_or(|wanted| wanted == value);
         let state = self.state.as_deref();
+        let part = self.name.as_ref().map(|part| part.to_lowercase());
         wants(&self.application, &view.application)
             && wants(&self.kind, &view.kind)
             && state.is_none_or(|state| view.dc1.state == state || view.dc2.state == state)
+            && part.is_none_or(|part| view.name.to_lowercase().contains(&part))
+            && self.active.is_none_or(|active| view.active == active)
+            && is(self.probing, view.probing)
+            && is(self.automatic_switch, view.automatic_switch)
+            && is(self.withheld, view.withheld.is_some())
+            && is(self.needs_acknowledgement, view.needs_acknowledgement)
     }
 }
 
-/// Lists the monitors that the caller may see, with their live state.
+/// Lists the monitors that the caller may see, with their live state, oldest first.
 #[utoipa::path(get, path = "/instances/{instance}/monitors", tag = "monitors", params(MonitorsQuery),
-    responses((status = 200, body = List<MonitorView>), (status = "default", body = Problem)))]
+    responses((status = 200, body = Page<MonitorView>), (status = "default", body = Problem)))]
 pub(crate) async fn list_monitors(
     State(context): State<ApiContext>,
     caller: Caller,
     Segments(instance): Segments<String>,
     Query(query): Query<MonitorsQuery>,
-) -> Result<Json<List<MonitorView>>, Problem> {
+) -> Result<Json<Page<MonitorView>>, Problem> {
+    query.check()?;
+    let window = Window::parse("monitors", query.cursor.as_deref(), query.limit)?;
     let read = context.read(query.serializable, |state| {
         let instance = find_instance(state, &instance)?.meta.id;
         let visible = state
             .monitors(&instance)
-            .filter(|monitor| may_see(state, &caller, &monitor.meta.owner));
+            .filter(|monitor| may_see(state, &caller, monitor.as_object()));
         let views = visible.map(|monitor| MonitorView::new(state, monitor));
-        Ok(views.filter(|view| query.admits(view)).collect())
+        let admitted = views.filter(|view| query.admits(view));
+        Ok(window.page(admitted, |view| view.meta.id.clone(), |view| view))
     });
-    read.await?.map(|items| Json(List::of(items)))
+    read.await?.map(Json)
 }
 
 /// Creates a monitor, with its connection pool if one is given.
@@ -87,13 +145,7 @@ pub(crate) async fn create_monitor(
     let application = context
         .read(false, |state| {
             let found = find_application(state, &caller, &instance, &body.application);
-            let missing = |_| {
-                Problem::field(
-                    "/application",
-                    "not-found",
-                    "there is no such application in the instance",
-                )
-            };
+            let missing = |_| Problem::field("/application", "not-found", text(edge::NO_SUCH_APPLICATION, &[]));
             found
                 .map(|application| (application.meta.id, application.instance))
                 .map_err(missing)
@@ -234,7 +286,7 @@ pub(crate) async fn read_sdk_configuration(
 ) -> Result<Json<SdkConfigurationView>, Problem> {
     let read = context.read(query.serializable, |state| {
         let id = find_monitor(state, &caller, &instance, &monitor)?.id();
-        let detail = "the monitor has no connection pool, so it has no SDK keys yet; save one first";
+        let detail = text(edge::NO_CONNECTION_POOL, &[]);
         let missing = || Problem::new(StatusCode::CONFLICT, "no-connection-pool", detail);
         sdk_configuration(state, &id).ok_or_else(missing)
     });

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use quorate_machine::catalog::edge;
 use quorate_machine::{Action, AuditRecord, EventRecord, Object, authorize};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -11,7 +12,8 @@ use crate::auth::Caller;
 use crate::context::ApiContext;
 use crate::dto::{AuditView, EventView, Page};
 use crate::extract::Query;
-use crate::limits::{DEFAULT_PAGE_RECORDS, MAX_PAGE_RECORDS};
+use crate::language::text;
+use crate::pages::check_limit;
 use crate::problem::Problem;
 
 /// Filters and page of the event list.
@@ -88,25 +90,17 @@ impl Window {
     fn parse(cursor: Option<&str>, limit: Option<usize>, since: Option<&str>) -> Result<Self, Problem> {
         let below = match cursor {
             None => u64::MAX,
-            Some(text) => text.parse().map_err(|_| {
-                Problem::field(
-                    "?cursor",
-                    "bad-parameter",
-                    "pass `next_cursor` of the page before, unchanged",
-                )
-            })?,
+            Some(cursor) => cursor
+                .parse()
+                .map_err(|_| Problem::field("?cursor", "bad-parameter", text(edge::BAD_CURSOR, &[])))?,
         };
-        let limit = limit.unwrap_or(DEFAULT_PAGE_RECORDS);
-        if !(1..=MAX_PAGE_RECORDS).contains(&limit) {
-            let detail = format!("a page has 1 to {MAX_PAGE_RECORDS} records");
-            return Err(Problem::field("?limit", "out-of-range", detail));
-        }
+        let limit = check_limit(limit)?;
         let since_ms = match since {
             None => i64::MIN,
-            Some(text) => text
+            Some(since) => since
                 .parse::<jiff::Timestamp>()
                 .map(|time| time.as_millisecond())
-                .map_err(|_| Problem::field("?since", "bad-parameter", "a time looks like 2026-01-31T08:00:00Z"))?,
+                .map_err(|_| Problem::field("?since", "bad-parameter", text(edge::BAD_TIME, &[])))?,
         };
         Ok(Self { below, limit, since_ms })
     }
@@ -166,8 +160,8 @@ pub(super) fn may_see_event(state: &quorate_machine::State, caller: &Caller, eve
     match &event.monitor {
         None => true,
         Some(id) => match state.monitor(id) {
-            Some(monitor) => may_see(state, caller, &monitor.meta.owner),
-            None => may_see(state, caller, ""),
+            Some(monitor) => may_see(state, caller, monitor.as_object()),
+            None => may_see(state, caller, Object::OwnedBy("")),
         },
     }
 }

@@ -6,51 +6,57 @@ use axum::extract::State;
 use super::find_instance;
 use crate::context::ApiContext;
 use crate::dto::{
-    InstanceConnectionView, InstanceView, List, ModuleView, NamespaceView, ReadQuery, instance_connection,
+    InstanceConnectionView, InstanceView, ModuleView, NamespaceView, Page, ReadQuery, instance_connection,
 };
 use crate::extract::{Query, Segments};
+use crate::pages::ListQuery;
 use crate::problem::Problem;
 
 /// Lists the feature modules.
-#[utoipa::path(get, path = "/modules", tag = "registry", params(ReadQuery),
-    responses((status = 200, body = List<ModuleView>), (status = "default", body = Problem)))]
+#[utoipa::path(get, path = "/modules", tag = "registry", params(ListQuery),
+    responses((status = 200, body = Page<ModuleView>), (status = "default", body = Problem)))]
 pub(crate) async fn list_modules(
     State(context): State<ApiContext>,
-    Query(query): Query<ReadQuery>,
-) -> Result<Json<List<ModuleView>>, Problem> {
-    let items = context.read(query.serializable, |state| {
-        state.modules().map(ModuleView::from).collect()
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page<ModuleView>>, Problem> {
+    let window = query.window("modules")?;
+    let read = context.read(query.serializable, |state| {
+        window.page(state.modules(), |module| module.meta.id.to_string(), ModuleView::from)
     });
-    Ok(Json(List::of(items.await?)))
+    Ok(Json(read.await?))
 }
 
 /// Lists the namespaces.
-#[utoipa::path(get, path = "/namespaces", tag = "registry", params(ReadQuery),
-    responses((status = 200, body = List<NamespaceView>), (status = "default", body = Problem)))]
+#[utoipa::path(get, path = "/namespaces", tag = "registry", params(ListQuery),
+    responses((status = 200, body = Page<NamespaceView>), (status = "default", body = Problem)))]
 pub(crate) async fn list_namespaces(
     State(context): State<ApiContext>,
-    Query(query): Query<ReadQuery>,
-) -> Result<Json<List<NamespaceView>>, Problem> {
-    let items = context.read(query.serializable, |state| {
-        state.namespaces().map(NamespaceView::from).collect()
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page<NamespaceView>>, Problem> {
+    let window = query.window("namespaces")?;
+    let read = context.read(query.serializable, |state| {
+        window.page(
+            state.namespaces(),
+            |namespace| namespace.meta.id.to_string(),
+            NamespaceView::from,
+        )
     });
-    Ok(Json(List::of(items.await?)))
+    Ok(Json(read.await?))
 }
 
 /// Lists the instances.
-#[utoipa::path(get, path = "/instances", tag = "registry", params(ReadQuery),
-    responses((status = 200, body = List<InstanceView>), (status = "default", body = Problem)))]
+#[utoipa::path(get, path = "/instances", tag = "registry", params(ListQuery),
+    responses((status = 200, body = Page<InstanceView>), (status = "default", body = Problem)))]
 pub(crate) async fn list_instances(
     State(context): State<ApiContext>,
-    Query(query): Query<ReadQuery>,
-) -> Result<Json<List<InstanceView>>, Problem> {
-    let items = context.read(query.serializable, |state| {
-        state
-            .instances()
-            .map(|instance| InstanceView::new(state, instance))
-            .collect()
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page<InstanceView>>, Problem> {
+    let window = query.window("instances")?;
+    let read = context.read(query.serializable, |state| {
+        let view = |instance| InstanceView::new(state, instance);
+        window.page(state.instances(), |instance| instance.meta.id.to_string(), view)
     });
-    Ok(Json(List::of(items.await?)))
+    Ok(Json(read.await?))
 }
 
 /// Reads an instance.

@@ -8,8 +8,9 @@ use quorate_machine::{Command, SetKindSettings, SetQuotas};
 use super::find_instance;
 use crate::auth::Caller;
 use crate::context::ApiContext;
-use crate::dto::{KindSettingsBody, KindSettingsView, List, QuotasBody, QuotasView, ReadQuery};
+use crate::dto::{KindSettingsBody, KindSettingsView, Page, QuotasBody, QuotasView, ReadQuery};
 use crate::extract::{Body, Query, Segments};
+use crate::pages::ListQuery;
 use crate::problem::Problem;
 
 /// Quotas in force.
@@ -41,13 +42,14 @@ pub(crate) async fn set_quotas(
 }
 
 /// Global settings of every kind that the instance's namespace enables.
-#[utoipa::path(get, path = "/instances/{instance}/kind-settings", tag = "settings", params(ReadQuery),
-    responses((status = 200, body = List<KindSettingsView>), (status = "default", body = Problem)))]
+#[utoipa::path(get, path = "/instances/{instance}/kind-settings", tag = "settings", params(ListQuery),
+    responses((status = 200, body = Page<KindSettingsView>), (status = "default", body = Problem)))]
 pub(crate) async fn list_kind_settings(
     State(context): State<ApiContext>,
     Segments(instance): Segments<String>,
-    Query(query): Query<ReadQuery>,
-) -> Result<Json<List<KindSettingsView>>, Problem> {
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page<KindSettingsView>>, Problem> {
+    let window = query.window("kind-settings")?;
     let read = context.read(query.serializable, |state| {
         let instance = find_instance(state, &instance)?;
         let namespace = state.namespace(&instance.namespace);
@@ -55,7 +57,9 @@ pub(crate) async fn list_kind_settings(
             .map(|namespace| namespace.feature_points.as_slice())
             .unwrap_or_default();
         let view = |kind: &String| KindSettingsView::new(kind, state.kind_settings(&instance.meta.id, kind));
-        Ok(List::of(kinds.iter().map(view).collect()))
+        let mut kinds: Vec<&String> = kinds.iter().collect();
+        kinds.sort_unstable();
+        Ok(window.page(kinds.into_iter(), |kind| (*kind).clone(), view))
     });
     read.await?.map(Json)
 }

@@ -13,6 +13,7 @@ use futures_util::Stream;
 use futures_util::stream;
 use http::{HeaderMap, StatusCode};
 use quorate_machine::Id;
+use quorate_machine::catalog::{Locale, edge};
 use quorate_raft::ClusterStatus;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -24,6 +25,7 @@ use crate::auth::{Caller, still_valid};
 use crate::context::ApiContext;
 use crate::dto::{EventView, MonitorView};
 use crate::extract::{Query, Segments};
+use crate::language::{current, text, within};
 use crate::limits::{RETRY_AFTER_SECONDS, STREAM_BATCH_EVENTS, STREAM_KEEP_ALIVE, STREAM_PACE};
 use crate::problem::Problem;
 
@@ -50,6 +52,7 @@ struct Follower<L> {
     context: ApiContext,
     caller: Caller,
     look: L,
+    locale: Locale,
     pending: VecDeque<Event>,
     status: watch::Receiver<ClusterStatus>,
     wakeups: watch::Receiver<u64>,
@@ -66,7 +69,8 @@ impl<L: Look> Follower<L> {
             if *self.stopping.borrow() || !still_valid(&self.context, &self.caller) {
                 return None;
             }
-            self.pending.extend(self.look.look(&self.context, &self.caller));
+            let news = within(self.locale, || self.look.look(&self.context, &self.caller));
+            self.pending.extend(news);
             if self.pending.is_empty() {
                 self.wait().await;
             }
@@ -95,7 +99,7 @@ fn follow<L: Look>(
     look: L,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let place = context.streams().try_acquire_owned().map_err(|_| {
-        let detail = "this node has no room for another event stream; try another node, or close one";
+        let detail = text(edge::TOO_MANY_STREAMS, &[]);
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-streams", detail).retry_after(RETRY_AFTER_SECONDS)
     })?;
     let follower = Follower {
@@ -105,6 +109,7 @@ fn follow<L: Look>(
         context,
         caller,
         look,
+        locale: current(),
         pending: VecDeque::new(),
         _place: place,
     };
@@ -122,14 +127,29 @@ pub(crate) async fn stream_events(
     headers: HeaderMap,
     Query(query): Query<EventStreamQuery>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let resumed = headers
-        .get("last-event-id")
-        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let resumed = last_event_id(&headers)?;
     let after = resumed.or(query.after);
     let look = EventLook {
         after: after.unwrap_or_else(|| context.handle().read(|state| state.events().last_sequence())),
     };
     follow(context, caller, look)
+}
+
+/// The sequence that a client has seen last. What is no sequence is refused: to follow from now on instead would lose
+/// events without a word.
+fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(value) = headers.get("last-event-id") else {
+        return Ok(None);
+    };
+    let sequence = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    let bad = || {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "bad-last-event-id",
+            text(edge::BAD_LAST_EVENT_ID, &[]),
+        )
+    };
+    sequence.map(Some).ok_or_else(bad)
 }
 
 struct EventLook {
@@ -198,7 +218,7 @@ impl Look for MonitorLook {
         let now: BTreeMap<String, MonitorView> = context.handle().read(|state| {
             let visible = state
                 .monitors(&self.instance)
-                .filter(|monitor| may_see(state, caller, &monitor.meta.owner));
+                .filter(|monitor| may_see(state, caller, monitor.as_object()));
             visible
                 .map(|monitor| (monitor.id().to_string(), MonitorView::new(state, monitor)))
                 .collect()

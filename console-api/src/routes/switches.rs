@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
+use quorate_machine::catalog::edge;
 use quorate_machine::{
     AcknowledgeMonitor, Command, DataCenter, Id, ReadWrite, ReplyKind, SetReadWrite, preview_switch,
 };
@@ -16,6 +17,7 @@ use crate::dto::{
     SwitchView,
 };
 use crate::extract::{Body, Segments};
+use crate::language::text;
 use crate::problem::Problem;
 
 /// Switches one monitor by hand; `dry_run` only tells what would change.
@@ -82,7 +84,7 @@ pub(crate) async fn switch_application(
     });
     let ids = read.await??;
     if ids.is_empty() {
-        let detail = "the application has no monitors, so there is nothing to switch; create one first";
+        let detail = text(edge::NO_MONITORS, &[]);
         return Err(Problem::new(StatusCode::CONFLICT, "no-monitors", detail));
     }
     switch(&context, &caller, options, ids).await

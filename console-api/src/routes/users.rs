@@ -9,24 +9,25 @@ use quorate_machine::{Action, Command, CreateUser, Object, Role, SetUserPassword
 use super::{created, new_id, object_of};
 use crate::auth::{Caller, check_new_password};
 use crate::context::ApiContext;
-use crate::dto::{Changed, List, NewUserBody, PasswordBody, ReadQuery, UserView};
+use crate::dto::{Changed, NewUserBody, Page, PasswordBody, UserView};
 use crate::extract::{Body, Query, Segments};
+use crate::pages::ListQuery;
 use crate::problem::Problem;
 
 /// Lists the users; for administrators.
-#[utoipa::path(get, path = "/users", tag = "access", params(ReadQuery),
-    responses((status = 200, body = List<UserView>), (status = "default", body = Problem)))]
+#[utoipa::path(get, path = "/users", tag = "access", params(ListQuery),
+    responses((status = 200, body = Page<UserView>), (status = "default", body = Problem)))]
 pub(crate) async fn list_users(
     State(context): State<ApiContext>,
     caller: Caller,
-    Query(query): Query<ReadQuery>,
-) -> Result<Json<List<UserView>>, Problem> {
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page<UserView>>, Problem> {
+    let window = query.window("users")?;
     let read = context.read(query.serializable, |state| {
         authorize(state, &caller.principal, Action::Users, Object::Cluster)?;
-        Ok(state.users().map(UserView::from).collect())
+        Ok(window.page(state.users(), |user| user.name.clone(), UserView::from))
     });
-    let items = read.await?.map_err(|refusal| Problem::from(&refusal))?;
-    Ok(Json(List::of(items)))
+    read.await?.map(Json).map_err(|refusal| Problem::from(&refusal))
 }
 
 /// Creates a user below the caller's own role.

@@ -42,6 +42,32 @@ fn schemas() {
     insta::assert_snapshot!(lines.join("\n"));
 }
 
+/// Handlers and document come from the same declarations; this finds a handler that is declared and mounted nowhere. That
+/// every operation of the document is mounted is seen by asking each of them below.
+#[test]
+fn every_declared_handler_is_in_the_document() {
+    let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let routes = std::fs::read_dir(sources.join("routes")).expect("the routes");
+    let files = routes
+        .map(|entry| entry.expect("a file").path())
+        .chain([sources.join("openapi.rs")]);
+    let declared: usize = files
+        .map(|file| std::fs::read_to_string(file).expect("a source"))
+        .map(|source| {
+            source
+                .lines()
+                .filter(|line| line.starts_with("#[utoipa::path("))
+                .count()
+        })
+        .sum();
+    assert_eq!(operations().len(), declared);
+    let openapi = std::fs::read_to_string(sources.join("openapi.rs")).expect("a source");
+    assert!(
+        !openapi.contains(".route("),
+        "a route that is mounted by hand is in no document"
+    );
+}
+
 #[tokio::test]
 async fn every_route_but_login_needs_a_caller() {
     let app = App::start().await;

@@ -2,8 +2,14 @@
 
 mod access;
 mod applications;
+mod batches;
+mod docs;
 mod document;
+mod languages;
+mod laxities;
+mod lists;
 mod monitors;
+mod nodes;
 mod problems;
 mod records;
 mod serving;

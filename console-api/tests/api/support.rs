@@ -12,8 +12,8 @@ use axum::extract::ConnectInfo;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use quorate_console_api::{
-    AddressReport, ApiContext, ApiSettings, ConnectionTest, ConnectionTester, EdgeFuture, Sealer, SessionKey,
-    TestPassword, TlsFiles, hash_password, router,
+    AddressReport, ApiContext, ApiSettings, ConnectedProcess, ConnectionTest, ConnectionTester, EdgeFuture,
+    ProcessSource, Sealer, SessionKey, StageReport, TestPassword, TlsFiles, hash_password, router,
 };
 use quorate_machine::{
     Bootstrap, Command, DataCenter, FindingClass, Id, NodeRecord, Principal, PrincipalKind, Proposal, Reply, ReplyKind,
@@ -40,6 +40,20 @@ impl Sealer for ReversingSealer {
     }
 }
 
+/// One process of every application that is asked for.
+struct OneProcess;
+
+impl ProcessSource for OneProcess {
+    fn connected(&self, _instance: Id, application: Id) -> Vec<ConnectedProcess> {
+        vec![ConnectedProcess {
+            user: "mas".to_owned(),
+            source: format!("192.0.2.{}:5000", application.as_u128() % 200),
+            watches: 1,
+            since_wall_ms: 1_700_000_000_000,
+        }]
+    }
+}
+
 /// Refuses port 1 and accepts the rest.
 struct PortTester;
 
@@ -48,7 +62,16 @@ impl ConnectionTester for PortTester {
         let stored = matches!(test.password, TestPassword::Stored { .. });
         let reports = test.addresses.into_iter().map(move |address| {
             let passed = !address.ends_with(":1");
+            let (class, text) = if passed {
+                ("ok", "")
+            } else {
+                ("refused", "Connection refused")
+            };
             AddressReport {
+                stages: vec![
+                    StageReport::new("dns", "ok", "", 5),
+                    StageReport::new("tcp", class, text, 9),
+                ],
                 text: if passed {
                     String::new()
                 } else {
@@ -130,9 +153,11 @@ impl App {
             session_key: SessionKey::new([7; 32]),
             sealer: Arc::new(ReversingSealer),
             tester: Arc::new(PortTester),
+            processes: Arc::new(OneProcess),
             tls_files: TlsFiles::default(),
             wall_clock: || jiff::Timestamp::now().as_millisecond(),
         });
+        context.answer_nodes();
         App {
             router: router(context.clone()),
             handle,
@@ -232,6 +257,19 @@ impl App {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Answer {
+        self.call_from([192, 0, 2, 7], method, uri, token, headers, body).await
+    }
+
+    /// Sends a request once, from an address.
+    pub async fn call_from(
+        &self,
+        source: [u8; 4],
+        method: &str,
+        uri: &str,
+        token: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(uri);
         if !token.is_empty() {
             request = request.header("authorization", format!("Bearer {token}"));
@@ -245,7 +283,7 @@ impl App {
         let mut request = request.body(Body::from(body.to_owned())).expect("a request");
         request
             .extensions_mut()
-            .insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 7], 40000))));
+            .insert(ConnectInfo(SocketAddr::from((source, 40000))));
         let response = self.router.clone().oneshot(request).await.expect("infallible");
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a whole body").to_bytes();

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use quorate_machine::Id;
 
@@ -39,6 +40,8 @@ pub struct ConnectedProcess {
     pub source: String,
     /// Watchers of the stream on the application's keys.
     pub watches: usize,
+    /// When the stream made the first of them, by this node's clock.
+    pub since: SystemTime,
 }
 
 /// A key below `/mas-monitor/` that a client asked for and that does not exist.
@@ -91,6 +94,7 @@ impl Clients {
                 user: user.to_owned(),
                 source: source.to_owned(),
                 watches: 1,
+                since: SystemTime::now(),
             };
             processes.insert(entry, process);
         }

@@ -66,6 +66,9 @@ pub enum TokenVerb {
         /// Days until it expires, 1 to 366
         #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=366))]
         days: u16,
+        /// Bind it to this application (id or name) and its monitors; repeatable
+        #[arg(long, value_name = "APPLICATION")]
+        application: Vec<String>,
     },
     /// Revoke
     Revoke { id: String },
@@ -84,6 +87,7 @@ const TOKENS: &[Column] = &[
     ("USER", &["/user"]),
     ("ROLE", &["/role"]),
     ("EXPIRES", &["/expires_at"]),
+    ("APPLICATIONS", &["/applications"]),
 ];
 
 const ME: &[Column] = &[
@@ -108,7 +112,7 @@ pub async fn login(options: &Options, login: &LoginOptions) -> Result<(), Failur
             password: login.password.read(&format!("Password of {}", login.user))?,
         },
     };
-    let client = Client::connect(target, options.instance.clone()).await?;
+    let client = Client::connect(target, options).await?;
     let name = options.context.clone().unwrap_or_else(|| DEFAULT_CONTEXT.to_owned());
     let mut known = Contexts::load()?;
     let context = Context {
@@ -144,7 +148,7 @@ pub async fn whoami(client: &Client) -> Result<Rendered, Failure> {
 /// Carries a verb of users out.
 pub async fn users(client: &Client, verb: &UserVerb) -> Result<Rendered, Failure> {
     match verb {
-        UserVerb::List => Ok(Rendered::list(client.get("/users").await?.body, USERS)),
+        UserVerb::List => Ok(Rendered::list(client.get_all("/users").await?, USERS)),
         UserVerb::Create { name, role, password } => {
             let password = password.read(&format!("Password of {name}"))?;
             let body = json!({"name": name, "role": role, "password": password});
@@ -165,10 +169,19 @@ pub async fn users(client: &Client, verb: &UserVerb) -> Result<Rendered, Failure
 /// Carries a verb of tokens out.
 pub async fn tokens(client: &Client, verb: &TokenVerb) -> Result<Rendered, Failure> {
     match verb {
-        TokenVerb::List => Ok(Rendered::list(client.get("/tokens").await?.body, TOKENS)),
-        TokenVerb::Create { name, role, days } => {
+        TokenVerb::List => Ok(Rendered::list(client.get_all("/tokens").await?, TOKENS)),
+        TokenVerb::Create {
+            name,
+            role,
+            days,
+            application,
+        } => {
+            let mut applications = Vec::with_capacity(application.len());
+            for application in application {
+                applications.push(client.resolve("applications", application).await?);
+            }
             let seconds = i64::from(*days) * 24 * 3600;
-            let body = json!({"name": name, "role": role, "expires_in_seconds": seconds});
+            let body = json!({"name": name, "role": role, "expires_in_seconds": seconds, "applications": applications});
             let created = client.post("/tokens", &body).await?.body;
             let token = created
                 .get("token")

@@ -29,6 +29,8 @@ pub enum Verb {
         #[arg(long)]
         description: Option<String>,
     },
+    /// SDK processes that are connected, on every node
+    Processes { application: String },
     /// Delete; refused while it has monitors
     Delete { application: String },
 }
@@ -42,6 +44,14 @@ pub const COLUMNS: &[Column] = &[
     ("DESCRIPTION", &["/description"]),
 ];
 
+const PROCESSES: &[Column] = &[
+    ("NODE", &["/node"]),
+    ("SOURCE", &["/source"]),
+    ("USER", &["/user"]),
+    ("WATCHES", &["/watches"]),
+    ("SINCE", &["/since"]),
+];
+
 /// Carries a verb out.
 pub async fn run(client: &Client, verb: &Verb) -> Result<Rendered, Failure> {
     let collection = client.of_instance("/applications");
@@ -52,7 +62,7 @@ pub async fn run(client: &Client, verb: &Verb) -> Result<Rendered, Failure> {
             .map(|id| format!("{collection}/{id}"))
     };
     match verb {
-        Verb::List => Ok(Rendered::list(client.get(&collection).await?.body, COLUMNS)),
+        Verb::List => Ok(Rendered::list(client.get_all(&collection).await?, COLUMNS)),
         Verb::Show { application } => Ok(Rendered::object(
             client.get(&path(application).await?).await?.body,
             COLUMNS,
@@ -79,6 +89,10 @@ pub async fn run(client: &Client, verb: &Verb) -> Result<Rendered, Failure> {
             });
             let changed = client.put(&path, &body, read.generation).await?.body;
             Ok(Rendered::done(format!("changed application {application}"), changed))
+        }
+        Verb::Processes { application } => {
+            let path = format!("{}/processes", path(application).await?);
+            Ok(Rendered::list(client.get_all(&path).await?, PROCESSES))
         }
         Verb::Delete { application } => {
             let path = path(application).await?;

@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 
 use super::Options;
 use super::failure::{Code, Failure};
+use super::language::Language;
 use super::target::{Credential, Target};
 
 /// Time to connect to one node.
@@ -18,12 +19,18 @@ const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 const LOGIN_ATTEMPTS: u32 = 5;
 const MAX_LOGIN_WAIT: Duration = Duration::from_secs(10);
 
+/// Entries of one page when a whole list is read, and how many pages at most.
+const PAGE_ENTRIES: u32 = 500;
+const MAX_PAGES: u32 = 200;
+
 /// A logged-in client.
 pub struct Client {
     http: reqwest::Client,
     target: Target,
     /// `default` or an id, as given.
     instance: String,
+    /// Language that the server is asked to answer in.
+    language: Language,
     /// Position of the node that answered last.
     preferred: Mutex<usize>,
     bearer: String,
@@ -39,14 +46,15 @@ impl Client {
     /// Finds the cluster and logs in where that is needed.
     pub async fn open(options: &Options) -> Result<Self, Failure> {
         let target = Target::find(options)?;
-        Self::connect(target, options.instance.clone()).await
+        Self::connect(target, options).await
     }
 
     /// Logs in to a target.
-    pub async fn connect(target: Target, instance: String) -> Result<Self, Failure> {
+    pub async fn connect(target: Target, options: &Options) -> Result<Self, Failure> {
         let mut client = Self {
             http: http_client(&target)?,
-            instance,
+            instance: options.instance.clone(),
+            language: options.language.unwrap_or_else(Language::of_environment),
             preferred: Mutex::new(0),
             bearer: String::new(),
             target,
@@ -94,6 +102,30 @@ impl Client {
     /// Reads `path` (below `/api/v1`).
     pub async fn get(&self, path: &str) -> Result<Answer, Failure> {
         self.call(Method::GET, path, None, None).await
+    }
+
+    /// Reads a whole list: `path` and every page after it, as one list without `next_cursor`.
+    pub async fn get_all(&self, path: &str) -> Result<Value, Failure> {
+        let joint = if path.contains('?') { '&' } else { '?' };
+        let first = format!("{path}{joint}limit={PAGE_ENTRIES}");
+        let mut whole = self.get(&first).await?.body;
+        for _ in 0..MAX_PAGES {
+            let object = whole.as_object_mut().ok_or_else(strange)?;
+            let Some(Value::String(cursor)) = object.remove("next_cursor") else {
+                return Ok(whole);
+            };
+            let mut page = self.get(&format!("{first}&cursor={cursor}")).await?.body;
+            let more = page.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
+            let items = object
+                .get_mut("items")
+                .and_then(Value::as_array_mut)
+                .ok_or_else(strange)?;
+            items.extend(more.ok_or_else(strange)?);
+            let next = page.as_object_mut().and_then(|page| page.remove("next_cursor"));
+            object.extend(next.map(|cursor| ("next_cursor".to_owned(), cursor)));
+        }
+        let text = format!("the list has more than {MAX_PAGES} pages; narrow it with filters");
+        Err(Failure::new(Code::Refused, text))
     }
 
     /// Posts a body.
@@ -173,6 +205,7 @@ impl Client {
             method.clone(),
             format!("{}/api/v1{path}", address.trim_end_matches('/')),
         );
+        request = request.header("accept-language", self.language.tag());
         if !self.bearer.is_empty() {
             request = request.bearer_auth(&self.bearer);
         }
@@ -196,7 +229,7 @@ impl Client {
         if is_id(id_or_name) {
             return Ok(id_or_name.to_owned());
         }
-        let listed = self.get(&self.of_instance(&format!("/{collection}"))).await?.body;
+        let listed = self.get_all(&self.of_instance(&format!("/{collection}"))).await?;
         let items = listed.get("items").and_then(Value::as_array).ok_or_else(strange)?;
         let named = items
             .iter()

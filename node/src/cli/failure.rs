@@ -39,6 +39,12 @@ impl Failure {
         }
     }
 
+    /// The same with one more line.
+    pub fn and(mut self, line: impl Into<String>) -> Self {
+        self.lines.push(line.into());
+        self
+    }
+
     /// What the API answered instead of a result: title, detail, code and the fields that are wrong.
     pub fn from_problem(status: u16, body: &Value) -> Self {
         let part = |name: &str| body.get(name).and_then(Value::as_str);

@@ -20,6 +20,7 @@ mod client;
 mod cluster;
 mod failure;
 mod kv;
+mod language;
 mod monitor;
 mod output;
 mod password;
@@ -54,6 +55,9 @@ pub struct Options {
     /// Instance: an id, or `default`
     #[arg(long, global = true, default_value = "default", value_name = "INSTANCE")]
     instance: String,
+    /// Language of the server's texts; that of the environment (`LC_ALL`, `LC_MESSAGES`, `LANG`) when left out
+    #[arg(long, global = true, value_enum, value_name = "LANGUAGE")]
+    language: Option<language::Language>,
     /// How to print
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
     output: Format,

@@ -48,7 +48,7 @@ pub struct Page {
     limit: u16,
     /// `next_cursor` of the page before (see `-o json`)
     #[arg(long)]
-    cursor: Option<u64>,
+    cursor: Option<String>,
     /// Only since this RFC 3339 time
     #[arg(long, value_name = "TIME")]
     since: Option<jiff::Timestamp>,
@@ -106,7 +106,7 @@ impl Page {
     fn path<const N: usize>(&self, path: &str, filters: [(&str, Option<String>); N]) -> String {
         let mut path = format!("{path}?limit={}", self.limit);
         let own = [
-            ("cursor", self.cursor.map(|cursor| cursor.to_string())),
+            ("cursor", self.cursor.clone()),
             ("since", self.since.map(|since| since.to_string())),
         ];
         for (name, value) in own.into_iter().chain(filters) {
@@ -119,7 +119,7 @@ impl Page {
 }
 
 /// Percent-encodes everything but unreserved characters (RFC 3986).
-fn encode(text: &str) -> String {
+pub fn encode(text: &str) -> String {
     let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let encoded = |byte: u8| {
         if unreserved(byte) {

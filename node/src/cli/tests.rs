@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::kv::range_end;
+use super::language::Language;
 use super::output::Rendered;
 use super::{Cli, Format, Noun, application, monitor, switch};
 
@@ -55,6 +56,12 @@ fn command_lines() {
         "kv put key",
         "login --address https://10.0.0.1:8443 --ca ca.crt --password-file secret",
         "monitor list -o xml",
+        "monitor list --state abnormal --active dc2 --withheld true --name shop --language zh-CN",
+        "monitor list --language fr",
+        "monitor delete one two three",
+        "monitor delete",
+        "application processes shop",
+        "token create --name ci --role operator --application shop --application bank",
     ];
     let outcome = |line: &str| parse(line).map_or_else(|error| error, |_| "ok".to_owned());
     let text: Vec<String> = lines
@@ -160,4 +167,15 @@ fn range_ends_of_prefixes() {
     assert_eq!(range_end("a", false), b"");
     assert_eq!(range_end("a/", true), b"a0");
     assert_eq!(range_end("", true), [0]);
+}
+
+#[test]
+fn languages_of_locales() {
+    for chinese in ["zh_CN.UTF-8", "zh", "zh_TW@hans", "zh-CN"] {
+        assert_eq!(Language::of_locale(Some(chinese)), Language::ZhCn, "{chinese}");
+    }
+    for english in ["C", "en_US.UTF-8", "POSIX", "", "zhx"] {
+        assert_eq!(Language::of_locale(Some(english)), Language::EnUs, "{english}");
+    }
+    assert_eq!(Language::of_locale(None), Language::EnUs);
 }

@@ -87,6 +87,7 @@ pub struct LinksSection {
 #[serde(deny_unknown_fields)]
 pub struct LimitsSection {
     pub minimum_free_bytes: Option<u64>,
+    pub minimum_free_percent: Option<u8>,
 }
 
 impl FileConfig {

@@ -20,6 +20,8 @@ pub const SAMPLE: &str = include_str!("sample.toml");
 
 /// Which log lines are written where nothing else is said.
 pub const DEFAULT_LOG_FILTER: &str = "info,openraft=error";
+/// Largest share of a file system that can be asked to stay free, percent.
+pub const MAX_MINIMUM_FREE_PERCENT: u8 = 50;
 /// Largest configuration file that is read, bytes.
 pub const MAX_CONFIG_BYTES: u64 = 1024 * 1024;
 
@@ -91,8 +93,10 @@ pub struct Config {
     pub source_address: Option<IpAddr>,
     /// Fault proxy of a development cluster that connections to peers and databases pass.
     pub fault_proxy: Option<SocketAddr>,
-    /// Free disk space below which the node is not ready and hands leadership on, bytes.
+    /// Free disk space below which the node is not ready, hands leadership on, and clients may add no data; bytes.
     pub minimum_free_bytes: u64,
+    /// The same in percent of the file system, 0 to 50; the larger of both counts.
+    pub minimum_free_percent: u8,
     /// Log entries after which a snapshot is made; `None`: as many as consensus thinks right.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshot_every_entries: Option<u64>,
@@ -106,6 +110,7 @@ mod defaults {
     pub const KV_PORT: u16 = 2379;
     pub const CONSOLE_PORT: u16 = 8443;
     pub const MINIMUM_FREE_BYTES: u64 = 1024 * 1024 * 1024;
+    pub const MINIMUM_FREE_PERCENT: u8 = 5;
 }
 
 /// Reads, merges and checks: `overrides` (flags, then environment) over the file over the defaults.
@@ -181,6 +186,10 @@ fn merge(file: FileConfig, over: &Overrides, base: &Path) -> Result<Config, Conf
             .minimum_free_bytes
             .or(file.limits.minimum_free_bytes)
             .unwrap_or(defaults::MINIMUM_FREE_BYTES),
+        minimum_free_percent: over
+            .minimum_free_percent
+            .or(file.limits.minimum_free_percent)
+            .unwrap_or(defaults::MINIMUM_FREE_PERCENT),
         snapshot_every_entries: over.snapshot_every_entries,
     };
     check(&config)?;
@@ -243,6 +252,12 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         return Err(ConfigError::Invalid {
             key: "log.filter",
             problem,
+        });
+    }
+    if config.minimum_free_percent > MAX_MINIMUM_FREE_PERCENT {
+        return Err(ConfigError::Invalid {
+            key: "limits.minimum_free_percent",
+            problem: format!("{}; at most {MAX_MINIMUM_FREE_PERCENT}", config.minimum_free_percent),
         });
     }
     let listens = [config.peer.listen, config.kv.listen, config.console.listen];

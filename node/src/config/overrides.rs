@@ -63,6 +63,9 @@ pub struct Overrides {
     /// Free disk space below which the node is not ready, bytes
     #[arg(long, env = "QUORATE_LIMITS_MINIMUM_FREE_BYTES", value_name = "BYTES")]
     pub minimum_free_bytes: Option<u64>,
+    /// The same in percent of the file system; the larger of both counts
+    #[arg(long, env = "QUORATE_LIMITS_MINIMUM_FREE_PERCENT", value_name = "PERCENT")]
+    pub minimum_free_percent: Option<u8>,
     /// Log entries after which a snapshot is made, and a tenth of them kept behind it; for tests of snapshots
     #[arg(long, env = "QUORATE_LIMITS_SNAPSHOT_EVERY_ENTRIES", value_name = "ENTRIES", hide = true,
           value_parser = clap::value_parser!(u64).range(100..))]

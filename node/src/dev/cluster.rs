@@ -159,7 +159,7 @@ impl DevCluster {
                  [kv]\nlisten = \"{}\"\nmutual_tls = false\nplaintext = true\n\n\
                  [console]\nlisten = \"{}\"\n\n\
                  [links]\nsource_address = \"{}\"\n{proxy}\n\
-                 [limits]\nminimum_free_bytes = {DEV_MINIMUM_FREE_BYTES}\n",
+                 [limits]\nminimum_free_bytes = {DEV_MINIMUM_FREE_BYTES}\nminimum_free_percent = 0\n",
                 ports.peer,
                 ports.kv,
                 ports.console,

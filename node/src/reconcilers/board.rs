@@ -19,6 +19,8 @@ struct Target {
     judge: Judge,
     /// The cluster has not accepted the present vote yet.
     dirty: bool,
+    /// What was found last was found by a sick node: it counts as unknown until an attempt that began after this moment.
+    doubted_since_ms: Option<u64>,
 }
 
 #[derive(Default)]
@@ -81,7 +83,25 @@ impl Board {
                 generation,
                 judge,
                 dirty: false,
+                doubted_since_ms: None,
             },
+        );
+    }
+
+    /// The target is probed with other timing from now on.
+    pub fn retime(&self, key: &TargetKey, settings: JudgeSettings) {
+        let now_ms = self.now_ms();
+        if let Some(target) = self.lock().targets.get_mut(key) {
+            target.judge.retime(settings, now_ms);
+        }
+    }
+
+    /// The target's prober panicked: nobody knows anything of the target.
+    pub fn prober_failed(&self, key: TargetKey) {
+        self.no_evidence(
+            key,
+            FindingClass::OwnShortage,
+            "the prober failed; the log has more".to_string(),
         );
     }
 
@@ -94,9 +114,13 @@ impl Board {
 
     /// The prober cannot start: the specification is no use, or its secret cannot be opened.
     pub fn misconfigured(&self, key: TargetKey, text: String) {
+        self.no_evidence(key, FindingClass::Misconfigured, text);
+    }
+
+    fn no_evidence(&self, key: TargetKey, class: FindingClass, text: String) {
         let observation = Observation {
             stage: quorate_probes::Stage::Login,
-            class: FindingClass::Misconfigured,
+            class,
             engine_text: text,
             role: None,
             latency_us: 0,
@@ -115,6 +139,15 @@ impl Board {
         };
         let failing_before = target.judge.is_failing();
         let transition = target.judge.observe(observation, now_ms);
+        let began_ms = now_ms.checked_sub(observation.latency_us / 1_000);
+        if target
+            .doubted_since_ms
+            .is_some_and(|since| began_ms.is_some_and(|began| began >= since))
+        {
+            target.doubted_since_ms = None;
+            target.dirty = true;
+        }
+        let settled = target.dirty;
         let failing = target.judge.is_failing();
         if failing && !failing_before {
             tracing::info!(
@@ -130,6 +163,9 @@ impl Board {
             );
         }
         contents.failed_attempts += u64::from(failing);
+        if settled {
+            self.changed.notify_one();
+        }
         self.note(contents, key, transition);
     }
 
@@ -180,7 +216,12 @@ impl Board {
                 sick = contents.sick,
                 "every target and every peer fails at once: changed"
             );
-            contents.targets.values_mut().for_each(|target| target.dirty = true);
+            // A node that was sick until now has found nothing since: its old findings are no votes.
+            let doubted_since_ms = (!contents.sick).then_some(now_ms);
+            for target in contents.targets.values_mut() {
+                target.dirty = true;
+                target.doubted_since_ms = doubted_since_ms;
+            }
             changed = true;
         }
         drop(contents);
@@ -301,10 +342,14 @@ fn vote_report(key: TargetKey, target: &Target, sick: bool, now_ms: u64) -> Vote
         .judge
         .current()
         .to_report(key.0, target.generation, key.1, now_ms);
-    if sick {
+    if sick || target.doubted_since_ms.is_some() {
         report.vote = Vote::Unknown as i32;
         report.class = FindingClass::OwnShortage as i32;
-        report.text = "every target and every other node fails at once: this node is the sick one".to_string();
+        report.text = if sick {
+            "every target and every other node fails at once: this node is the sick one".to_string()
+        } else {
+            "this node was the sick one until now and has not probed again yet".to_string()
+        };
     }
     report
 }

@@ -5,8 +5,10 @@
 //! anything about failover.
 
 mod board;
+mod consistency;
 mod disk;
 mod heartbeats;
+mod leader_priority;
 mod leader_requests;
 mod members;
 mod prober;
@@ -25,8 +27,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use board::{Board, BoardCounts};
-pub use disk::{DiskGuard, DiskState};
+pub use consistency::watch_consistency;
+pub use disk::{BALLAST_BYTES, BALLAST_FILE, DiskGuard, DiskLimits, DiskState};
 pub use heartbeats::{HEARTBEAT_REQUEST_TAG, Heartbeats};
+pub use leader_priority::{LeaderPriority, prefer_leaders};
 pub use leader_requests::LeaderRequests;
 pub use members::registrar;
 pub use prober::{PASSWORD_FIELD, Probers};
@@ -42,6 +46,7 @@ pub struct Reconcilers {
     pub heartbeats: Arc<Heartbeats>,
     pub probers: Probers,
     pub disk: Arc<DiskGuard>,
+    pub leader_priority: LeaderPriority,
     /// Cancelled with a reason when this node must stop by itself.
     pub fence: Fence,
 }
@@ -92,7 +97,8 @@ impl Reconcilers {
             heartbeats,
             probers,
             disk,
-            fence,
+            leader_priority,
+            fence: _,
         } = self.clone();
         let mut spawn = |task: BoxFuture<'static, ()>| tasks.spawn(stopping(stop.clone(), task));
         spawn(Box::pin(probes::run(handle.clone(), probers)));
@@ -100,7 +106,13 @@ impl Reconcilers {
         spawn(Box::pin(heartbeats::send(handle.clone(), board)));
         spawn(Box::pin(heartbeats.clone().watch_workers(handle.clone())));
         spawn(Box::pin(ticker::run(handle.clone())));
-        spawn(Box::pin(republisher::run(handle.clone(), fence)));
+        spawn(Box::pin(republisher::run(handle.clone())));
+        spawn(Box::pin(watch_consistency(handle.clone())));
+        spawn(Box::pin(prefer_leaders(
+            handle.clone(),
+            heartbeats.clone(),
+            leader_priority,
+        )));
         spawn(Box::pin(members::run(handle, heartbeats)));
         spawn(Box::pin(disk.run()));
         tasks

@@ -8,7 +8,7 @@ use quorate_machine::{DataCenter, EffectiveTiming, Id, MonitorKind, MonitorRecor
 use quorate_probes::mysql::{MysqlProber, MysqlTarget};
 use quorate_probes::{JudgeSettings, Schedule, Secret};
 use quorate_raft::Handle;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::board::{Board, TargetKey};
 use crate::identity::ClusterKey;
@@ -16,6 +16,10 @@ use crate::links::Links;
 
 /// Field of a monitor's sealed password, as the console seals it.
 pub const PASSWORD_FIELD: &str = "password";
+/// Pause before a prober that panicked is started again, the first time.
+const FIRST_RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// The same at most.
+const LAST_RESTART_PAUSE: Duration = Duration::from_secs(60);
 /// Pause before the fault proxy of a development cluster is asked again.
 const PROXY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -63,6 +67,15 @@ impl TargetSpec {
         }
     }
 
+    /// Whether both say the same but for the timing: what was found of one holds for the other.
+    fn same_target(&self, other: &Self) -> bool {
+        let timing = self.timing;
+        Self {
+            timing,
+            ..other.clone()
+        } == *self
+    }
+
     fn judge_settings(&self) -> JudgeSettings {
         JudgeSettings {
             retry_interval_ms: self.timing.retry_interval_ms.into(),
@@ -99,9 +112,32 @@ impl Probers {
 
     fn start(&self, spec: TargetSpec) -> Running {
         self.board.begin(spec.key, spec.generation, spec.judge_settings());
-        let probers = self.clone();
-        let wanted = spec.clone();
-        let task = tokio::spawn(async move { probers.probe(wanted).await }).abort_handle();
+        self.spawn(spec)
+    }
+
+    /// Replaces a prober by one of other timing, without forgetting what was found.
+    fn retime(&self, running: &mut Running, spec: TargetSpec) {
+        if spec.judge_settings() == running.spec.judge_settings() {
+            running.spec = spec;
+            return;
+        }
+        running.task.abort();
+        self.board.retime(&spec.key, spec.judge_settings());
+        *running = self.spawn(spec);
+    }
+
+    fn spawn(&self, spec: TargetSpec) -> Running {
+        let (probers, wanted) = (self.clone(), spec.clone());
+        let probe = move || {
+            let (probers, wanted) = (probers.clone(), wanted.clone());
+            async move { probers.probe(wanted).await }
+        };
+        let (board, key) = (self.board.clone(), spec.key);
+        let panicked = move |error: &JoinError| {
+            tracing::error!(monitor = %key.0, data_center = key.1.name(), "a prober failed and is started anew: {error}");
+            board.prober_failed(key);
+        };
+        let task = tokio::spawn(supervise(FIRST_RESTART_PAUSE, probe, panicked)).abort_handle();
         Running { spec, task }
     }
 
@@ -169,6 +205,24 @@ impl Probers {
     }
 }
 
+/// Runs a task for ever: one that panics is started again, after a pause that doubles with every panic from `pause` on. One that ends by
+/// itself has nothing to do any more. Dropping it ends the task.
+async fn supervise<F>(mut pause: Duration, start: impl Fn() -> F, panicked: impl Fn(&JoinError))
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        let mut task = JoinSet::new();
+        task.spawn(start());
+        match task.join_next().await {
+            Some(Err(error)) if error.is_panic() => panicked(&error),
+            _ => return,
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LAST_RESTART_PAUSE);
+    }
+}
+
 /// The running probers by target; dropping it ends them.
 pub struct ProberSet {
     probers: Probers,
@@ -188,9 +242,14 @@ impl ProberSet {
         let mut wanted: BTreeMap<TargetKey, TargetSpec> = wanted.into_iter().map(|spec| (spec.key, spec)).collect();
         let probers = self.probers.clone();
         self.running.retain(|key, running| {
-            if wanted.get(key).is_some_and(|spec| *spec == running.spec) {
-                wanted.remove(key);
-                return true;
+            if let Some(spec) = wanted.remove(key) {
+                if spec.same_target(&running.spec) {
+                    if spec != running.spec {
+                        probers.retime(running, spec);
+                    }
+                    return true;
+                }
+                wanted.insert(*key, spec);
             }
             running.task.abort();
             probers.board.end(key);
@@ -209,5 +268,42 @@ impl Drop for ProberSet {
             running.task.abort();
             self.probers.board.end(key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_prober_that_panics_is_noticed_and_started_again_ever_slower() {
+        static STARTS: AtomicUsize = AtomicUsize::new(0);
+        static NOTICED: AtomicUsize = AtomicUsize::new(0);
+        let probe = || async {
+            assert!(STARTS.fetch_add(1, Ordering::SeqCst) >= 3, "planted");
+        };
+        let (began, pause) = (std::time::Instant::now(), Duration::from_millis(10));
+        supervise(pause, probe, |_| drop(NOTICED.fetch_add(1, Ordering::SeqCst))).await;
+        assert_eq!(STARTS.load(Ordering::SeqCst), 4);
+        assert_eq!(NOTICED.load(Ordering::SeqCst), 3);
+        assert!(began.elapsed() >= pause * (1 + 2 + 4));
+    }
+
+    #[tokio::test]
+    async fn an_aborted_supervisor_takes_its_prober_along() {
+        let (alive, mut dead) = tokio::sync::mpsc::channel::<()>(1);
+        let probe = move || {
+            let alive = alive.clone();
+            async move {
+                std::future::pending::<()>().await;
+                drop(alive);
+            }
+        };
+        let task = tokio::spawn(supervise(FIRST_RESTART_PAUSE, probe, |_| ()));
+        tokio::task::yield_now().await;
+        task.abort();
+        assert_eq!(dead.recv().await, None, "the prober holds its end no more");
     }
 }

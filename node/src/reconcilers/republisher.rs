@@ -1,11 +1,11 @@
-//! Carries out the effects that are outstanding: republications when they are due, and the fence of a divergent node.
+//! Carries out the republications that are outstanding, when they are due.
 
 use std::time::Duration;
 
 use quorate_machine::{Command, Effect, Republish, RepublishItem, outstanding};
 use quorate_raft::Handle;
 
-use super::{Fence, propose};
+use super::propose;
 
 /// Most items of one command.
 const MAX_ITEMS: usize = 256;
@@ -14,19 +14,12 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Least time between two proposals.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Works for ever; raises `fence` if this node's state differs from the majority's.
-pub async fn run(handle: Handle, fence: Fence) {
+/// Works for ever.
+pub async fn run(handle: Handle) {
     let mut wakeups = handle.wakeups();
     loop {
         wakeups.borrow_and_update();
         let effects = handle.read(outstanding);
-        if effects.contains(&Effect::FenceDivergentNode { node: handle.node_id() }) {
-            fence.raise(
-                "this node's state differs from the other nodes': it must not go on; empty its data directory and join again"
-                    .to_string(),
-            );
-            return;
-        }
         let now_ms = handle.cluster_time_ms();
         let (due, next_ms) = due_items(&effects, now_ms);
         if !due.is_empty() && handle.is_leader() {

@@ -53,6 +53,7 @@ pub async fn start(
         options.retention = Retention {
             snapshot_every_entries,
             kept_entries: snapshot_every_entries / 10,
+            ..Retention::default()
         };
     }
     options.anonymous_routes = Some(desk.router().into());

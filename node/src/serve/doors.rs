@@ -7,7 +7,7 @@ use quorate_etcd_api::{Clients, KvDoor, KvPort, Lessor, TokenKey, WatchHub, serv
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::edges::{NodeSealer, NodeTester};
+use super::edges::{NodeProcesses, NodeSealer, NodeTester};
 use super::health::Health;
 use super::metrics::{Metrics, Sources};
 use super::ports::ReservedPort;
@@ -77,7 +77,7 @@ impl Doors {
         let metrics = Metrics::new(Sources {
             handle: handle.clone(),
             board: reconcilers.board.clone(),
-            clients,
+            clients: clients.clone(),
             disk: reconcilers.disk.clone(),
         });
         let health = Health {
@@ -93,9 +93,11 @@ impl Doors {
                 key: parts.key,
                 links: parts.links,
             }),
+            processes: Arc::new(NodeProcesses(clients)),
             tls_files: TlsFiles::default(),
             wall_clock: || jiff::Timestamp::now().as_millisecond(),
         });
+        context.answer_nodes();
         let routes = router(context.clone()).merge(health.router());
         let console_tls = console_server_config(parts.directory)?;
         let listener = console.listen()?;

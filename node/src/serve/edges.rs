@@ -1,8 +1,13 @@
-//! What the node lends to the console: sealing of secrets and connection tests.
+//! What the node lends to the console: sealing of secrets, connection tests, connected processes.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use quorate_console_api::{AddressReport, ConnectionTest, ConnectionTester, EdgeFuture, Sealer, TestPassword};
+use quorate_console_api::{
+    AddressReport, ConnectedProcess, ConnectionTest, ConnectionTester, EdgeFuture, ProcessSource, Sealer, StageReport,
+    TestPassword,
+};
+use quorate_etcd_api::Clients;
 use quorate_machine::{FindingClass, Id, Sealed};
 use quorate_probes::mysql::{MysqlTarget, test_connection};
 use quorate_probes::{Secret, Stage, StageResult};
@@ -39,6 +44,31 @@ impl ConnectionTester for NodeTester {
     }
 }
 
+fn stage_report(step: &StageResult) -> StageReport {
+    StageReport::new(&step.stage.to_string(), step.class.code(), &step.text, step.latency_us)
+}
+
+/// Tells the console which processes watch at this node's KV endpoint.
+pub struct NodeProcesses(pub Arc<Clients>);
+
+impl ProcessSource for NodeProcesses {
+    fn connected(&self, instance: Id, application: Id) -> Vec<ConnectedProcess> {
+        let application = application.to_string();
+        let all = self.0.connected_processes().into_iter();
+        let of_application = all.filter(|found| found.instance == instance && found.application == application);
+        let process = |found: quorate_etcd_api::ConnectedProcess| {
+            let since = found.since.duration_since(UNIX_EPOCH).unwrap_or_default();
+            ConnectedProcess {
+                user: found.user,
+                source: found.source,
+                watches: u32::try_from(found.watches).unwrap_or(u32::MAX),
+                since_wall_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+            }
+        };
+        of_application.map(process).collect()
+    }
+}
+
 impl NodeTester {
     async fn one(&self, test: &ConnectionTest, address: &str) -> AddressReport {
         let started = Instant::now();
@@ -61,6 +91,7 @@ impl NodeTester {
             class: failed.map_or(FindingClass::Ok, |step| step.class).code().to_string(),
             text: failed.map(|step| step.text.clone()).unwrap_or_default(),
             elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            stages: steps.iter().map(stage_report).collect(),
         }
     }
 

@@ -49,6 +49,10 @@ impl Health {
                 name: "consensus",
                 problem: status.fatal.clone(),
             },
+            Check {
+                name: "fence",
+                problem: status.fenced.clone(),
+            },
             check("leader", status.leader.is_none(), "no leader is known"),
             check(
                 "quorum",

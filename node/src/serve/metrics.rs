@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use quorate_etcd_api::Clients;
-use quorate_raft::Handle;
+use quorate_raft::{DurationHistogram, Handle};
 
 use crate::reconcilers::{Board, DiskGuard};
 
@@ -59,6 +60,17 @@ impl Writer<'_> {
         metric.encode(encoder)
     }
 
+    /// Durations, in seconds.
+    fn durations(&mut self, name: &str, help: &str, durations: &DurationHistogram) -> std::fmt::Result {
+        let bounds = durations.buckets.iter();
+        let mut buckets: Vec<(f64, u64)> = bounds.map(|(bound, count)| (bound.as_secs_f64(), *count)).collect();
+        buckets.push((f64::MAX, durations.above));
+        let unit = Some(&Unit::Seconds);
+        let mut encoder = self.0.encode_descriptor(name, help, unit, MetricType::Histogram)?;
+        let sum = durations.sum.as_secs_f64();
+        encoder.encode_histogram::<NoLabelSet>(sum, durations.count(), &buckets, None)
+    }
+
     fn counter(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: f64) -> std::fmt::Result {
         let metric = ConstCounter::new(value);
         let encoder = self.0.encode_descriptor(name, help, unit, metric.metric_type())?;
@@ -70,6 +82,7 @@ impl Collector for NodeCollector {
     fn encode(&self, encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
         let mut writer = Writer(encoder);
         self.consensus(&mut writer)?;
+        self.consensus_measures(&mut writer)?;
         self.workload(&mut writer)?;
         process(&mut writer)
     }
@@ -103,7 +116,7 @@ impl NodeCollector {
             "raft_applied_index",
             "Index of the last applied entry",
             None,
-            status.applied_index,
+            self.0.handle.applied_index(),
         )?;
         writer.gauge(
             "raft_snapshot_index",
@@ -123,6 +136,70 @@ impl NodeCollector {
             "1 while in contact with a quorum",
             None,
             u64::from(status.serving),
+        )?;
+        writer.gauge(
+            "raft_fenced",
+            "1 while this node's state differs from the others' and it serves nobody",
+            None,
+            u64::from(status.fenced.is_some()),
+        )
+    }
+
+    fn consensus_measures(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
+        let metrics = self.0.handle.metrics();
+        let counters = [
+            (
+                "raft_leader_changes",
+                "Times that another leader was seen",
+                metrics.leader_changes,
+            ),
+            (
+                "raft_proposals_answered",
+                "Proposals made here that the state machine answered",
+                metrics.proposals_answered,
+            ),
+            (
+                "raft_proposals_failed",
+                "Proposals made here that ended without an answer",
+                metrics.proposals_failed,
+            ),
+        ];
+        for (name, help, value) in counters {
+            writer.counter(name, help, None, value as f64)?;
+        }
+        writer.gauge(
+            "raft_proposals_pending",
+            "Proposals made here that have no answer yet",
+            None,
+            metrics.proposals_pending,
+        )?;
+        writer.gauge(
+            "raft_log_queue",
+            "Requests that wait for the log's writer",
+            None,
+            metrics.log_queue,
+        )?;
+        writer.gauge(
+            "raft_log_since_snapshot",
+            "Entries applied since the last snapshot was begun",
+            Some(&Unit::Bytes),
+            metrics.log_since_snapshot_bytes,
+        )?;
+        writer.durations("raft_fsync_duration", "Synced writes of the log", &metrics.fsync)?;
+        writer.durations(
+            "raft_apply_duration",
+            "Applying a batch of entries to the state",
+            &metrics.apply,
+        )?;
+        writer.durations(
+            "raft_snapshot_build_duration",
+            "Writing a snapshot",
+            &metrics.snapshot_build,
+        )?;
+        writer.durations(
+            "raft_snapshot_install_duration",
+            "Installing a snapshot of the leader's",
+            &metrics.snapshot_install,
         )
     }
 
@@ -193,4 +270,42 @@ fn cpu_seconds() -> Option<f64> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     Some(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct One(DurationHistogram);
+
+    impl Collector for One {
+        fn encode(&self, encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+            Writer(encoder).durations("fsync_duration", "Synced writes", &self.0)
+        }
+    }
+
+    #[test]
+    fn durations_become_cumulative_buckets_in_seconds() {
+        use std::time::Duration;
+        let histogram = DurationHistogram {
+            buckets: vec![(Duration::from_millis(1), 2), (Duration::from_millis(10), 3)],
+            above: 1,
+            sum: Duration::from_millis(1_500),
+        };
+        let mut registry = Registry::with_prefix("quorate");
+        registry.register_collector(Box::new(One(histogram)));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("it can be encoded");
+        for line in [
+            "# TYPE quorate_fsync_duration_seconds histogram",
+            "quorate_fsync_duration_seconds_sum 1.5",
+            "quorate_fsync_duration_seconds_count 6",
+            "quorate_fsync_duration_seconds_bucket{le=\"0.001\"} 2",
+            "quorate_fsync_duration_seconds_bucket{le=\"0.01\"} 5",
+            "quorate_fsync_duration_seconds_bucket{le=\"+Inf\"} 6",
+        ] {
+            assert!(text.contains(line), "{line} is not in:\n{text}");
+        }
+    }
 }

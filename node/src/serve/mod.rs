@@ -23,7 +23,9 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::identity::IdentityDirectory;
 use crate::links::Links;
-use crate::reconcilers::{Board, DiskGuard, Fence, Heartbeats, Probers, Reconcilers};
+use crate::reconcilers::{
+    BALLAST_BYTES, Board, DiskGuard, DiskLimits, Fence, Heartbeats, LeaderPriority, Probers, Reconcilers,
+};
 
 /// Time for handing leadership over when the node stops.
 const HAND_OVER_DEADLINE: Duration = Duration::from_secs(2);
@@ -61,8 +63,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         disk: Arc::new(DiskGuard::new(
             handle.clone(),
             config.data_dir.clone(),
-            config.minimum_free_bytes,
+            DiskLimits {
+                minimum_free_bytes: config.minimum_free_bytes,
+                minimum_free_percent: config.minimum_free_percent,
+                ballast_bytes: BALLAST_BYTES,
+            },
         )),
+        leader_priority: LeaderPriority::default(),
         fence: fence.clone(),
     };
     let stop = CancellationToken::new();
@@ -99,6 +106,7 @@ async fn fatal(handle: &Handle) -> String {
 }
 
 async fn stop_in_order(handle: &Handle, doors: doors::Doors, stop: CancellationToken, mut tasks: JoinSet<()>) {
+    handle.prepare_stop();
     if handle.is_leader()
         && let Err(error) = handle.transfer_leadership(None, HAND_OVER_DEADLINE).await
     {

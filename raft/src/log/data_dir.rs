@@ -5,6 +5,7 @@
 //! DIR/watermark   what this node has acknowledged
 //! DIR/log/        the Raft log
 //! DIR/snapshots/  snapshots of the state
+//! DIR/fenced      why this node must not serve; usually missing
 //! ```
 //!
 //! A directory without identity is not initialised: its node never votes in an existing cluster, it joins as a new one.

@@ -32,6 +32,6 @@ pub use watermark::Watermark;
 pub use writer::{LogStats, MAX_BATCH_BYTES, QUEUE_CAPACITY_REQUESTS};
 
 /// Makes a directory's entries durable (a created or renamed file).
-fn sync_directory(path: &std::path::Path) -> std::io::Result<()> {
+pub(crate) fn sync_directory(path: &std::path::Path) -> std::io::Result<()> {
     std::fs::File::open(path)?.sync_all()
 }

@@ -16,6 +16,7 @@ use super::engine::LogReads;
 use super::tail::{Found, Tail};
 use super::writer::{Gauges, LogStats};
 use crate::codec::{self, Entry, LeaderId, LogId, Vote};
+use crate::measures::DurationHistogram;
 use crate::types::TypeConfig;
 
 /// Encoded bytes that one limited read returns at most, unless the first entry alone is larger.
@@ -156,6 +157,11 @@ impl<RT: AsyncRuntime> LogReader<RT> {
     /// How the disk does.
     pub fn stats(&self) -> LogStats<InstantOf<TypeConfig<RT>>> {
         self.shared.gauges.read()
+    }
+
+    /// Durations of synced writes since the log was opened.
+    pub(crate) fn fsyncs(&self) -> DurationHistogram {
+        self.shared.gauges.fsyncs.read()
     }
 
     /// Chunks of the range, each read only when it is wanted; `check` runs after each read.

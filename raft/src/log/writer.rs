@@ -24,6 +24,7 @@ use super::reader::Shared;
 use super::store::FatalHook;
 use super::tail::AppendNumber;
 use crate::codec::{self, LogId, Vote};
+use crate::measures::Durations;
 use crate::types::TypeConfig;
 
 /// Encoded bytes after which a batch takes no further request.
@@ -75,6 +76,8 @@ pub struct LogStats<I> {
 pub(crate) struct Gauges<I> {
     depth: AtomicUsize,
     flush: Mutex<Flush<I>>,
+    /// Durations of synced writes.
+    pub fsyncs: Durations,
 }
 
 #[derive(Debug)]
@@ -88,6 +91,7 @@ impl<I: openraft::Instant> Gauges<I> {
     pub fn new() -> Self {
         Self {
             depth: AtomicUsize::new(0),
+            fsyncs: Durations::of_operations(),
             flush: Mutex::new(Flush {
                 last_fsync: Duration::ZERO,
                 last_flush_at: None,
@@ -117,6 +121,7 @@ impl<I: openraft::Instant> Gauges<I> {
         let mut flush = self.flush();
         flush.last_fsync = flush.in_flight_since.take().map_or(Duration::ZERO, |since| now - since);
         flush.last_flush_at = Some(now);
+        self.fsyncs.record(flush.last_fsync);
     }
 
     pub fn read(&self) -> LogStats<I> {

@@ -335,3 +335,96 @@ fn snapshot_chunks(store: Arc<dyn SnapshotStore>, blob: SnapshotBlob) -> impl St
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use futures_util::FutureExt;
+    use openraft_rt_tokio::TokioRuntime;
+
+    use super::*;
+    use crate::network::Frames;
+    use crate::snapshot::MemoryStore;
+
+    /// A peer that refuses every connection, and counts them.
+    #[derive(Clone, Default)]
+    struct Refusing(Arc<AtomicU64>);
+
+    impl Refusing {
+        fn refuse<V>(&self) -> Result<V, TransportError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Err(TransportError::Unreachable("refused".to_owned()))
+        }
+    }
+
+    impl Transport for Refusing {
+        async fn call(&self, _: &Peer, _: Purpose, _: Bytes) -> Result<Bytes, TransportError> {
+            self.refuse()
+        }
+
+        async fn stream(
+            &self,
+            _: &Peer,
+            _: Purpose,
+            _: StreamKind,
+            _: BoxStream<'static, Bytes>,
+        ) -> Result<Frames, TransportError> {
+            self.refuse()
+        }
+
+        async fn is_refused(&self, _: &Peer) -> bool {
+            true
+        }
+    }
+
+    fn network(transport: &Refusing) -> PeerNetwork<TokioRuntime, Refusing> {
+        let networks = PeerNetworks::new(1, transport.clone(), Arc::new(MemoryStore::default()));
+        networks.client(2, &Member::default(), Purpose::Append)
+    }
+
+    fn option() -> RPCOption {
+        RPCOption::new(Duration::from_secs(1))
+    }
+
+    fn request() -> AppendEntriesRequest<TypeConfig<TokioRuntime>> {
+        AppendEntriesRequest {
+            vote: Vote::new(1, 1),
+            prev_log_id: None,
+            entries: Vec::new(),
+            leader_commit: None,
+        }
+    }
+
+    /// openraft pauses while it makes the first request: a stream that connected before asking for one would be opened
+    /// again and again without any pause.
+    #[test]
+    fn a_stream_connects_only_once_there_is_something_to_send() {
+        let transport = Refusing::default();
+        let mut network = network(&transport);
+        let nothing_yet = futures_util::stream::pending();
+        assert!(network.stream_append(nothing_yet, option()).now_or_never().is_none());
+        assert_eq!(transport.0.load(Ordering::Relaxed), 0, "it connected without a request");
+
+        let one = futures_util::stream::iter([request()]);
+        let opened = network
+            .stream_append(one, option())
+            .now_or_never()
+            .expect("refused at once");
+        assert!(
+            matches!(opened, Err(RPCError::Unreachable(_))),
+            "openraft waits after this error"
+        );
+        assert_eq!(transport.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn an_input_that_ends_needs_no_connection() {
+        let transport = Refusing::default();
+        let mut network = network(&transport);
+        let opened = network.stream_append(futures_util::stream::empty(), option());
+        let mut replies = opened.now_or_never().expect("at once").expect("no error");
+        assert!(matches!(replies.next().now_or_never(), Some(None)));
+        assert_eq!(transport.0.load(Ordering::Relaxed), 0);
+    }
+}

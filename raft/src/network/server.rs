@@ -29,6 +29,9 @@ use crate::types::{Raft, TypeConfig};
 /// Longest snapshot that is taken from a peer.
 const MAX_SNAPSHOT_BYTES: u64 = 64 * 1024 * 1024 * 1024;
 
+/// What a node says that is there and must not be given leadership.
+const CANNOT_LEAD: &str = "this node stops or is fenced: it takes no leadership";
+
 /// Who answers opaque requests to the leader; set by the node.
 pub(crate) type AskSlot = Arc<RwLock<Option<Arc<dyn LeaderRequestHandler>>>>;
 
@@ -41,16 +44,19 @@ pub(crate) async fn answer_ask<RT: AsyncRuntime>(
 ) -> AskOutcome {
     let handler = slot.read().unwrap_or_else(PoisonError::into_inner).clone();
     match handler {
-        Some(handler) if standings.now().leading => match handler.handle(from, request).await {
-            Ok(answer) => AskOutcome::Answer(answer),
-            Err(text) => AskOutcome::Refused(text),
-        },
+        Some(handler) if standings.now().leading && standings.fenced().is_none() => {
+            match handler.handle(from, request).await {
+                Ok(answer) => AskOutcome::Answer(answer),
+                Err(text) => AskOutcome::Refused(text),
+            }
+        }
         _ => AskOutcome::NotLeader(Nothing {}),
     }
 }
 
 /// What the server hands requests to.
 pub(crate) struct PeerServerParts<RT: AsyncRuntime, T> {
+    pub node_id: u64,
     pub raft: Raft<RT>,
     pub store: Arc<dyn SnapshotStore>,
     pub cluster_id: Arc<str>,
@@ -129,6 +135,9 @@ impl<RT: AsyncRuntime, T: Transport> PeerServerParts<RT, T> {
     }
 
     async fn transfer(&self, message: TransferMessage) -> Result<AnswerKind, String> {
+        if message.to == self.node_id && !self.standings.may_lead() {
+            return Err(CANNOT_LEAD.to_owned());
+        }
         let request = TransferLeaderRequest::new(message.from.into(), message.to, log_id_in(message.last_log_id));
         let response = self
             .raft
@@ -171,12 +180,13 @@ impl<RT: AsyncRuntime, T: Transport> PeerServerParts<RT, T> {
                 let outcome = answer_ask(&self.asked, &self.standings, from, request).await;
                 Ok(AnswerKind::Ask(AskReply { outcome: Some(outcome) }))
             }
+            CallKind::Ping(_) if self.standings.may_lead() => Ok(AnswerKind::Pong(Nothing {})),
+            CallKind::Ping(_) => Err(CANNOT_LEAD.to_owned()),
             CallKind::AskNode(request) => {
                 let answer = self.node_asked.answer(from, request).await;
                 let outcome = answer.map_or_else(AskOutcome::Refused, AskOutcome::Answer);
                 Ok(AnswerKind::Ask(AskReply { outcome: Some(outcome) }))
             }
-            CallKind::Ping(_) => Ok(AnswerKind::Pong(Nothing {})),
             CallKind::LeaderGone(message) => Ok(AnswerKind::LeaderGone(self.elections.answer(message).await)),
         }
     }

@@ -161,7 +161,7 @@ pub(crate) enum CallKind {
     Ask(Bytes),
     #[prost(message, tag = "7")]
     LeaderGone(LeaderGone),
-    /// Are you there?
+    /// Are you there, and could you lead? [`AnswerKind::Failed`] says no to the second.
     #[prost(message, tag = "8")]
     Ping(Nothing),
     /// An opaque request to the node itself, whoever leads; answered by [`AnswerKind::Ask`].

@@ -3,7 +3,7 @@
 //! It also sees to it that the first command of every term is `LeaderStarted`: automatic decisions build on that.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt};
@@ -35,6 +35,8 @@ pub(crate) struct LeaderDoor<RT: AsyncRuntime> {
     order: Mutex<()>,
     /// Term whose `LeaderStarted` was proposed last.
     started_term: Arc<AtomicU64>,
+    /// The node is fenced: what it would answer is not to be trusted.
+    closed: AtomicBool,
 }
 
 impl<RT: AsyncRuntime> LeaderDoor<RT> {
@@ -46,6 +48,7 @@ impl<RT: AsyncRuntime> LeaderDoor<RT> {
             wall,
             order: Mutex::new(()),
             started_term: Arc::default(),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -54,9 +57,17 @@ impl<RT: AsyncRuntime> LeaderDoor<RT> {
         self.started_term.load(Ordering::Relaxed) == term
     }
 
+    /// From now on nothing is proposed here, as if this node did not lead.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
     /// Proposes a batch; `None` if this node does not lead. An empty batch only begins the term. The
     /// outcomes have to be read to their end.
     pub async fn submit(&self, items: Vec<DoorItem>) -> Option<DoorOutcomes> {
+        if self.closed.load(Ordering::Relaxed) {
+            return None;
+        }
         let _order = self.order.lock().await;
         let term = {
             let metrics = self.raft.metrics();

@@ -205,6 +205,11 @@ impl Session {
         }
     }
 
+    /// How many wait for an answer.
+    pub fn pending(&self) -> usize {
+        self.lock().pending.len()
+    }
+
     /// True if anything waits for an answer.
     pub fn is_open(&self) -> bool {
         !self.lock().pending.is_empty()

@@ -59,6 +59,7 @@ pub(crate) struct Shared {
     nodes: Mutex<BTreeMap<u64, Node>>,
     over: AtomicBool,
     gaps_ms: Mutex<Vec<u64>>,
+    hand_overs: AtomicU64,
     busy: AtomicU64,
 }
 
@@ -97,6 +98,7 @@ impl SimCluster {
             nodes: Mutex::new((1..=NODES).map(|id| (id, node(id))).collect()),
             over: AtomicBool::new(false),
             gaps_ms: Mutex::default(),
+            hand_overs: AtomicU64::new(0),
             busy: AtomicU64::new(0),
         };
         Self {
@@ -164,6 +166,7 @@ impl SimCluster {
             retention: Retention {
                 snapshot_every_entries: SNAPSHOT_EVERY_ENTRIES,
                 kept_entries: KEPT_ENTRIES,
+                ..Retention::default()
             },
             fast_elections: self.options.fast_elections,
         };
@@ -199,6 +202,11 @@ impl SimCluster {
         for other in (1..=NODES).filter_map(|other| self.core(other)) {
             let _detached = SimRuntime::spawn(async move { other.elections.connection_lost(id).await });
         }
+    }
+
+    /// A leader whose disk stalls leads no more.
+    pub fn note_hand_over(&self) {
+        self.hand_overs.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Notes how long it takes until the next write is acknowledged.
@@ -324,6 +332,7 @@ fn report(cluster: &SimCluster) -> SimReport {
         reads,
         term: cores.iter().map(|core| core.standings.now().term).max().unwrap_or(0),
         write_gaps_ms: cluster.gaps_ms.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        hand_overs: cluster.hand_overs.load(Ordering::Relaxed),
         state_hash: cores.first().map_or([0; 32], |core| core.state.read().state_hash()),
         trace: None,
     }

@@ -1,10 +1,15 @@
 //! What goes wrong, and when.
 
+use std::time::Duration;
+
 use openraft::AsyncRuntime;
 use openraft_rt_sim::SimRuntime;
 
 use super::Random;
 use super::cluster::SimCluster;
+
+/// How long a leader's disk stalls: five times what it may.
+const STALL: Duration = Duration::from_millis(1_500);
 
 /// Which faults a run has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +18,8 @@ pub enum FaultMix {
     Nothing,
     /// The leader's process is killed every two seconds and comes back after one.
     LeaderKills,
+    /// The leader's disk stalls for a second and a half, every twelve seconds.
+    LeaderDiskStalls,
     /// Isolation, one-way loss, crashes with loss of what was not synced, slow disks, hand-overs.
     Everything,
 }
@@ -23,6 +30,7 @@ pub(crate) async fn inject(cluster: SimCluster, mut random: Random) {
         match cluster.options.faults {
             FaultMix::Nothing => SimRuntime::sleep(random.millis(100, 100)).await,
             FaultMix::LeaderKills => kill_leader(&cluster, &mut random).await,
+            FaultMix::LeaderDiskStalls => stall_leader(&cluster, &mut random).await,
             FaultMix::Everything => any_fault(&cluster, &mut random).await,
         }
     }
@@ -41,6 +49,18 @@ async fn kill_leader(cluster: &SimCluster, random: &mut Random) {
     cluster.crash(leader);
     SimRuntime::sleep(random.millis(900, 1_100)).await;
     cluster.start_node(leader).await;
+}
+
+async fn stall_leader(cluster: &SimCluster, random: &mut Random) {
+    SimRuntime::sleep(random.millis(900, 1_100)).await;
+    let Some(leader) = cluster.leader() else { return };
+    cluster.disk(leader).stall_next(STALL);
+    SimRuntime::sleep(STALL).await;
+    if cluster.leader() != Some(leader) {
+        cluster.note_hand_over();
+    }
+    // Leadership moves at most once in ten seconds.
+    SimRuntime::sleep(random.millis(10_500, 11_000)).await;
 }
 
 async fn any_fault(cluster: &SimCluster, random: &mut Random) {

@@ -73,6 +73,8 @@ pub struct SimReport {
     pub term: u64,
     /// For every crash of a leader: virtual milliseconds until the next write was acknowledged.
     pub write_gaps_ms: Vec<u64>,
+    /// Leaders that handed over while their disk stalled.
+    pub hand_overs: u64,
     /// Hash of the end state.
     pub state_hash: [u8; 32],
     /// Checksum over every step of the scheduler, if it was asked for.

@@ -3,10 +3,11 @@
 use std::io;
 use std::sync::Arc;
 
-use openraft::{AsyncRuntime, RaftSnapshotBuilder};
+use openraft::{AsyncRuntime, Instant, RaftSnapshotBuilder};
 use quorate_machine::State;
 
 use super::{Snapshot, SnapshotBlob, SnapshotMeta, SnapshotStore, run, write_snapshot};
+use crate::measures::Measures;
 use crate::types::TypeConfig;
 
 /// What is written: the cut and its place in the log.
@@ -21,6 +22,7 @@ pub(crate) struct Builder {
     pub cluster_id: Arc<str>,
     /// Taken by the first build.
     pub content: Option<SnapshotContent>,
+    pub measures: Arc<Measures>,
 }
 
 impl<RT: AsyncRuntime> RaftSnapshotBuilder<TypeConfig<RT>> for Builder {
@@ -31,9 +33,10 @@ impl<RT: AsyncRuntime> RaftSnapshotBuilder<TypeConfig<RT>> for Builder {
             .content
             .take()
             .ok_or_else(|| io::Error::other("a builder writes one snapshot"))?;
+        let begun = RT::Instant::now();
         let store = self.store.clone();
         let cluster_id = self.cluster_id.clone();
-        run(self.store.as_ref(), move || {
+        let built = run(self.store.as_ref(), move || {
             let mut sink = store.create()?;
             let SnapshotContent { meta, state } = content;
             write_snapshot(&mut sink, &cluster_id, &meta, &state).map_err(io::Error::other)?;
@@ -46,6 +49,8 @@ impl<RT: AsyncRuntime> RaftSnapshotBuilder<TypeConfig<RT>> for Builder {
             );
             Ok(Snapshot { meta, snapshot })
         })
-        .await
+        .await?;
+        self.measures.snapshot_build.record(begun.elapsed());
+        Ok(built)
     }
 }

@@ -15,6 +15,8 @@ pub(crate) use directory::DirectoryStore;
 pub(crate) use format::{SnapshotError, read_snapshot, verify_snapshot, write_snapshot};
 #[cfg(feature = "testing")]
 pub(crate) use memory::MemoryStore;
+#[cfg(test)]
+pub(crate) use store::SnapshotSink;
 pub(crate) use store::{SnapshotBlob, SnapshotStore, read_range, run};
 
 use crate::codec::CommittedLeaderId;

@@ -56,6 +56,8 @@ fn initialise(user: &ServerUser, directory: &Path) -> Result<()> {
         .command(&program)?
         .arg(format!("--defaults-file={}", configuration.display()))
         .arg("--auth-root-authentication-method=normal")
+        // A machine need not be able to resolve its own name.
+        .arg("--force")
         .arg("--skip-test-db"))
 }
 

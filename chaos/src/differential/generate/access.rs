@@ -13,8 +13,14 @@ const ROLES: &[&str] = &["r1", "r2", "r3"];
 /// Passwords and their bcrypt hashes of the lowest cost, in base64, as clients may send them: hashing and checking them
 /// costs next to nothing, and so the comparison spends its time on the rest.
 pub(in crate::differential) const PASSWORDS: &[(&str, &str)] = &[
-    ("one", "JDJhJDA0JGFiY2RlZmdoaWprbG1ub3BxcnN0dXV1aU1kMVhrUDNNWWtlaHp4cFBIQjZtNVRyMEZaU1lH"),
-    ("two", "JDJhJDA0JGFiY2RlZmdoaWprbG1ub3BxcnN0dXVJSERSbkt3NFpkYi8zL0VBWlFNZy8ydndKUEpCTDd1"),
+    (
+        "one",
+        "JDJhJDA0JGFiY2RlZmdoaWprbG1ub3BxcnN0dXV1aU1kMVhrUDNNWWtlaHp4cFBIQjZtNVRyMEZaU1lH",
+    ),
+    (
+        "two",
+        "JDJhJDA0JGFiY2RlZmdoaWprbG1ub3BxcnN0dXVJSERSbkt3NFpkYi8zL0VBWlFNZy8ydndKUEpCTDd1",
+    ),
 ];
 
 /// Whether the operation would, with authentication off, take the root away that everything else needs.

@@ -58,8 +58,16 @@ impl Generator {
         let given_too = self.chance(15);
         pb::PutRequest {
             key: self.key(),
-            value: if ignore_value && !given_too { Bytes::new() } else { self.value() },
-            lease: if self.chance(25) && (!ignore_lease || given_too) { self.lease() } else { 0 },
+            value: if ignore_value && !given_too {
+                Bytes::new()
+            } else {
+                self.value()
+            },
+            lease: if self.chance(25) && (!ignore_lease || given_too) {
+                self.lease()
+            } else {
+                0
+            },
             prev_kv: self.chance(30),
             ignore_value,
             ignore_lease,

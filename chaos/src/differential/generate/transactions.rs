@@ -84,7 +84,11 @@ impl Generator {
     fn compare(&mut self, world: &World) -> pb::Compare {
         let target = *self.pick(&[0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5, -1]);
         // The operand may be of another kind than the target, or missing.
-        let operand = if self.chance(90) { target } else { self.random.random_range(0..6) };
+        let operand = if self.chance(90) {
+            target
+        } else {
+            self.random.random_range(0..6)
+        };
         let target_union = match operand {
             0 => Some(TargetUnion::Version(self.random.random_range(-1..4))),
             1 => Some(TargetUnion::CreateRevision(self.revision(world))),

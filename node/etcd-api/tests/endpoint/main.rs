@@ -8,5 +8,6 @@ mod http2;
 mod kv;
 mod lease;
 mod quorum;
+mod snapshot;
 mod support;
 mod watch;

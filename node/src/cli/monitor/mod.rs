@@ -1,6 +1,7 @@
 //! `quorate monitor`: create, list, show, edit, delete, connection pool, connection test, SDK configuration, acknowledge.
 
 mod body;
+mod several;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -10,6 +11,7 @@ use super::client::Client;
 use super::failure::Failure;
 use super::output::{Column, Rendered};
 pub use body::{CreateOptions, EditOptions, PoolOptions, TestOptions};
+pub use several::Filters;
 
 /// What to do with monitors. MONITOR is an id or a name.
 #[derive(Subcommand, Debug)]
@@ -22,6 +24,8 @@ pub enum Verb {
         /// Only those of which one side has this state, for example `abnormal`
         #[arg(long)]
         state: Option<String>,
+        #[command(flatten)]
+        filters: Filters,
     },
     /// Show one, with live state
     Show { monitor: String },
@@ -31,12 +35,15 @@ pub enum Verb {
     Create(Box<CreateOptions>),
     /// Change; what is not named stays
     Edit(Box<EditOptions>),
-    /// Delete, with its SDK keys
-    Delete { monitor: String },
+    /// Delete, with their SDK keys; several in one revision
+    Delete {
+        #[arg(required = true, num_args = 1..=1000)]
+        monitor: Vec<String>,
+    },
     /// Connection pool
     #[command(subcommand)]
     Pool(PoolVerb),
-    /// Try addresses from one node before saving
+    /// Have every node try addresses before saving
     TestConnection(TestOptions),
     /// SDK configuration, ready to copy
     SdkConfiguration { monitor: String },
@@ -117,8 +124,10 @@ const VOTES: &[Column] = &[
 ];
 
 const TESTED: &[Column] = &[
+    ("NODE", &["/node"]),
     ("ADDRESS", &["/address"]),
     ("PASSED", &["/passed"]),
+    ("STAGE", &["/stage"]),
     ("FINDING", &["/finding"]),
     ("MS", &["/elapsed_ms"]),
     ("TEXT", &["/text"]),
@@ -128,7 +137,14 @@ const TESTED: &[Column] = &[
 pub async fn run(client: &Client, verb: &Verb) -> Result<Rendered, Failure> {
     let collection = client.of_instance("/monitors");
     match verb {
-        Verb::List { application, state } => list(client, &collection, application.as_deref(), state.as_deref()).await,
+        Verb::List {
+            application,
+            state,
+            filters,
+        } => {
+            let filters = filters.pairs(application.as_deref(), state.as_deref());
+            several::list(client, &collection, filters).await
+        }
         Verb::Show { monitor } => Ok(Rendered::object(
             client.get(&path(client, monitor).await?).await?.body,
             FIELDS,
@@ -152,6 +168,9 @@ pub async fn run(client: &Client, verb: &Verb) -> Result<Rendered, Failure> {
             Ok(Rendered::done(format!("changed monitor {}", options.monitor), changed))
         }
         Verb::Delete { monitor } => {
+            let [monitor] = monitor.as_slice() else {
+                return several::delete(client, &collection, monitor).await;
+            };
             let path = path(client, monitor).await?;
             let generation = client.get(&path).await?.generation;
             let deleted = client.delete(&path, generation).await?.body;
@@ -200,28 +219,6 @@ pub async fn path(client: &Client, monitor: &str) -> Result<String, Failure> {
     Ok(client.of_instance(&format!("/monitors/{id}")))
 }
 
-async fn list(
-    client: &Client,
-    collection: &str,
-    application: Option<&str>,
-    state: Option<&str>,
-) -> Result<Rendered, Failure> {
-    let mut filters = Vec::new();
-    if let Some(application) = application {
-        filters.push(format!(
-            "application={}",
-            client.resolve("applications", application).await?
-        ));
-    }
-    filters.extend(state.map(|state| format!("state={state}")));
-    let path = if filters.is_empty() {
-        collection.to_owned()
-    } else {
-        format!("{collection}?{}", filters.join("&"))
-    };
-    Ok(Rendered::list(client.get(&path).await?.body, COLUMNS))
-}
-
 /// The votes of both sides as one list.
 fn votes(monitor: &Value) -> Value {
     let of_side = |side: &str| {
@@ -247,7 +244,7 @@ async fn test_connection(client: &Client, collection: &str, options: &TestOption
     };
     let body = options.body(stored.as_deref())?;
     let tested = client.post(&format!("{collection}/test-connection"), &body).await?.body;
-    Ok(Rendered::rows(tested, "/addresses", TESTED).once())
+    Ok(Rendered::rows(several::by_address(tested), "/rows", TESTED).once())
 }
 
 async fn sdk_configuration(client: &Client, monitor: &str) -> Result<Rendered, Failure> {

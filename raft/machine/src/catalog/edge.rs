@@ -199,7 +199,7 @@ pub const NODE_SILENT: Texts = (
     "节点在 {seconds} 秒内未应答；请检查该节点及其网络",
 );
 /// A node answered with an error. `{reason}`
-pub const NODE_FAILED: Texts = ("the node could not carry it out: {reason}", "节点无法执行：{reason}");
+pub const NODE_FAILED: Texts = ("there is no report of the node: {reason}", "没有该节点的报告：{reason}");
 /// No leader.
 pub const NO_LEADER: Texts = (
     "no leader: this node has lost contact with a quorum; try another node",

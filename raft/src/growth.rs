@@ -1,0 +1,163 @@
+//! Bounds the log by bytes, beside openraft's bound by entries: a snapshot after so many bytes, and a purge of what lies
+//! further back than so many bytes behind it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use openraft::AsyncRuntime;
+use openraft::async_runtime::watch::WatchReceiver;
+
+use crate::core::{Core, Retention};
+use crate::network::Transport;
+
+/// How often the log's growth is looked at.
+const CHECK_INTERVAL_MS: u64 = 200;
+/// Purges are as fine as this part of the bytes kept behind a snapshot.
+const MARKS_PER_KEPT: u64 = 16;
+/// Marks at most; beyond it the oldest are forgotten, which delays a purge.
+const MAX_MARKS: usize = 1_024;
+
+/// Counts the bytes of applied entries; cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct LogGrowth {
+    counted: Arc<Mutex<Counted>>,
+}
+
+#[derive(Default)]
+struct Counted {
+    /// Bytes of all entries applied since the start.
+    total: u64,
+    /// The total when the last snapshot was begun or installed.
+    at_snapshot: u64,
+    /// (log index, total up to it), at some distance from each other.
+    marks: VecDeque<(u64, u64)>,
+    mark_every: u64,
+}
+
+impl LogGrowth {
+    /// `kept_bytes` is what will be asked for, see [`Self::index_behind`].
+    pub fn new(kept_bytes: u64) -> Self {
+        let counted = Counted {
+            mark_every: (kept_bytes / MARKS_PER_KEPT).max(1),
+            ..Counted::default()
+        };
+        Self {
+            counted: Arc::new(Mutex::new(counted)),
+        }
+    }
+
+    fn counted(&self) -> MutexGuard<'_, Counted> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Entries of `bytes` up to `index` were applied.
+    pub fn applied(&self, index: u64, bytes: u64) {
+        let mut counted = self.counted();
+        counted.total += bytes;
+        let marked = counted.marks.back().map_or(0, |(_, total)| *total);
+        if counted.total - marked >= counted.mark_every {
+            let mark = (index, counted.total);
+            counted.marks.push_back(mark);
+            if counted.marks.len() > MAX_MARKS {
+                counted.marks.pop_front();
+            }
+        }
+    }
+
+    /// A snapshot of everything applied so far was begun, or one was installed.
+    pub fn snapshot_begun(&self) {
+        let mut counted = self.counted();
+        counted.at_snapshot = counted.total;
+    }
+
+    /// Bytes applied since the last snapshot was begun.
+    pub fn since_snapshot_bytes(&self) -> u64 {
+        let counted = self.counted();
+        counted.total - counted.at_snapshot
+    }
+
+    /// The highest index known that lies at least `kept_bytes` behind the end and not above `limit`. What is marked before
+    /// it is forgotten.
+    fn index_behind(&self, kept_bytes: u64, limit: u64) -> Option<u64> {
+        let mut counted = self.counted();
+        let end = counted.total.checked_sub(kept_bytes)?;
+        let mut found = None;
+        while let Some((index, total)) = counted.marks.front().copied()
+            && total <= end
+            && index <= limit
+        {
+            found = Some(index);
+            counted.marks.pop_front();
+        }
+        found
+    }
+}
+
+/// Asks for snapshots and purges until consensus stops on this node.
+pub(crate) async fn bound_log<RT: AsyncRuntime, T: Transport>(core: Arc<Core<RT, T>>, retention: Retention) {
+    loop {
+        RT::sleep(Duration::from_millis(CHECK_INTERVAL_MS)).await;
+        if core.standings.now().fatal.is_some() {
+            return;
+        }
+        let growth = &core.growth;
+        // Asking again while one is being made changes nothing: the count begins anew when the state is cut.
+        if growth.since_snapshot_bytes() >= retention.snapshot_every_bytes
+            && let Err(error) = core.raft.trigger().snapshot().await
+        {
+            tracing::debug!("no snapshot was made: {error}");
+        }
+        let snapshot = {
+            let metrics = core.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            metrics.snapshot.map_or(0, |id| id.index)
+        };
+        if let Some(upto) = growth.index_behind(retention.kept_bytes, snapshot)
+            && let Err(error) = core.raft.trigger().purge_log(upto).await
+        {
+            tracing::debug!("the log was not purged: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_counts_from_the_last_snapshot() {
+        let growth = LogGrowth::new(160);
+        growth.applied(1, 100);
+        growth.applied(2, 50);
+        assert_eq!(growth.since_snapshot_bytes(), 150);
+        growth.snapshot_begun();
+        growth.applied(3, 7);
+        assert_eq!(growth.since_snapshot_bytes(), 7);
+    }
+
+    #[test]
+    fn what_lies_behind_is_found_once_and_never_above_the_snapshot() {
+        let growth = LogGrowth::new(160);
+        for index in 1..=10 {
+            growth.applied(index, 100);
+        }
+        assert_eq!(growth.index_behind(250, 3), Some(3));
+        assert_eq!(growth.index_behind(250, 3), None);
+        assert_eq!(
+            growth.index_behind(250, 100),
+            Some(7),
+            "three entries are at least 250 bytes"
+        );
+        assert_eq!(growth.index_behind(5_000, 100), None);
+    }
+
+    #[test]
+    fn marks_are_bounded() {
+        let growth = LogGrowth::new(0);
+        for index in 1..=2 * MAX_MARKS as u64 {
+            growth.applied(index, 10);
+        }
+        assert_eq!(growth.counted().marks.len(), MAX_MARKS);
+    }
+}
