@@ -5,6 +5,9 @@ use std::path::Path;
 
 const PACKAGES: [&str; 3] = ["mvccpb", "authpb", "etcdserverpb"];
 
+/// The schema of every package, as an encoded `FileDescriptorSet`.
+pub const DESCRIPTORS: &str = "descriptors.bin";
+
 /// `TYPE_BYTES` of protobuf's `FieldDescriptorProto`.
 const DESCRIPTOR_TYPE_BYTES: i32 = 12;
 
@@ -12,6 +15,7 @@ const DESCRIPTOR_TYPE_BYTES: i32 = 12;
 pub fn generate(crate_dir: &Path, out: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let proto = crate_dir.join("proto");
     let mut descriptors = protox::compile([proto.join("etcdserverpb/rpc.proto")], [proto])?;
+    write_descriptors(&descriptors, out)?;
     hold_watch_events_as_bytes(&mut descriptors);
     let mut config = tonic_prost_build::Config::new();
     config.bytes(["."]);
@@ -32,6 +36,15 @@ pub fn generate(crate_dir: &Path, out: &Path) -> Result<(), Box<dyn std::error::
         }
     }
     Ok(())
+}
+
+/// Writes the schema that the JSON gateway and gRPC reflection read, as it is on the wire and without comments.
+fn write_descriptors(descriptors: &tonic_prost_build::FileDescriptorSet, out: &Path) -> std::io::Result<()> {
+    let mut descriptors = descriptors.clone();
+    for file in &mut descriptors.file {
+        file.source_code_info = None;
+    }
+    std::fs::write(out.join(DESCRIPTORS), prost::Message::encode_to_vec(&descriptors))
 }
 
 /// A repeated message and repeated bytes are the same on the wire. As bytes, an event is encoded once and shared by every

@@ -14,8 +14,9 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Sleep;
 use tonic::Status;
 
-use crate::errors::too_many_requests;
+use crate::errors::{message_too_large, too_many_requests};
 use crate::http2::InboundBody;
+use crate::route::MAX_MESSAGE_BYTES;
 
 /// Bytes of messages under way on one port, over all clients: some 80 of the largest at the same moment.
 pub(crate) const MAX_ARRIVING_BYTES: usize = 128 * 1024 * 1024;
@@ -182,6 +183,10 @@ impl<B> MeteredBody<B> {
 
     fn arrived(&mut self, data: &[u8]) -> Result<(), Status> {
         self.progress.feed(data);
+        if self.progress.missing_bytes > MAX_MESSAGE_BYTES {
+            let announced = self.progress.arrived_bytes - PREFIX_BYTES + self.progress.missing_bytes;
+            return Err(message_too_large(announced, MAX_MESSAGE_BYTES));
+        }
         self.total_bytes += data.len();
         if self.progress.arrived_bytes == 0 && !self.unary {
             self.deadline = None;
@@ -192,6 +197,11 @@ impl<B> MeteredBody<B> {
             self.progress.arrived_bytes
         };
         self.room.hold_message(present)
+    }
+
+    /// Takes room for `bytes` that are held elsewhere, beyond the free part.
+    pub(crate) fn hold_long(&mut self, bytes: usize) -> Result<(), Status> {
+        self.room.hold_message(bytes)
     }
 
     fn poll_deadline(&mut self, context: &mut Context<'_>) -> Poll<Status> {

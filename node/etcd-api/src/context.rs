@@ -17,6 +17,7 @@ use crate::clients::Clients;
 use crate::credentials::Credentials;
 use crate::errors;
 use crate::lessor::LeaseKeeper;
+use crate::metrics::Metrics;
 use crate::pb::etcdserverpb::ResponseHeader;
 use crate::token::{Claims, TokenKey};
 use crate::watch::WatchHub;
@@ -45,6 +46,11 @@ pub(crate) struct Context {
     pub(crate) leases: Arc<dyn LeaseKeeper>,
     pub(crate) hub: WatchHub,
     pub(crate) clients: Arc<Clients>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// When the port's certificate ends, in seconds since 1970.
+    pub(crate) certificate_expiry: Option<watch::Receiver<i64>>,
+    /// Revision of users and roles, a moment behind at most: watch streams look again at what they may see.
+    pub(crate) auth_revision: watch::Receiver<u64>,
     /// Cancelled when the port closes: streams end.
     pub(crate) drain: CancellationToken,
 }
@@ -54,6 +60,15 @@ pub(crate) struct Context {
 pub(crate) struct Connection {
     /// Address of the client, `ip:port`.
     pub(crate) source: Arc<str>,
+    /// Common name of the verified client certificate, where the port demands one: the user of calls without a token.
+    pub(crate) common_name: Option<Arc<str>>,
+}
+
+impl Connection {
+    /// Who calls without a token.
+    pub(crate) fn token(&self) -> Token {
+        self.common_name.clone().map_or(Token::None, Token::CommonName)
+    }
 }
 
 /// Who sent a request, before the state was asked about it.
@@ -69,6 +84,8 @@ pub(crate) struct Client {
 #[derive(Clone)]
 pub(crate) enum Token {
     None,
+    /// The verified certificate names a user.
+    CommonName(Arc<str>),
     Valid(Arc<Claims>),
     Invalid,
 }
@@ -89,6 +106,11 @@ impl Client {
         }
         match &self.token {
             Token::None => Ok(KvCaller::default()),
+            // A name that is no user has no permission, as in etcd.
+            Token::CommonName(name) => Ok(KvCaller {
+                user: name.as_ref().to_owned(),
+                auth_revision: keyspace.auth_revision(),
+            }),
             Token::Invalid => Err(KvError::InvalidAuthToken),
             Token::Valid(claims) => {
                 let user = keyspace.user(&claims.user);
@@ -102,8 +124,21 @@ impl Client {
         }
     }
 
+    /// The user that this client once proved to be, as the keyspace knows it now, whatever became of its password.
+    pub(crate) fn named_caller(&self, keyspace: &Keyspace) -> KvCaller {
+        let user = match &self.token {
+            Token::Valid(claims) => claims.user.clone(),
+            Token::CommonName(name) => name.as_ref().to_owned(),
+            Token::None | Token::Invalid => String::new(),
+        };
+        KvCaller {
+            user,
+            auth_revision: keyspace.auth_revision(),
+        }
+    }
+
     fn has_valid_token(&self) -> bool {
-        matches!(self.token, Token::Valid(_))
+        matches!(self.token, Token::Valid(_) | Token::CommonName(_))
     }
 }
 
@@ -122,11 +157,14 @@ impl Context {
     }
 
     fn client_of(&self, metadata: &MetadataMap, extensions: &Extensions) -> Client {
+        let connection = extensions.get::<Connection>();
         let token = metadata.get("token").or_else(|| metadata.get("authorization"));
-        let token = token.map_or(Token::None, |text| self.verify_token(text.as_bytes()));
-        let source = extensions
-            .get::<Connection>()
-            .map(|connection| Arc::clone(&connection.source));
+        let token = match (token, connection) {
+            (Some(text), _) => self.verify_token(text.as_bytes()),
+            (None, Some(connection)) => connection.token(),
+            (None, None) => Token::None,
+        };
+        let source = connection.map(|connection| Arc::clone(&connection.source));
         Client {
             token,
             source: source.unwrap_or_else(|| Arc::from("")),
@@ -249,7 +287,11 @@ impl Context {
     }
 
     async fn propose_encoded(&self, encoded: Bytes) -> Result<KvReply, Status> {
+        let pending = self.metrics.propose();
         let committed = self.handle.propose_encoded(encoded, REQUEST_TIMEOUT).await;
+        if committed.is_err() {
+            pending.failed();
+        }
         match committed.map_err(errors::call_status)?.reply.kind {
             Some(ReplyKind::Kv(reply)) => Ok(reply),
             Some(ReplyKind::Refused(refusal)) => Err(errors::refusal_status(&refusal)),

@@ -1,18 +1,20 @@
-//! One request: to its gRPC service by path, or to the few plain HTTP pages. What comes over HTTP/2 and is on the hot path of
-//! puts and gets ([`crate::services::hot`]) never gets here.
+//! One request: to its gRPC service by path, to the JSON gateway, or to a plain page. What comes over HTTP/2 and is on the hot
+//! path of puts and gets ([`crate::services::hot`]) never gets here.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Request, Response, header};
 use hyper::body::Incoming;
 use tonic::Status;
 use tonic::body::Body;
 use tower_service::Service as _;
 
 use crate::body::{Arrivals, MeteredBody, RequestBody};
-use crate::context::{Connection, Context, EMULATED_CLUSTER_VERSION, EMULATED_VERSION};
+use crate::context::{Connection, Context};
+use crate::gateway;
+use crate::pages;
 use crate::pb::etcdserverpb::auth_server::AuthServer;
 use crate::pb::etcdserverpb::cluster_server::ClusterServer;
 use crate::pb::etcdserverpb::kv_server::KvServer;
@@ -20,6 +22,7 @@ use crate::pb::etcdserverpb::lease_server::LeaseServer;
 use crate::pb::etcdserverpb::maintenance_server::MaintenanceServer;
 use crate::pb::etcdserverpb::watch_server::WatchServer;
 use crate::services::Services;
+use crate::strangers::Strangers;
 
 /// Largest gRPC message that is read at all, in bytes: etcd's limit of a request and 512 KiB for what is around it. Between
 /// the two the answer is etcd's "request is too large".
@@ -27,6 +30,11 @@ pub(crate) const MAX_MESSAGE_BYTES: usize = quorate_kv::MAX_REQUEST_BYTES + 512 
 
 /// Calls on which a client sends messages one after the other.
 const STREAMING_PATHS: [&str; 2] = ["/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive"];
+
+/// Begins the paths of etcd's own services.
+const SERVICES_PREFIX: &str = "/etcdserverpb.";
+
+type Answer = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
 /// The services of one port.
 #[derive(Clone)]
@@ -39,6 +47,7 @@ pub(crate) struct Routes {
     cluster: ClusterServer<Services>,
     maintenance: MaintenanceServer<Services>,
     auth: AuthServer<Services>,
+    strangers: Strangers,
 }
 
 impl Routes {
@@ -46,6 +55,7 @@ impl Routes {
         let services = Arc::new(Services(Arc::clone(&context)));
         let limit = MAX_MESSAGE_BYTES;
         Routes {
+            strangers: Strangers::start(context.status.clone(), context.drain.clone()),
             context,
             arrivals: Arc::default(),
             kv: KvServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
@@ -67,66 +77,74 @@ impl Routes {
         &self.arrivals
     }
 
-    pub(crate) fn dispatch(
-        &self,
-        request: Request<RequestBody>,
-    ) -> BoxFuture<'static, Result<Response<Body>, Infallible>> {
+    pub(crate) fn dispatch(&self, request: Request<RequestBody>) -> Answer {
         let path = request.uri().path();
+        if !path.starts_with(SERVICES_PREFIX) {
+            let routes = self.clone();
+            return Box::pin(async move { Ok(routes.other(request).await) });
+        }
         let unary = !STREAMING_PATHS.contains(&path);
-        let service = path
-            .strip_prefix("/etcdserverpb.")
-            .and_then(|rest| rest.split('/').next().map(str::to_owned));
         let request = request.map(|body| MeteredBody::new(body, unary, Arc::clone(&self.arrivals)));
-        match service.as_deref() {
+        self.call(request)
+    }
+
+    /// Hands a call to its gRPC service and counts it.
+    fn call<B>(&self, request: Request<B>) -> Answer
+    where
+        B: hyper::body::Body + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+    {
+        let path = request.uri().path().to_owned();
+        let service = path
+            .strip_prefix(SERVICES_PREFIX)
+            .and_then(|rest| rest.split('/').next());
+        let answer = match service {
             Some("KV") => self.kv.clone().call(request),
             Some("Watch") => self.watch.clone().call(request),
             Some("Lease") => self.lease.clone().call(request),
             Some("Cluster") => self.cluster.clone().call(request),
             Some("Maintenance") => self.maintenance.clone().call(request),
             Some("Auth") => self.auth.clone().call(request),
-            _ => {
-                let response = self.page(&request);
-                Box::pin(std::future::ready(Ok(response)))
-            }
-        }
+            _ => return Box::pin(std::future::ready(Ok(unknown_service()))),
+        };
+        Box::pin(self.context.metrics.count(&path, answer))
     }
 
-    fn page<B>(&self, request: &Request<B>) -> Response<Body> {
+    /// Everything but the hot path: the JSON gateway, the pages, health and reflection.
+    async fn other(&self, request: Request<RequestBody>) -> Response<Body> {
         let content_type = request.headers().get(header::CONTENT_TYPE);
         if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")) {
-            return Status::unimplemented("quorate: unknown service").into_http();
+            let request = request.map(|body| Body::new(MeteredBody::new(body, false, Arc::clone(&self.arrivals))));
+            return match self.strangers.call(request) {
+                Some(answer) => {
+                    let Ok(response) = answer.await;
+                    response
+                }
+                None => unknown_service(),
+            };
         }
-        match (request.method(), request.uri().path()) {
-            (&Method::GET, "/health") => self.health(),
-            (&Method::GET, "/version") => {
-                let version = format!(
-                    r#"{{"etcdserver":"{EMULATED_VERSION}","etcdcluster":"{EMULATED_CLUSTER_VERSION}","storage":"{EMULATED_CLUSTER_VERSION}"}}"#
-                );
-                json(StatusCode::OK, version)
-            }
-            (_, "/health" | "/version") => json(StatusCode::METHOD_NOT_ALLOWED, r#"{"error":"use GET"}"#.to_owned()),
-            _ => json(StatusCode::NOT_FOUND, r#"{"error":"there is no such page"}"#.to_owned()),
-        }
-    }
-
-    fn health(&self) -> Response<Body> {
-        let status = self.context.status.borrow();
-        match status.serving && status.leader.is_some() {
-            true => json(StatusCode::OK, r#"{"health":"true","reason":""}"#.to_owned()),
-            false => {
-                let reason = r#"{"health":"false","reason":"RAFT NO LEADER"}"#.to_owned();
-                json(StatusCode::SERVICE_UNAVAILABLE, reason)
-            }
-        }
+        let mut response = if let Some(response) = pages::preflight(&request) {
+            response
+        } else if gateway::owns(request.uri().path()) {
+            let routes = self.clone();
+            let call: gateway::Call = Arc::new(move |mut request| {
+                if let Some(connection) = request.extensions_mut().get_mut::<Connection>() {
+                    connection.common_name = None;
+                }
+                routes.call(request)
+            });
+            gateway::serve(request, Arc::clone(&self.arrivals), call).await
+        } else {
+            let uri = request.uri().clone();
+            pages::serve(&self.context, request.method(), uri.path(), uri.query()).await
+        };
+        pages::allow_origins(&mut response);
+        response
     }
 }
 
-fn json(status: StatusCode, text: String) -> Response<Body> {
-    let mut response = Response::new(Body::new(http_body_util::Full::new(bytes::Bytes::from(text))));
-    *response.status_mut() = status;
-    let content_type = header::HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    response
+fn unknown_service() -> Response<Body> {
+    Status::unimplemented("quorate: unknown service").into_http()
 }
 
 /// The services as hyper calls them for one connection of HTTP/1.1.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Buf;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::cold::Event;
 use super::frame::{self, MAX_PAYLOAD_BYTES, Reason};
@@ -50,6 +50,7 @@ impl Protocol {
             return;
         };
         stream.work = Work::Answered;
+        stream.count(answer.as_ref().map_or_else(Status::code, |_| Code::Ok));
         let message = match answer {
             Ok(message) => message,
             Err(status) => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tonic::Code;
 
 use super::calls::{Calls, Mailbox};
 use super::cold::Message;
@@ -311,7 +312,9 @@ impl Protocol {
 
     /// Forgets a stream and ends what works for it.
     pub(super) fn remove(&mut self, id: u32) -> Option<Stream> {
-        let stream = self.streams.remove(&id)?;
+        let mut stream = self.streams.remove(&id)?;
+        // Unless it was answered.
+        stream.count(Code::Cancelled);
         match &stream.work {
             Work::Calling(slot) => self.calls.cancel(*slot),
             Work::Service(service) => {

@@ -76,14 +76,20 @@ impl Protocol {
             frame::put_reset(&mut self.out, id, Reason::RefusedStream);
             return Ok(());
         }
-        let (routes, source, tokens) = (&self.routes, &self.connection.source, &mut self.tokens);
+        let (routes, connection, tokens) = (&self.routes, &self.connection, &mut self.tokens);
         let caller = self.heads.request(block, |head| {
-            let token = head.token.as_ref().map_or(Token::None, |text| {
+            let token = head.token.as_ref().map_or_else(|| connection.token(), |text| {
                 remembered(tokens, text, || routes.context().verify_token(text))
             });
-            let client = Client::new(token, Arc::clone(source), head.requires_leader);
+            let client = Client::new(token, Arc::clone(&connection.source), head.requires_leader);
             let hot = HotCall::of(&head.path).filter(|_| head.plain_grpc);
-            Caller { head, client, hot }
+            let calls = hot.and_then(|_| routes.context().metrics.calls(&head.path));
+            Caller {
+                head,
+                client,
+                hot,
+                calls,
+            }
         });
         match caller.map_err(broken)? {
             Ok(caller) => self.open(id, caller, end_stream),
@@ -119,7 +125,11 @@ impl Protocol {
             spent_bytes: 0,
             deadline: limit.and_then(|limit| self.now.checked_add(limit)),
             unsent: Unsent::default(),
+            counted: false,
         };
+        if let Some(calls) = &stream.caller.calls {
+            calls.started();
+        }
         self.next_deadline = [self.next_deadline, stream.due()].into_iter().flatten().min();
         self.streams.insert(id, stream);
         if end_stream {

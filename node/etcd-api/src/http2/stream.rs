@@ -7,12 +7,14 @@ use bytes::Bytes;
 use http::HeaderMap;
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::cold::Inbound;
 use super::head::RequestHead;
 use crate::body::{PREFIX_BYTES, Room};
 use crate::context::Client;
+use crate::errors::message_too_large;
+use crate::metrics::Calls;
 use crate::route::MAX_MESSAGE_BYTES;
 use crate::services::hot::HotCall;
 
@@ -22,6 +24,8 @@ pub(crate) struct Caller {
     pub(crate) client: Client,
     /// The hot call that it is, if it is one.
     pub(crate) hot: Option<HotCall>,
+    /// Counters of a hot call; the services count the others.
+    pub(crate) calls: Option<Arc<Calls>>,
 }
 
 /// A stream that the client opened and that has not ended.
@@ -40,6 +44,20 @@ pub(crate) struct Stream {
     /// When the client stops waiting.
     pub(crate) deadline: Option<Instant>,
     pub(crate) unsent: Unsent,
+    /// The call was counted with its code.
+    pub(crate) counted: bool,
+}
+
+impl Stream {
+    /// Counts a hot call with what became of it.
+    pub(crate) fn count(&mut self, code: Code) {
+        if let Some(calls) = &self.caller.calls
+            && !self.counted
+        {
+            self.counted = true;
+            calls.ended(code);
+        }
+    }
 }
 
 impl Stream {
@@ -127,12 +145,12 @@ impl Message {
     pub(crate) fn push(&mut self, part: &[u8]) -> Result<(), Status> {
         let total_bytes = self.bytes.len() + part.len();
         if total_bytes > PREFIX_BYTES + MAX_MESSAGE_BYTES {
-            return Err(too_large(self.announced_bytes().unwrap_or(total_bytes)));
+            return Err(message_too_large(self.announced_bytes().unwrap_or(total_bytes), MAX_MESSAGE_BYTES));
         }
         self.room.hold_message(total_bytes)?;
         self.bytes.extend_from_slice(part);
         match self.announced_bytes() {
-            Some(announced) if announced > MAX_MESSAGE_BYTES => Err(too_large(announced)),
+            Some(announced) if announced > MAX_MESSAGE_BYTES => Err(message_too_large(announced, MAX_MESSAGE_BYTES)),
             _ => Ok(()),
         }
     }
@@ -166,16 +184,8 @@ impl Message {
     }
 }
 
-fn too_large(bytes: usize) -> Status {
-    Status::resource_exhausted(format!(
-        "quorate: received message larger than max ({bytes} vs. {MAX_MESSAGE_BYTES})"
-    ))
-}
-
 #[cfg(test)]
 mod tests {
-    use tonic::Code;
-
     use super::*;
 
     fn collected(parts: &[&[u8]]) -> Result<Bytes, Code> {

@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 
 use super::Services;
 use crate::context::Client;
-use crate::credentials::Credentials;
+use crate::credentials::{Attempt, Credentials};
 use crate::errors::kv_status;
 use crate::pb::etcdserverpb as pb;
 use crate::token::Claims;
@@ -73,15 +73,18 @@ impl pb::auth_server::Auth for Services {
         if !enabled {
             return Err(kv_status(KvError::AuthNotEnabled));
         }
-        let user = user.ok_or_else(|| kv_status(KvError::AuthFailed))?;
-        if !context
+        let attempt = Attempt {
+            password: &request.password,
+            source: &client.source,
+        };
+        let verified = context
             .credentials
-            .verify(context.instance, &user, &request.password)
-            .await?
-        {
+            .verify(context.instance, &request.name, user.as_ref(), attempt)
+            .await?;
+        let Some(user) = user.filter(|_| verified) else {
             tracing::warn!(user = request.name, client = %client.source, "KV login refused");
             return Err(kv_status(KvError::AuthFailed));
-        }
+        };
         let claims = Claims {
             user: user.name,
             user_revision: user.revision,

@@ -1,6 +1,6 @@
 //! The gRPC services. Each method authenticates, translates, asks consensus or the local state, and translates back.
 
-mod alarms;
+pub(crate) mod alarms;
 mod auth;
 mod cluster;
 pub(crate) mod hot;

@@ -2,12 +2,18 @@
 
 mod alarms;
 mod auth;
+mod bypasses;
 mod door;
 mod frames;
+mod gateway;
+mod hostile;
+mod http;
 mod http2;
 mod kv;
 mod lease;
 mod quorum;
+mod real_etcd;
 mod snapshot;
+mod strangers;
 mod support;
 mod watch;

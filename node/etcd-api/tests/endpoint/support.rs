@@ -87,6 +87,7 @@ impl Node {
             clients: Arc::clone(&clients),
             token_key: TokenKey::new(&[7; 32]),
             tls: Some(watch::channel(tls).1),
+            certificate_expiry: None,
             allow_plaintext: true,
             require_client_certificate: false,
         };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tonic::Status;
 
+use super::permits::DENIED;
 use super::{NO_WATCH_ID, Place, Session, Watcher};
 use crate::pb::etcdserverpb::watch_create_request::FilterType;
 use crate::pb::etcdserverpb::watch_request::RequestUnion;
@@ -45,7 +46,7 @@ impl Session {
         let (header, key) = (Some(self.context.header(current)), request.key.clone());
         let created = match permitted.await {
             // etcd says this whether the permission, the user or a good token is missing.
-            Err(_) => Err("rpc error: code = PermissionDenied desc = etcdserver: permission denied".to_owned()),
+            Err(_) => Err(DENIED.to_owned()),
             Ok(user) => self.add(request, current).map(|watch_id| (watch_id, user)),
         };
         self.outbox.push_back(match created {
