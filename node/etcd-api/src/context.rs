@@ -240,7 +240,11 @@ impl Context {
     /// Validates and proposes an operation, and waits for its result and the revision after it.
     pub(crate) async fn propose(&self, client: &Client, mut op: KvOp) -> Result<(KvResult, i64), Status> {
         self.ensure_serving(client)?;
-        quorate_kv::validate(&op).map_err(errors::kv_status)?;
+        // As etcd does: keys and their options are looked at before the caller, everything else after.
+        let validated_first = matches!(op, KvOp::Put(_) | KvOp::DeleteRange(_) | KvOp::Txn(_));
+        if validated_first {
+            self.validate_keys(client, &op).await?;
+        }
         let mut retries = 0;
         loop {
             let caller = self
@@ -249,6 +253,9 @@ impl Context {
                     Ok(caller)
                 })
                 .await?;
+            if !validated_first {
+                quorate_kv::validate(&op).map_err(errors::kv_status)?;
+            }
             let encoded;
             (encoded, op) = self.encode_proposal(caller, client, op);
             let reply = self.propose_encoded(encoded).await?;
@@ -264,6 +271,19 @@ impl Context {
                 Some(result) => return Ok((result, reply.revision)),
                 None => return Err(Status::internal("quorate: an operation was answered without a result")),
             }
+        }
+    }
+
+    /// The size counts only for callers whose token is good.
+    async fn validate_keys(&self, client: &Client, op: &KvOp) -> Result<(), Status> {
+        match quorate_kv::validate(op) {
+            Err(error) => {
+                if error == KvError::RequestTooLarge {
+                    self.authorize(client, |_, _| Ok(())).await?;
+                }
+                Err(errors::kv_status(error))
+            }
+            Ok(()) => Ok(()),
         }
     }
 

@@ -128,15 +128,23 @@ impl Credentials {
     ///
     /// # Errors
     ///
-    /// "too many requests" while the queue is full; etcd's answer to a password of more than [`MAX_PASSWORD_BYTES`].
+    /// "too many requests" while the queue is full.
     pub(crate) async fn hash_password(&self, password: String) -> Result<Bytes, Status> {
-        if password.len() > MAX_PASSWORD_BYTES {
-            // Text and code of the library that etcd takes.
-            return Err(Status::unknown("bcrypt: password length exceeds 72 bytes"));
-        }
         let hash = self.hash(move || bcrypt::hash(&password, BCRYPT_COST)).await?;
         let hash = hash.map_err(|error| Status::invalid_argument(format!("quorate: unusable password: {error}")))?;
         Ok(Bytes::from(hash))
+    }
+
+    /// Refuses a password that bcrypt would cut.
+    ///
+    /// # Errors
+    ///
+    /// For more than [`MAX_PASSWORD_BYTES`], with text and code of the library that etcd takes.
+    pub(crate) fn check_length(password: &str) -> Result<(), Status> {
+        if password.len() > MAX_PASSWORD_BYTES {
+            return Err(Status::unknown("bcrypt: password length exceeds 72 bytes"));
+        }
+        Ok(())
     }
 
     /// Takes a hash that the client computed.

@@ -111,6 +111,10 @@ impl Keyspace {
     fn execute(&mut self, op: &KvOp) -> Outcome {
         match op {
             KvOp::Put(request) => {
+                // As in etcd the lease comes first here, but second in a transaction.
+                if request.lease != 0 && !self.leases.exists(request.lease) {
+                    return Err(KvError::LeaseNotFound);
+                }
                 txn::check_put(&self.store, &self.leases, request)?;
                 let mut writer = Writer::new(&mut self.store, &mut self.leases);
                 let response = txn::put(&mut writer, request);

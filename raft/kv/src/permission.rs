@@ -164,7 +164,11 @@ impl Keyspace {
         let Subject::User(user) = subject else {
             return Ok(());
         };
-        let range = KeyRange::new(key, range_end);
+        let range = match KeyRange::new(key, range_end) {
+            // A span without a key in it needs, as in etcd, a permission on its start.
+            KeyRange::Span(start, end) if start >= end => KeyRange::One(start),
+            range => range,
+        };
         let granted = user
             .roles
             .iter()

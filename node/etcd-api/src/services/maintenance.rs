@@ -62,8 +62,19 @@ impl pb::maintenance_server::Maintenance for Services {
         Err(unimplemented("Hash"))
     }
 
-    async fn hash_kv(&self, _: Request<pb::HashKvRequest>) -> Result<Response<pb::HashKvResponse>, Status> {
-        Err(unimplemented("HashKV"))
+    async fn hash_kv(&self, request: Request<pb::HashKvRequest>) -> Result<Response<pb::HashKvResponse>, Status> {
+        let context = &self.0;
+        context.authorize_admin(&context.client(&request)).await?;
+        let keyspace = context.keyspace_view()?;
+        let hash = keyspace
+            .hash_kv(request.into_inner().revision)
+            .map_err(crate::errors::kv_status)?;
+        Ok(Response::new(pb::HashKvResponse {
+            header: Some(context.header(keyspace.revision())),
+            hash: hash.hash,
+            compact_revision: hash.compact_revision,
+            hash_revision: hash.hash_revision,
+        }))
     }
 
     type SnapshotStream = Pin<Box<dyn Stream<Item = Result<pb::SnapshotResponse, Status>> + Send>>;

@@ -8,7 +8,7 @@ use super::Session;
 use crate::pb::etcdserverpb::WatchResponse;
 
 /// etcd's reason, with gRPC's prefix, as it refuses a watch.
-pub(super) const DENIED: &str = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
+const DENIED: &str = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
 
 impl Session {
     /// Cancels the watchers that are no longer permitted.
