@@ -102,7 +102,10 @@ impl Metrics {
 
     /// Counters of a path, for who counts by itself.
     pub(crate) fn calls(&self, path: &[u8]) -> Option<Arc<Calls>> {
-        std::str::from_utf8(path).ok().and_then(|path| self.calls.get(path)).cloned()
+        std::str::from_utf8(path)
+            .ok()
+            .and_then(|path| self.calls.get(path))
+            .cloned()
     }
 
     /// Counts a call of this path and what comes of it.

@@ -78,9 +78,10 @@ impl Protocol {
         }
         let (routes, connection, tokens) = (&self.routes, &self.connection, &mut self.tokens);
         let caller = self.heads.request(block, |head| {
-            let token = head.token.as_ref().map_or_else(|| connection.token(), |text| {
-                remembered(tokens, text, || routes.context().verify_token(text))
-            });
+            let token = head.token.as_ref().map_or_else(
+                || connection.token(),
+                |text| remembered(tokens, text, || routes.context().verify_token(text)),
+            );
             let client = Client::new(token, Arc::clone(&connection.source), head.requires_leader);
             let hot = HotCall::of(&head.path).filter(|_| head.plain_grpc);
             let calls = hot.and_then(|_| routes.context().metrics.calls(&head.path));

@@ -145,7 +145,10 @@ impl Message {
     pub(crate) fn push(&mut self, part: &[u8]) -> Result<(), Status> {
         let total_bytes = self.bytes.len() + part.len();
         if total_bytes > PREFIX_BYTES + MAX_MESSAGE_BYTES {
-            return Err(message_too_large(self.announced_bytes().unwrap_or(total_bytes), MAX_MESSAGE_BYTES));
+            return Err(message_too_large(
+                self.announced_bytes().unwrap_or(total_bytes),
+                MAX_MESSAGE_BYTES,
+            ));
         }
         self.room.hold_message(total_bytes)?;
         self.bytes.extend_from_slice(part);
