@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use prost::Message as _;
 use quorate_kv::{Keyspace, KvCaller, KvError, KvOp, KvReply, KvResult};
 use quorate_machine::{Command, Id, KvCommand, KvPrincipal, Principal, PrincipalKind, Proposal, ReplyKind};
 pub(crate) use quorate_machine::{etcd_cluster_id as cluster_id, etcd_member_id as member_id};
@@ -67,6 +69,13 @@ pub(crate) struct Connection {
     pub(crate) common_name: Option<Arc<str>>,
 }
 
+impl Connection {
+    /// Who calls without a token.
+    pub(crate) fn token(&self) -> Token {
+        self.common_name.clone().map_or(Token::None, Token::CommonName)
+    }
+}
+
 /// Who sent a request, before the state was asked about it.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -76,16 +85,25 @@ pub(crate) struct Client {
     pub(crate) requires_leader: bool,
 }
 
+/// What a request's token says. Whether the user still has that revision is asked of the state at every call.
 #[derive(Clone)]
-enum Token {
+pub(crate) enum Token {
     None,
     /// The verified certificate names a user.
     CommonName(Arc<str>),
-    Valid(Claims),
+    Valid(Arc<Claims>),
     Invalid,
 }
 
 impl Client {
+    pub(crate) fn new(token: Token, source: Arc<str>, requires_leader: bool) -> Client {
+        Client {
+            token,
+            source,
+            requires_leader,
+        }
+    }
+
     /// The user as the keyspace knows it now. Without a token an empty user, which the checks refuse.
     pub(crate) fn caller(&self, keyspace: &Keyspace) -> Result<KvCaller, KvError> {
         if !keyspace.auth_enabled() {
@@ -130,6 +148,14 @@ impl Client {
 }
 
 impl Context {
+    /// What a token's text says. The costly part, so connections remember it: for the same text it is always the same.
+    pub(crate) fn verify_token(&self, text: &[u8]) -> Token {
+        let text = std::str::from_utf8(text).ok();
+        text.map(|text| text.strip_prefix("Bearer ").unwrap_or(text))
+            .and_then(|text| self.tokens.verify(self.instance, text))
+            .map_or(Token::Invalid, |claims| Token::Valid(Arc::new(claims)))
+    }
+
     /// Who sends this request.
     pub(crate) fn client<T>(&self, request: &Request<T>) -> Client {
         self.client_of(request.metadata(), request.extensions())
@@ -137,16 +163,11 @@ impl Context {
 
     fn client_of(&self, metadata: &MetadataMap, extensions: &Extensions) -> Client {
         let connection = extensions.get::<Connection>();
-        let token = match metadata.get("token").or_else(|| metadata.get("authorization")) {
-            None => connection
-                .and_then(|connection| connection.common_name.clone())
-                .map_or(Token::None, Token::CommonName),
-            Some(text) => text
-                .to_str()
-                .ok()
-                .map(|text| text.strip_prefix("Bearer ").unwrap_or(text))
-                .and_then(|text| self.tokens.verify(self.instance, text))
-                .map_or(Token::Invalid, Token::Valid),
+        let token = metadata.get("token").or_else(|| metadata.get("authorization"));
+        let token = match (token, connection) {
+            (Some(text), _) => self.verify_token(text.as_bytes()),
+            (None, Some(connection)) => connection.token(),
+            (None, None) => Token::None,
         };
         let source = connection.map(|connection| Arc::clone(&connection.source));
         Client {
@@ -222,7 +243,7 @@ impl Context {
     }
 
     /// Validates and proposes an operation, and waits for its result and the revision after it.
-    pub(crate) async fn propose(&self, client: &Client, op: KvOp) -> Result<(KvResult, i64), Status> {
+    pub(crate) async fn propose(&self, client: &Client, mut op: KvOp) -> Result<(KvResult, i64), Status> {
         self.ensure_serving(client)?;
         // As etcd does: keys and their options are looked at before the caller, everything else after.
         let validated_first = matches!(op, KvOp::Put(_) | KvOp::DeleteRange(_) | KvOp::Txn(_));
@@ -240,7 +261,9 @@ impl Context {
             if !validated_first {
                 quorate_kv::validate(&op).map_err(errors::kv_status)?;
             }
-            let reply = self.propose_as(caller, client, op.clone()).await?;
+            let encoded;
+            (encoded, op) = self.encode_proposal(caller, client, op);
+            let reply = self.propose_encoded(encoded).await?;
             match reply.result {
                 Some(KvResult::Refused(code)) => {
                     let error = KvError::try_from(code).unwrap_or(KvError::Unspecified);
@@ -269,7 +292,8 @@ impl Context {
         }
     }
 
-    async fn propose_as(&self, caller: KvCaller, client: &Client, op: KvOp) -> Result<KvReply, Status> {
+    /// Encodes an operation on behalf of a caller. The operation moves through, so that nothing is copied.
+    fn encode_proposal(&self, caller: KvCaller, client: &Client, op: KvOp) -> (Bytes, KvOp) {
         let proposal = Proposal {
             author: Some(Principal {
                 kind: Some(PrincipalKind::Kv(KvPrincipal::new(self.instance, caller))),
@@ -280,8 +304,16 @@ impl Context {
                 op: Some(op),
             })),
         };
+        let encoded = proposal.encode_to_vec().into();
+        match proposal.command {
+            Some(Command::Kv(KvCommand { op: Some(op), .. })) => (encoded, op),
+            _ => unreachable!("the proposal was made above"),
+        }
+    }
+
+    async fn propose_encoded(&self, encoded: Bytes) -> Result<KvReply, Status> {
         let pending = self.metrics.propose();
-        let committed = self.handle.propose(proposal, REQUEST_TIMEOUT).await;
+        let committed = self.handle.propose_encoded(encoded, REQUEST_TIMEOUT).await;
         if committed.is_err() {
             pending.failed();
         }

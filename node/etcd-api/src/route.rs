@@ -1,5 +1,5 @@
-//! One request: to its gRPC service by path, to the JSON gateway, or to a plain page. Without a router in between, because this is
-//! the hot path of every put.
+//! One request: to its gRPC service by path, to the JSON gateway, or to a plain page. What comes over HTTP/2 and is on the hot
+//! path of puts and gets ([`crate::services::hot`]) never gets here.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower_service::Service as _;
 
-use crate::body::{Arrivals, MeteredBody};
+use crate::body::{Arrivals, MeteredBody, RequestBody};
 use crate::context::{Connection, Context};
 use crate::gateway;
 use crate::pages;
@@ -80,7 +80,17 @@ impl Routes {
         }
     }
 
-    fn dispatch(&self, request: Request<Incoming>) -> Answer {
+    /// What the services and the hot calls of this port share.
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// Room for messages under way.
+    pub(crate) fn arrivals(&self) -> &Arc<Arrivals> {
+        &self.arrivals
+    }
+
+    pub(crate) fn dispatch(&self, request: Request<RequestBody>) -> Answer {
         let path = request.uri().path();
         if !SERVICES_PREFIXES.iter().any(|prefix| path.starts_with(prefix)) {
             let routes = self.clone();
@@ -118,7 +128,7 @@ impl Routes {
     }
 
     /// Everything but the hot path: the JSON gateway, the pages, health and reflection.
-    async fn other(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn other(&self, request: Request<RequestBody>) -> Response<Body> {
         let content_type = request.headers().get(header::CONTENT_TYPE);
         if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")) {
             let request = request.map(|body| Body::new(MeteredBody::new(body, false, Arc::clone(&self.arrivals))));
@@ -154,7 +164,7 @@ fn unknown_service() -> Response<Body> {
     Status::unimplemented("quorate: unknown service").into_http()
 }
 
-/// The services as hyper calls them for one connection.
+/// The services as hyper calls them for one connection of HTTP/1.1.
 pub(crate) struct ConnectionService {
     routes: Routes,
     connection: Connection,
@@ -173,6 +183,6 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.connection.clone());
-        self.routes.dispatch(request)
+        self.routes.dispatch(request.map(RequestBody::Http1))
     }
 }

@@ -26,26 +26,8 @@ pub(super) fn wrong_result() -> Status {
 #[tonic::async_trait]
 impl pb::kv_server::Kv for Services {
     async fn range(&self, request: Request<pb::RangeRequest>) -> Result<Response<pb::RangeResponse>, Status> {
-        let context = &self.0;
-        let client = context.client(&request);
-        let request = request.into_inner();
-        let serializable = request.serializable;
-        let request = kv::RangeRequest::from(request);
-        context.ensure_serving(&client)?;
-        kv::validate_range(&request).map_err(kv_status)?;
-        if !serializable {
-            context.read_index().await?;
-        }
-        let (response, revision) = range(context, &client, &request)?;
-        if response.count == 0 && request.range_end.is_empty() {
-            context
-                .clients
-                .key_not_found(context.instance, &client.source, &request.key);
-        }
-        Ok(Response::new(convert::range_response(
-            response,
-            context.header(revision),
-        )))
+        let client = self.0.client(&request);
+        range(&self.0, &client, request.into_inner()).await.map(Response::new)
     }
 
     type RangeStreamStream = Pin<Box<dyn Stream<Item = Result<pb::RangeStreamResponse, Status>> + Send>>;
@@ -66,20 +48,14 @@ impl pb::kv_server::Kv for Services {
         if !serializable {
             context.read_index().await?;
         }
-        let (response, revision) = range(context, &client, &request)?;
+        let (response, revision) = local_range(context, &client, &request)?;
         let response = convert::range_response(response, context.header(revision));
         Ok(Response::new(Box::pin(stream::iter(pieces(response).map(Ok)))))
     }
 
     async fn put(&self, request: Request<pb::PutRequest>) -> Result<Response<pb::PutResponse>, Status> {
         let client = self.0.client(&request);
-        let op = KvOp::Put(request.into_inner().into());
-        match self.0.propose(&client, op).await? {
-            (KvResult::Put(response), revision) => {
-                Ok(Response::new(convert::put_response(response, self.0.header(revision))))
-            }
-            _ => Err(wrong_result()),
-        }
+        put(&self.0, &client, request.into_inner()).await.map(Response::new)
     }
 
     async fn delete_range(
@@ -87,30 +63,14 @@ impl pb::kv_server::Kv for Services {
         request: Request<pb::DeleteRangeRequest>,
     ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
         let client = self.0.client(&request);
-        let op = KvOp::DeleteRange(request.into_inner().into());
-        match self.0.propose(&client, op).await? {
-            (KvResult::DeleteRange(response), revision) => {
-                let response = convert::delete_range_response(response, self.0.header(revision));
-                Ok(Response::new(response))
-            }
-            _ => Err(wrong_result()),
-        }
+        delete_range(&self.0, &client, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Result<Response<pb::TxnResponse>, Status> {
-        let context = &self.0;
-        let client = context.client(&request);
-        let request = kv::TxnRequest::from(request.into_inner());
-        let (response, revision) = if Keyspace::txn_is_read_only(&request) {
-            read_txn(context, &client, request).await?
-        } else {
-            match context.propose(&client, KvOp::Txn(request)).await? {
-                (KvResult::Txn(response), revision) => (response, revision),
-                _ => return Err(wrong_result()),
-            }
-        };
-        let header = context.header(revision);
-        Ok(Response::new(convert::txn_response(response, header, revision)))
+        let client = self.0.client(&request);
+        txn(&self.0, &client, request.into_inner()).await.map(Response::new)
     }
 
     /// A physical compaction waits for nothing more: history is given up in memory, and `apply` has done that.
@@ -182,23 +142,110 @@ fn pieces(response: pb::RangeResponse) -> impl Iterator<Item = pb::RangeStreamRe
     })
 }
 
-/// Reads the local state. One key is read under the state's lock, a range from a view of it.
-pub(super) fn range(
+pub(super) async fn range(
+    context: &Context,
+    client: &Client,
+    request: pb::RangeRequest,
+) -> Result<pb::RangeResponse, Status> {
+    let serializable = request.serializable;
+    let request = kv::RangeRequest::from(request);
+    context.ensure_serving(client)?;
+    kv::validate_range(&request).map_err(kv_status)?;
+    if !serializable {
+        context.read_index().await?;
+    }
+    range_answer(context, client, &request, read_local(context, client, &request)?)
+}
+
+/// Reads the local state as it is.
+pub(super) fn local_range(
     context: &Context,
     client: &Client,
     request: &kv::RangeRequest,
 ) -> Result<(kv::RangeResponse, i64), Status> {
-    let read = |keyspace: &Keyspace| {
-        let caller = client.caller(keyspace)?;
-        keyspace.check_range(Some(&caller), &request.key, &request.range_end)?;
-        Ok((keyspace.range(request)?, keyspace.revision()))
-    };
-    let result = if request.range_end.is_empty() {
-        context.keyspace(read)?
+    read_local(context, client, request)?.map_err(kv_status)
+}
+
+/// One key is read under the state's lock, a range from a view of it.
+fn read_local(
+    context: &Context,
+    client: &Client,
+    request: &kv::RangeRequest,
+) -> Result<Result<(kv::RangeResponse, i64), kv::KvError>, Status> {
+    let read = |keyspace: &Keyspace| read_range(keyspace, client, request);
+    if request.range_end.is_empty() {
+        context.keyspace(read)
     } else {
-        read(&context.keyspace_view()?)
+        Ok(read(&context.keyspace_view()?))
+    }
+}
+
+/// Reads a keyspace on behalf of a client; gives the revision of what was read, too.
+pub(super) fn read_range(
+    keyspace: &Keyspace,
+    client: &Client,
+    request: &kv::RangeRequest,
+) -> Result<(kv::RangeResponse, i64), kv::KvError> {
+    let caller = client.caller(keyspace)?;
+    keyspace.check_range(Some(&caller), &request.key, &request.range_end)?;
+    Ok((keyspace.range(request)?, keyspace.revision()))
+}
+
+/// What the client is told of a read.
+pub(super) fn range_answer(
+    context: &Context,
+    client: &Client,
+    request: &kv::RangeRequest,
+    result: Result<(kv::RangeResponse, i64), kv::KvError>,
+) -> Result<pb::RangeResponse, Status> {
+    let (response, revision) = result.map_err(kv_status)?;
+    if response.count == 0 && request.range_end.is_empty() {
+        context
+            .clients
+            .key_not_found(context.instance, &client.source, &request.key);
+    }
+    Ok(convert::range_response(response, context.header(revision)))
+}
+
+pub(super) async fn put(
+    context: &Context,
+    client: &Client,
+    request: pb::PutRequest,
+) -> Result<pb::PutResponse, Status> {
+    match context.propose(client, KvOp::Put(request.into())).await? {
+        (KvResult::Put(response), revision) => Ok(convert::put_response(response, context.header(revision))),
+        _ => Err(wrong_result()),
+    }
+}
+
+pub(super) async fn delete_range(
+    context: &Context,
+    client: &Client,
+    request: pb::DeleteRangeRequest,
+) -> Result<pb::DeleteRangeResponse, Status> {
+    match context.propose(client, KvOp::DeleteRange(request.into())).await? {
+        (KvResult::DeleteRange(response), revision) => {
+            Ok(convert::delete_range_response(response, context.header(revision)))
+        }
+        _ => Err(wrong_result()),
+    }
+}
+
+pub(super) async fn txn(
+    context: &Context,
+    client: &Client,
+    request: pb::TxnRequest,
+) -> Result<pb::TxnResponse, Status> {
+    let request = kv::TxnRequest::from(request);
+    let (response, revision) = if Keyspace::txn_is_read_only(&request) {
+        read_txn(context, client, request).await?
+    } else {
+        match context.propose(client, KvOp::Txn(request)).await? {
+            (KvResult::Txn(response), revision) => (response, revision),
+            _ => return Err(wrong_result()),
+        }
     };
-    result.map_err(kv_status)
+    Ok(convert::txn_response(response, context.header(revision), revision))
 }
 
 async fn read_txn(

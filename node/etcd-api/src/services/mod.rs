@@ -4,6 +4,7 @@ pub(crate) mod alarms;
 mod auth;
 mod cluster;
 mod election;
+pub(crate) mod hot;
 mod import;
 mod kv;
 mod lease;

@@ -9,7 +9,7 @@ use quorate_kv::{
 };
 use tonic::{Code, Status};
 
-use super::kv::{range, wrong_result};
+use super::kv::{local_range, wrong_result};
 use super::lease::random_lease_id;
 use crate::context::{Client, Context};
 use crate::watch::{KeySpan, changed};
@@ -130,7 +130,7 @@ pub(super) async fn read(
 ) -> Result<(RangeResponse, i64), Status> {
     context.ensure_serving(client)?;
     context.read_index().await?;
-    range(context, client, request)
+    local_range(context, client, request)
 }
 
 /// Waits until no key of the name is left that was created before `revision`.
@@ -151,7 +151,7 @@ pub(super) async fn wait_for_turn(
         ..RangeRequest::default()
     };
     loop {
-        let (found, seen) = range(context, client, &before)?;
+        let (found, seen) = local_range(context, client, &before)?;
         let Some(predecessor) = found.kvs.into_iter().next() else {
             return Ok(());
         };
