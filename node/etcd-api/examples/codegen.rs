@@ -3,7 +3,23 @@
 
 use std::path::Path;
 
-const PACKAGES: [&str; 3] = ["mvccpb", "authpb", "etcdserverpb"];
+/// Packages, each generated into a file of its name.
+pub const PACKAGES: [&str; 6] = [
+    "mvccpb",
+    "authpb",
+    "etcdserverpb",
+    "v3lockpb",
+    "v3electionpb",
+    "quoratepb",
+];
+
+/// What includes everything else.
+const SOURCES: [&str; 4] = [
+    "etcdserverpb/rpc.proto",
+    "v3lockpb/v3lock.proto",
+    "v3electionpb/v3election.proto",
+    "quoratepb/import.proto",
+];
 
 /// The schema of every package, as an encoded `FileDescriptorSet`.
 pub const DESCRIPTORS: &str = "descriptors.bin";
@@ -14,7 +30,7 @@ const DESCRIPTOR_TYPE_BYTES: i32 = 12;
 /// Writes the generated modules into `out`.
 pub fn generate(crate_dir: &Path, out: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let proto = crate_dir.join("proto");
-    let mut descriptors = protox::compile([proto.join("etcdserverpb/rpc.proto")], [proto])?;
+    let mut descriptors = protox::compile(SOURCES.map(|source| proto.join(source)), [proto])?;
     write_descriptors(&descriptors, out)?;
     hold_watch_events_as_bytes(&mut descriptors);
     let mut config = tonic_prost_build::Config::new();

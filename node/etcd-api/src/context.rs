@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use prost::Message as _;
 use quorate_kv::{Keyspace, KvCaller, KvError, KvOp, KvReply, KvResult};
 use quorate_machine::{Command, Id, KvCommand, KvPrincipal, Principal, PrincipalKind, Proposal, ReplyKind};
 pub(crate) use quorate_machine::{etcd_cluster_id as cluster_id, etcd_member_id as member_id};
@@ -30,6 +32,9 @@ pub const EMULATED_CLUSTER_VERSION: &str = "3.6.0";
 /// Longest wait for consensus in one request, as etcd's: five seconds and two elections. Clients usually give up earlier.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
 
+/// Snapshots of one port that are sent at the same time: each keeps the keyspace of its moment in memory.
+pub(crate) const MAX_CONCURRENT_SNAPSHOTS: usize = 2;
+
 /// Times that a proposal is made again because users changed between the check and `apply`.
 const MAX_AUTH_RETRIES: usize = 3;
 
@@ -52,6 +57,8 @@ pub(crate) struct Context {
     pub(crate) certificate_expiry: Option<watch::Receiver<i64>>,
     /// Revision of users and roles, a moment behind at most: watch streams look again at what they may see.
     pub(crate) auth_revision: watch::Receiver<u64>,
+    /// Snapshots that may run at the same time.
+    pub(crate) snapshots: Arc<tokio::sync::Semaphore>,
     /// Cancelled when the port closes: streams end.
     pub(crate) drain: CancellationToken,
 }
@@ -65,6 +72,13 @@ pub(crate) struct Connection {
     pub(crate) common_name: Option<Arc<str>>,
 }
 
+impl Connection {
+    /// Who calls without a token.
+    pub(crate) fn token(&self) -> Token {
+        self.common_name.clone().map_or(Token::None, Token::CommonName)
+    }
+}
+
 /// Who sent a request, before the state was asked about it.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -74,16 +88,25 @@ pub(crate) struct Client {
     pub(crate) requires_leader: bool,
 }
 
+/// What a request's token says. Whether the user still has that revision is asked of the state at every call.
 #[derive(Clone)]
-enum Token {
+pub(crate) enum Token {
     None,
     /// The verified certificate names a user.
     CommonName(Arc<str>),
-    Valid(Claims),
+    Valid(Arc<Claims>),
     Invalid,
 }
 
 impl Client {
+    pub(crate) fn new(token: Token, source: Arc<str>, requires_leader: bool) -> Client {
+        Client {
+            token,
+            source,
+            requires_leader,
+        }
+    }
+
     /// The user as the keyspace knows it now. Without a token an empty user, which the checks refuse.
     pub(crate) fn caller(&self, keyspace: &Keyspace) -> Result<KvCaller, KvError> {
         if !keyspace.auth_enabled() {
@@ -128,6 +151,14 @@ impl Client {
 }
 
 impl Context {
+    /// What a token's text says. The costly part, so connections remember it: for the same text it is always the same.
+    pub(crate) fn verify_token(&self, text: &[u8]) -> Token {
+        let text = std::str::from_utf8(text).ok();
+        text.map(|text| text.strip_prefix("Bearer ").unwrap_or(text))
+            .and_then(|text| self.tokens.verify(self.instance, text))
+            .map_or(Token::Invalid, |claims| Token::Valid(Arc::new(claims)))
+    }
+
     /// Who sends this request.
     pub(crate) fn client<T>(&self, request: &Request<T>) -> Client {
         self.client_of(request.metadata(), request.extensions())
@@ -135,16 +166,11 @@ impl Context {
 
     fn client_of(&self, metadata: &MetadataMap, extensions: &Extensions) -> Client {
         let connection = extensions.get::<Connection>();
-        let token = match metadata.get("token").or_else(|| metadata.get("authorization")) {
-            None => connection
-                .and_then(|connection| connection.common_name.clone())
-                .map_or(Token::None, Token::CommonName),
-            Some(text) => text
-                .to_str()
-                .ok()
-                .map(|text| text.strip_prefix("Bearer ").unwrap_or(text))
-                .and_then(|text| self.tokens.verify(self.instance, text))
-                .map_or(Token::Invalid, Token::Valid),
+        let token = metadata.get("token").or_else(|| metadata.get("authorization"));
+        let token = match (token, connection) {
+            (Some(text), _) => self.verify_token(text.as_bytes()),
+            (None, Some(connection)) => connection.token(),
+            (None, None) => Token::None,
         };
         let source = connection.map(|connection| Arc::clone(&connection.source));
         Client {
@@ -156,20 +182,34 @@ impl Context {
 
     /// Refuses at once while this node has lost contact with a quorum, so that the client tries its next endpoint.
     pub(crate) fn ensure_serving(&self, client: &Client) -> Result<(), Status> {
-        let status = self.status.borrow();
-        if !status.serving || (client.requires_leader && status.leader.is_none()) {
-            return Err(errors::no_leader());
-        }
+        self.ensure_contact(client)?;
         // A member that is to become a voter by itself serves at once; one that was added as a learner does not.
-        let learns = status.learners.contains(&status.node_id);
+        let own = self.handle.node_id();
+        let learns = self.status.borrow().learners.contains(&own);
         if learns
             && self
                 .handle
-                .read(|state| state.node(status.node_id).is_some_and(|node| node.learner))
+                .read(|state| state.node(own).is_some_and(|node| node.learner))
         {
             return Err(errors::not_for_learners());
         }
         Ok(())
+    }
+
+    /// As [`Self::ensure_serving`], for a read: learners answer serializable ones.
+    pub(crate) fn ensure_reading(&self, client: &Client, serializable: bool) -> Result<(), Status> {
+        match serializable {
+            true => self.ensure_contact(client),
+            false => self.ensure_serving(client),
+        }
+    }
+
+    fn ensure_contact(&self, client: &Client) -> Result<(), Status> {
+        let status = self.status.borrow();
+        match !status.serving || (client.requires_leader && status.leader.is_none()) {
+            true => Err(errors::no_leader()),
+            false => Ok(()),
+        }
     }
 
     /// Looks at the keyspace under the state's short lock.
@@ -229,7 +269,7 @@ impl Context {
     }
 
     /// Validates and proposes an operation, and waits for its result and the revision after it.
-    pub(crate) async fn propose(&self, client: &Client, op: KvOp) -> Result<(KvResult, i64), Status> {
+    pub(crate) async fn propose(&self, client: &Client, mut op: KvOp) -> Result<(KvResult, i64), Status> {
         self.ensure_serving(client)?;
         // As etcd does: keys and their options are looked at before the caller, everything else after.
         let validated_first = matches!(op, KvOp::Put(_) | KvOp::DeleteRange(_) | KvOp::Txn(_));
@@ -247,7 +287,9 @@ impl Context {
             if !validated_first {
                 quorate_kv::validate(&op).map_err(errors::kv_status)?;
             }
-            let reply = self.propose_as(caller, client, op.clone()).await?;
+            let encoded;
+            (encoded, op) = self.encode_proposal(caller, client, op);
+            let reply = self.propose_encoded(encoded).await?;
             match reply.result {
                 Some(KvResult::Refused(code)) => {
                     let error = KvError::try_from(code).unwrap_or(KvError::Unspecified);
@@ -276,7 +318,8 @@ impl Context {
         }
     }
 
-    async fn propose_as(&self, caller: KvCaller, client: &Client, op: KvOp) -> Result<KvReply, Status> {
+    /// Encodes an operation on behalf of a caller. The operation moves through, so that nothing is copied.
+    fn encode_proposal(&self, caller: KvCaller, client: &Client, op: KvOp) -> (Bytes, KvOp) {
         let proposal = Proposal {
             author: Some(Principal {
                 kind: Some(PrincipalKind::Kv(KvPrincipal::new(self.instance, caller))),
@@ -287,8 +330,16 @@ impl Context {
                 op: Some(op),
             })),
         };
+        let encoded = proposal.encode_to_vec().into();
+        match proposal.command {
+            Some(Command::Kv(KvCommand { op: Some(op), .. })) => (encoded, op),
+            _ => unreachable!("the proposal was made above"),
+        }
+    }
+
+    async fn propose_encoded(&self, encoded: Bytes) -> Result<KvReply, Status> {
         let pending = self.metrics.propose();
-        let committed = self.handle.propose(proposal, REQUEST_TIMEOUT).await;
+        let committed = self.handle.propose_encoded(encoded, REQUEST_TIMEOUT).await;
         if committed.is_err() {
             pending.failed();
         }

@@ -5,12 +5,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use quorate_machine::Id;
-use quorate_raft::{ClusterStatus, Greeting, Handle};
+use quorate_raft::{ClusterStatus, Handle};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -21,12 +21,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::certificates;
 use crate::clients::Clients;
-use crate::context::{Connection, Context, cluster_id, member_id};
+use crate::context::{Connection, Context, MAX_CONCURRENT_SNAPSHOTS, cluster_id, member_id};
 use crate::credentials::Credentials;
+use crate::http2::{self, Protocol};
 use crate::lessor::LeaseKeeper;
 use crate::members::MemberKeeper;
 use crate::metered::Metered;
 use crate::metrics::Metrics;
+use crate::preface;
 use crate::route::{ConnectionService, Routes};
 use crate::token::TokenKey;
 use crate::watch::WatchHub;
@@ -34,22 +36,8 @@ use crate::watch::WatchHub;
 /// Connections of one port; further ones are closed at once.
 pub const MAX_CONNECTIONS: usize = 10_000;
 
-/// Requests that run at a time on one connection.
-const MAX_STREAMS_PER_CONNECTION: u32 = 10_000;
-
-/// Requests that a client may give up on one connection before this node has looked at them: a time-out hits many at once.
-const MAX_PENDING_RESETS: usize = 4_096;
-
 /// Connections that the system holds before they are accepted.
 const BACKLOG_CONNECTIONS: u32 = 1_024;
-
-/// HTTP/2 windows, in bytes: one request of the largest size fits, and many small ones of a busy connection.
-const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-
-/// A silent client is asked after the first and given up after the second: five seconds together (sdk-contract 4).
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(3);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// For the first byte, again for the TLS handshake, and again for the first words of a request.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -190,6 +178,7 @@ pub async fn serve_kv(port: KvPort, door: KvDoor, shutdown: impl Future<Output =
         certificate_expiry: door.certificate_expiry,
         auth_revision: follow_auth_revision(door.handle.clone(), door.instance, drain.clone()),
         handle: door.handle,
+        snapshots: Arc::new(tokio::sync::Semaphore::new(MAX_CONCURRENT_SNAPSHOTS)),
         drain: drain.clone(),
     };
     let metrics = Arc::clone(&context.metrics);
@@ -200,7 +189,7 @@ pub async fn serve_kv(port: KvPort, door: KvDoor, shutdown: impl Future<Output =
     );
     let acceptor = Acceptor {
         routes: Routes::new(Arc::new(context)),
-        http: http_settings(),
+        http1: http1_settings(),
         tls: door.tls.map(|configs| configs_with_alpn(configs, drain.clone())),
         allow_plaintext: door.allow_plaintext && !door.require_client_certificate,
         require_client_certificate: door.require_client_certificate,
@@ -301,25 +290,17 @@ fn configs_with_alpn(
     receiver
 }
 
-fn http_settings() -> auto::Builder<TokioExecutor> {
-    let mut http = auto::Builder::new(TokioExecutor::new());
+fn http1_settings() -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
     http.http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HANDSHAKE_TIMEOUT);
-    http.http2()
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
-        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
-        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
     http
 }
 
 struct Acceptor {
     routes: Routes,
-    http: auto::Builder<TokioExecutor>,
+    http1: auto::Builder<TokioExecutor>,
     tls: Option<watch::Receiver<Arc<rustls::ServerConfig>>>,
     allow_plaintext: bool,
     require_client_certificate: bool,
@@ -409,10 +390,19 @@ impl Acceptor {
         if self.pages_only {
             return self.serve_pages(stream).await;
         }
-        let source = Arc::from(peer.to_string());
-        let service = ConnectionService::new(self.routes.clone(), Connection { source, common_name });
-        let stream = Metered::new(Greeting::within(HANDSHAKE_TIMEOUT, stream), Arc::clone(&self.metrics));
-        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        let connection = Connection {
+            source: Arc::from(peer.to_string()),
+            common_name,
+        };
+        let mut stream = Metered::new(stream, Arc::clone(&self.metrics));
+        let words = timeout(HANDSHAKE_TIMEOUT, preface::read(&mut stream)).await??;
+        if words.is_http2() {
+            let protocol = Protocol::new(self.routes.clone(), connection, Instant::now());
+            return Ok(http2::serve(stream, protocol, &self.drain).await?);
+        }
+        let service = ConnectionService::new(self.routes.clone(), connection);
+        let stream = TokioIo::new(words.before(stream));
+        let connection = self.http1.serve_connection(stream, service);
         tokio::pin!(connection);
         tokio::select! {
             result = connection.as_mut() => result,

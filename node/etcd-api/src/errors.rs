@@ -84,8 +84,3 @@ pub(crate) fn unknown_instance() -> Status {
 fn leader_lost() -> Status {
     Status::unavailable("etcdserver: request timed out, possibly due to previous leader failure")
 }
-
-/// What the API does not offer yet.
-pub(crate) fn unimplemented(what: &str) -> Status {
-    Status::unimplemented(format!("quorate: {what} is not implemented"))
-}

@@ -10,10 +10,13 @@
 //! - [`Lessor`] renews and expires leases while this node leads;
 //! - [`TokenKey`] makes and checks the tokens that every node accepts;
 //! - [`Clients`] knows which application processes watch, and which unknown keys were asked for;
+//! - [`bolt`] reads and writes etcd's files, and [`SnapshotFile`] reads a snapshot of a real etcd;
 //! - [`pb`] is the wire, generated from `proto/` (see `examples/codegen.rs`), with clients for tests and tools.
 
 mod attempts;
+mod backend;
 mod body;
+pub mod bolt;
 mod certificates;
 mod clients;
 mod context;
@@ -22,12 +25,14 @@ mod credentials;
 mod door;
 mod errors;
 mod gateway;
+mod http2;
 mod lessor;
 mod members;
 mod metered;
 mod metrics;
 mod pages;
 pub mod pb;
+mod preface;
 mod random;
 mod route;
 mod services;
@@ -35,6 +40,7 @@ mod strangers;
 mod token;
 mod watch;
 
+pub use backend::{SnapshotError, SnapshotFile};
 pub use certificates::certificate_expiry_seconds;
 pub use clients::{Clients, ConnectedProcess, MAX_PROCESSES, MAX_UNKNOWN_KEYS, UnknownKey};
 pub use context::{EMULATED_CLUSTER_VERSION, EMULATED_VERSION, REQUEST_TIMEOUT};

@@ -38,14 +38,18 @@ pub(crate) struct Metrics {
 }
 
 /// Counters of one method.
-struct Calls {
+pub(crate) struct Calls {
     kind: &'static str,
     started: AtomicU64,
     handled: [AtomicU64; CODES],
 }
 
 impl Calls {
-    fn ended(&self, code: Code) {
+    pub(crate) fn started(&self) {
+        self.started.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn ended(&self, code: Code) {
         self.handled[code as usize].fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -96,11 +100,19 @@ impl Metrics {
         Pending(self)
     }
 
+    /// Counters of a path, for who counts by itself.
+    pub(crate) fn calls(&self, path: &[u8]) -> Option<Arc<Calls>> {
+        std::str::from_utf8(path)
+            .ok()
+            .and_then(|path| self.calls.get(path))
+            .cloned()
+    }
+
     /// Counts a call of this path and what comes of it.
     pub(crate) fn count(&self, path: &str, answer: BoxFuture<'static, Answer>) -> Counted {
         let calls = self.calls.get(path).cloned();
         if let Some(calls) = &calls {
-            calls.started.fetch_add(1, Ordering::Relaxed);
+            calls.started();
         }
         Counted { answer, calls }
     }

@@ -1,5 +1,5 @@
-//! One request: to its gRPC service by path, to the JSON gateway, or to a plain page. Without a router in between, because this is
-//! the hot path of every put.
+//! One request: to its gRPC service by path, to the JSON gateway, or to a plain page. What comes over HTTP/2 and is on the hot
+//! path of puts and gets ([`crate::services::hot`]) never gets here.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower_service::Service as _;
 
-use crate::body::{Arrivals, MeteredBody};
+use crate::body::{Arrivals, MeteredBody, RequestBody};
 use crate::context::{Connection, Context};
 use crate::gateway;
 use crate::pages;
@@ -21,6 +21,9 @@ use crate::pb::etcdserverpb::kv_server::KvServer;
 use crate::pb::etcdserverpb::lease_server::LeaseServer;
 use crate::pb::etcdserverpb::maintenance_server::MaintenanceServer;
 use crate::pb::etcdserverpb::watch_server::WatchServer;
+use crate::pb::quoratepb::import_server::ImportServer;
+use crate::pb::v3electionpb::election_server::ElectionServer;
+use crate::pb::v3lockpb::lock_server::LockServer;
 use crate::services::Services;
 use crate::strangers::Strangers;
 
@@ -29,10 +32,14 @@ use crate::strangers::Strangers;
 pub(crate) const MAX_MESSAGE_BYTES: usize = quorate_kv::MAX_REQUEST_BYTES + 512 * 1024;
 
 /// Calls on which a client sends messages one after the other.
-const STREAMING_PATHS: [&str; 2] = ["/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive"];
+const STREAMING_PATHS: [&str; 3] = [
+    "/etcdserverpb.Watch/Watch",
+    "/etcdserverpb.Lease/LeaseKeepAlive",
+    "/quoratepb.Import/Import",
+];
 
-/// Begins the paths of etcd's own services.
-const SERVICES_PREFIX: &str = "/etcdserverpb.";
+/// Begin the paths of etcd's own services, and of ours beside them.
+const SERVICES_PREFIXES: [&str; 4] = ["/etcdserverpb.", "/v3lockpb.", "/v3electionpb.", "/quoratepb."];
 
 type Answer = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
@@ -48,6 +55,9 @@ pub(crate) struct Routes {
     maintenance: MaintenanceServer<Services>,
     auth: AuthServer<Services>,
     strangers: Strangers,
+    lock: LockServer<Services>,
+    election: ElectionServer<Services>,
+    import: ImportServer<Services>,
 }
 
 impl Routes {
@@ -63,7 +73,10 @@ impl Routes {
             lease: LeaseServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
             cluster: ClusterServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
             maintenance: MaintenanceServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
-            auth: AuthServer::from_arc(services).max_decoding_message_size(limit),
+            auth: AuthServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
+            lock: LockServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
+            election: ElectionServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
+            import: ImportServer::from_arc(services).max_decoding_message_size(limit),
         }
     }
 
@@ -73,9 +86,19 @@ impl Routes {
         Ok(pages::serve(&self.context, request.method(), uri.path(), uri.query()).await)
     }
 
-    fn dispatch(&self, request: Request<Incoming>) -> Answer {
+    /// What the services and the hot calls of this port share.
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// Room for messages under way.
+    pub(crate) fn arrivals(&self) -> &Arc<Arrivals> {
+        &self.arrivals
+    }
+
+    pub(crate) fn dispatch(&self, request: Request<RequestBody>) -> Answer {
         let path = request.uri().path();
-        if !path.starts_with(SERVICES_PREFIX) {
+        if !SERVICES_PREFIXES.iter().any(|prefix| path.starts_with(prefix)) {
             let routes = self.clone();
             return Box::pin(async move { Ok(routes.other(request).await) });
         }
@@ -91,8 +114,9 @@ impl Routes {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
     {
         let path = request.uri().path().to_owned();
-        let service = path
-            .strip_prefix(SERVICES_PREFIX)
+        let service = SERVICES_PREFIXES
+            .iter()
+            .find_map(|prefix| path.strip_prefix(prefix))
             .and_then(|rest| rest.split('/').next());
         let answer = match service {
             Some("KV") => self.kv.clone().call(request),
@@ -101,13 +125,16 @@ impl Routes {
             Some("Cluster") => self.cluster.clone().call(request),
             Some("Maintenance") => self.maintenance.clone().call(request),
             Some("Auth") => self.auth.clone().call(request),
+            Some("Lock") => self.lock.clone().call(request),
+            Some("Election") => self.election.clone().call(request),
+            Some("Import") => self.import.clone().call(request),
             _ => return Box::pin(std::future::ready(Ok(unknown_service()))),
         };
         Box::pin(self.context.metrics.count(&path, answer))
     }
 
     /// Everything but the hot path: the JSON gateway, the pages, health and reflection.
-    async fn other(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn other(&self, request: Request<RequestBody>) -> Response<Body> {
         let content_type = request.headers().get(header::CONTENT_TYPE);
         if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")) {
             let request = request.map(|body| Body::new(MeteredBody::new(body, false, Arc::clone(&self.arrivals))));
@@ -143,7 +170,7 @@ fn unknown_service() -> Response<Body> {
     Status::unimplemented("quorate: unknown service").into_http()
 }
 
-/// The services as hyper calls them for one connection.
+/// The services as hyper calls them for one connection of HTTP/1.1.
 pub(crate) struct ConnectionService {
     routes: Routes,
     connection: Connection,
@@ -162,6 +189,6 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.connection.clone());
-        self.routes.dispatch(request)
+        self.routes.dispatch(request.map(RequestBody::Http1))
     }
 }

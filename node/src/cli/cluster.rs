@@ -24,6 +24,9 @@ pub enum Verb {
     Settings,
     /// Change the global settings of a kind
     SetSettings(SettingsOptions),
+    /// Members, as clients of the KV endpoint see and change them
+    #[command(subcommand)]
+    Member(super::kv::member::Verb),
 }
 
 /// New quotas.
@@ -107,6 +110,7 @@ const SETTINGS: &[Column] = &[
 pub async fn run(client: &Client, verb: &Verb) -> Result<Rendered, Failure> {
     match verb {
         Verb::Status => Ok(Rendered::object(client.get("/cluster").await?.body, STATUS)),
+        Verb::Member(_) => unreachable!("carried out without a REST client"),
         Verb::Nodes => Ok(Rendered::rows(client.get("/cluster").await?.body, "/nodes", NODES)),
         Verb::Endpoints => {
             let body = client.get(&client.of_instance("/connection")).await?.body;

@@ -135,6 +135,7 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let (instance, token_secret) = bootstrapped(file, handle).await?;
     publish(config, file, handle).await?;
+    part_of_the_quorum(handle).await?;
     if let Some(quota_bytes) = config.quota_bytes {
         let quota = SetKeyspaceQuota { instance, quota_bytes };
         until_done(handle, Command::SetKeyspaceQuota(quota)).await?;
@@ -208,6 +209,18 @@ async fn publish(config: &EtcdConfig, file: &MemberFile, handle: &Handle) -> any
             return Ok(());
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Waits until this member votes, or is to stay a learner: who reads that it is ready may stop another one.
+async fn part_of_the_quorum(handle: &Handle) -> anyhow::Result<()> {
+    let mut status = handle.status();
+    loop {
+        let votes = status.borrow_and_update().voters.contains(&handle.node_id());
+        if votes || handle.read(|state| state.node(handle.node_id()).is_some_and(|node| node.learner)) {
+            return Ok(());
+        }
+        status.changed().await.context("consensus has stopped")?;
     }
 }
 

@@ -62,7 +62,8 @@ impl Keyspace {
             | KvOp::RoleAdd(_)
             | KvOp::RoleDelete(_)
             | KvOp::RoleGrantPermission(_)
-            | KvOp::RoleRevokePermission(_) => self.check_admin(caller),
+            | KvOp::RoleRevokePermission(_)
+            | KvOp::Import(_) => self.check_admin(caller),
         }
     }
 

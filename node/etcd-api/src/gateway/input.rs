@@ -16,7 +16,7 @@ pub(super) const MAX_VALUE_BYTES: usize = 3 * 1024 * 1024;
 
 /// Reads values from a body.
 pub(super) struct Input {
-    body: Pin<Box<dyn Body<Data = Bytes, Error = hyper::Error> + Send>>,
+    body: Pin<Box<dyn Body<Data = Bytes, Error = Box<dyn std::error::Error + Send + Sync>> + Send>>,
     /// Arrived and not looked at yet.
     arrived: Bytes,
     value: Vec<u8>,
@@ -27,7 +27,7 @@ pub(super) struct Input {
 
 impl Input {
     pub(super) fn new(
-        body: impl Body<Data = Bytes, Error = hyper::Error> + Send + 'static,
+        body: impl Body<Data = Bytes, Error = Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
         arrivals: &Arc<Arrivals>,
     ) -> Input {
         Input {

@@ -55,7 +55,7 @@ pub(crate) fn owns(path: &str) -> bool {
 /// Answers one request; `connection` is what the services need to know of the connection.
 pub(crate) async fn serve<B>(request: Request<B>, arrivals: Arc<Arrivals>, call: Call) -> Response<Body>
 where
-    B: HttpBody<Data = Bytes, Error = hyper::Error> + Send + 'static,
+    B: HttpBody<Data = Bytes, Error = Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
 {
     let (parts, body) = request.into_parts();
     let Some((method, shape)) = routes::find(parts.uri.path()) else {

@@ -3,9 +3,14 @@
 pub(crate) mod alarms;
 mod auth;
 mod cluster;
+mod election;
+pub(crate) mod hot;
+mod import;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
+mod queue;
 mod watch;
 
 use std::sync::Arc;

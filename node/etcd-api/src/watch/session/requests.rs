@@ -31,7 +31,7 @@ impl Session {
         }
     }
 
-    async fn create(&mut self, request: pb::WatchCreateRequest) {
+    async fn create(&mut self, mut request: pb::WatchCreateRequest) {
         let current = match self.context.keyspace(|keyspace| keyspace.revision()) {
             Ok(current) => current,
             Err(failure) => {
@@ -40,7 +40,7 @@ impl Session {
             }
         };
         let header = Some(self.context.header(current));
-        let mut request = request;
+        // As etcd: an empty key is the smallest one, before anybody asks for a permission on it.
         if request.key.is_empty() {
             request.key = bytes::Bytes::from_static(&[0]);
         }
@@ -118,7 +118,7 @@ impl Session {
             options,
             fragment: request.fragment,
             progress_notify: request.progress_notify,
-            active: true,
+            active: false,
             progress_floor,
             place: Place::CatchingUp(start_revision),
         };
