@@ -197,7 +197,10 @@ fn members_come_and_go_online() {
     let id = u64::from_str_radix(&members["m3"], 16).expect("hexadecimal");
     let body = format!("{{\"ID\":\"{id}\",\"peerURLs\":[\"nonsense\"]}}");
     let malformed = post(cluster.places[0].client, "/v3/cluster/member/update", &body);
-    assert!(malformed.contains("etcdserver: given member URLs are invalid"), "{malformed}");
+    assert!(
+        malformed.contains("etcdserver: given member URLs are invalid"),
+        "{malformed}"
+    );
     // The first of all goes, which leads as like as not; the others go on without it.
     cluster.ctl_at(second, &["member", "remove", &members["m1"]]);
     cluster.wait_ended(0);
@@ -210,7 +213,7 @@ fn members_come_and_go_online() {
 
 #[test]
 fn a_lost_member_is_replaced_under_load() {
-    let mut cluster = Cluster::start_with(3, Transport::Plain, &["--snapshot-count=200"]);
+    let mut cluster = Cluster::start_with(3, Transport::Plain, &["--snapshot-count=10"]);
     let members = ids(&cluster.ctl(&["member", "list"]));
     let url = cluster.client_url(0);
     let stop = std::sync::atomic::AtomicBool::new(false);

@@ -80,7 +80,6 @@ pub fn main(arguments: &[String]) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "the member cannot go on");
-            eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
