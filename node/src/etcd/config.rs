@@ -150,10 +150,8 @@ impl EtcdConfig {
             quota_bytes: quota(settings)?,
             compaction: compaction(settings)?,
             timers: timers(settings)?,
-            snapshot_every_entries: match number(settings, "snapshot-count")? {
-                Some(entries) => Some(entries.max(MIN_SNAPSHOT_ENTRIES)),
-                None => None,
-            },
+            snapshot_every_entries: number(settings, "snapshot-count")?
+                .map(|entries| entries.max(MIN_SNAPSHOT_ENTRIES)),
             name,
         };
         config.check()?;
