@@ -121,6 +121,11 @@ impl Handle {
             .await
     }
 
+    /// As [`Handle::propose`], for a [`Proposal`] that is encoded already.
+    pub async fn propose_encoded(&self, proposal: Bytes, deadline: Duration) -> Result<Committed, CallError> {
+        self.running.core.propose(proposal, deadline).await
+    }
+
     /// Waits until this node's state holds everything that was committed when the call began (read index).
     pub async fn read_index(&self, deadline: Duration) -> Result<(), CallError> {
         self.running.core.read_index(deadline).await
