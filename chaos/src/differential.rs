@@ -17,6 +17,7 @@ mod operation;
 mod rebase;
 mod run;
 mod shrink;
+mod sorting;
 mod systems;
 mod watching;
 
@@ -25,7 +26,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 pub use run::{Divergence, Tally};
-pub use systems::{Programs, peer};
+pub use systems::{Pair, Programs, System, peer};
 
 use generate::Generator;
 use run::Session;
@@ -41,6 +42,9 @@ pub struct Options {
     pub checkpoint_every: usize,
     /// Whether a difference is searched for its shortest cause.
     pub shrink: bool,
+    /// Differences that are told without ending the sequence, to see more than the first at once. What follows a
+    /// difference may be its consequence.
+    pub tolerate: usize,
 }
 
 impl Default for Options {
@@ -50,6 +54,7 @@ impl Default for Options {
             seed: 1,
             checkpoint_every: 10_000,
             shrink: true,
+            tolerate: 0,
         }
     }
 }
@@ -58,6 +63,7 @@ impl Default for Options {
 pub async fn run(programs: &Programs, options: Options) -> Result<Tally> {
     let started = Instant::now();
     let mut session = Session::start(programs).await?;
+    session.tolerate(options.tolerate);
     let ready = started.elapsed();
     let mut generator = Generator::new(options.seed);
     let told = |tally: &Tally| report(options.seed, tally, started.elapsed().saturating_sub(ready));

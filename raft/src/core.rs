@@ -183,7 +183,12 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
             measures: measures.clone(),
         })?;
         let state = machine.shared();
-        let networks = PeerNetworks::new(node_id, parts.transport.clone(), parts.store.clone());
+        let networks = PeerNetworks::new(
+            node_id,
+            parts.transport.clone(),
+            parts.store.clone(),
+            parts.log.reader(),
+        );
         let raft = Raft::<RT>::new(node_id, Arc::new(config), networks, parts.log, machine).await;
         let raft = raft.map_err(|error| CoreError::Raft(error.to_string()))?;
         let standings = Standings::new(node_id);

@@ -2,8 +2,9 @@
 //!
 //! A follower whose connection to the leader is reset, and whose reconnect is *refused* (a live host, nothing listening),
 //! asks the other voters. If a majority sees the same, the one with the longest log takes over as if the leader had handed
-//! its leadership over, which lifts the lease. At most once per term and node. Raft's own safety does not depend on leases,
-//! and nothing here relies on them (reads go by read index); a wrong suspicion costs an election, nothing else.
+//! its leadership over, which lifts the lease. Once somebody has taken it, nobody is asked again in that term. Raft's own
+//! safety does not depend on leases, and nothing here relies on them (reads go by read index); a wrong suspicion costs an
+//! election, nothing else.
 //!
 //! Silence is deliberately no evidence: it waits for the lease.
 
@@ -13,9 +14,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use openraft::AsyncRuntime;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::TransferLeaderRequest;
+use openraft::{AsyncRuntime, Instant};
 use prost::Message;
 
 use crate::codec::{LogId, Vote};
@@ -28,6 +29,10 @@ use crate::types::Raft;
 
 /// How long another voter may take to answer.
 const QUESTION_TIMEOUT_MS: u64 = 150;
+/// How long a majority that sees the same is looked for; the lease of the leader is a little longer.
+const ATTEMPTS_MS: u64 = 250;
+/// Pause between attempts.
+const ATTEMPT_PAUSE_MS: u64 = 15;
 /// How long a fresh connection may take to be refused.
 const RECONNECT_TIMEOUT_MS: u64 = 100;
 
@@ -113,26 +118,31 @@ impl<RT: AsyncRuntime, T: Transport> FastElection<RT, T> {
     }
 
     /// A connection to `peer` was lost: if it was the leader, finds out whether it is gone.
+    ///
+    /// A process dies in steps (one connection resets before the listener is closed), the other follower may see it a moment
+    /// later, and what the leader sent last may not be flushed yet: therefore it is tried for a while.
     pub async fn connection_lost(&self, peer: u64) {
         if !self.enabled {
             return;
         }
-        let Some(view) = self.view().await else { return };
-        let term = view.vote.leader_id.term;
-        if view.leader.id != peer
-            || self.done_term.load(Ordering::Relaxed) >= term
-            || !self.is_refused(&view.leader).await
-        {
-            return;
+        let begun = RT::Instant::now();
+        while begun.elapsed() < Duration::from_millis(ATTEMPTS_MS) {
+            let Some(view) = self.view().await else { return };
+            let term = view.vote.leader_id.term;
+            if view.leader.id != peer || self.done_term.load(Ordering::Relaxed) >= term {
+                return;
+            }
+            if self.is_refused(&view.leader).await
+                && let Some((to, last_log_id)) = self.agree(&view).await
+            {
+                tracing::info!("the leader of term {term}, node {peer}, is gone: node {to} takes over");
+                if self.hand_over(&view, to, last_log_id).await {
+                    self.done_term.fetch_max(term, Ordering::Relaxed);
+                    return;
+                }
+            }
+            RT::sleep(Duration::from_millis(ATTEMPT_PAUSE_MS)).await;
         }
-        let Some((to, last_log_id)) = self.agree(&view).await else {
-            return;
-        };
-        if self.done_term.swap(term, Ordering::Relaxed) >= term {
-            return;
-        }
-        tracing::info!("the leader of term {term}, node {peer}, is gone: node {to} takes over");
-        self.hand_over(&view, to, last_log_id).await;
     }
 
     /// Asks the other voters; if a majority agrees, who has the longest log of those that do.
@@ -170,36 +180,51 @@ impl<RT: AsyncRuntime, T: Transport> FastElection<RT, T> {
         (agreeing * 2 > view.voters).then_some((best.1.0, best.0))
     }
 
-    /// Hands the dead leader's leadership on, here and at whoever is to take it.
-    async fn hand_over(&self, view: &View, to: u64, last_log_id: Option<LogId>) {
+    /// Hands the dead leader's leadership on, here or at whoever is to take it; false if it was not taken.
+    async fn hand_over(&self, view: &View, to: u64, last_log_id: Option<LogId>) -> bool {
         if to != self.node_id {
-            let Some(heir) = view.others.iter().find(|peer| peer.id == to) else {
-                return;
-            };
-            let transfer = TransferMessage {
-                from: (&view.vote).into(),
-                to,
-                last_log_id: log_id_out(last_log_id.as_ref()),
-            };
-            let frame = Call {
-                kind: Some(CallKind::Transfer(transfer)),
-            }
-            .encode_to_vec();
-            let limit = Duration::from_millis(QUESTION_TIMEOUT_MS);
-            if !matches!(
-                RT::timeout(limit, self.transport.call(heir, Purpose::Control, frame.into())).await,
-                Ok(Ok(_))
-            ) {
-                tracing::info!("node {to} did not take over; waiting for the lease");
-            }
-            return;
+            return self.hand_to(view, to, last_log_id).await;
         }
         let request = TransferLeaderRequest::new(view.vote, to, last_log_id);
         match self.raft.handle_transfer_leader(request).await {
-            Ok(Ok(())) => {}
-            Ok(Err(refused)) => tracing::info!("the leadership was not taken over: {refused}"),
-            Err(fatal) => tracing::warn!("the leadership was not taken over: {fatal}"),
+            Ok(Ok(())) => true,
+            Ok(Err(refused)) => {
+                tracing::info!("the leadership was not taken over: {refused}");
+                false
+            }
+            Err(fatal) => {
+                tracing::warn!("the leadership was not taken over: {fatal}");
+                false
+            }
         }
+    }
+
+    async fn hand_to(&self, view: &View, to: u64, last_log_id: Option<LogId>) -> bool {
+        let Some(heir) = view.others.iter().find(|peer| peer.id == to) else {
+            return false;
+        };
+        let transfer = TransferMessage {
+            from: (&view.vote).into(),
+            to,
+            last_log_id: log_id_out(last_log_id.as_ref()),
+        };
+        let frame = Call {
+            kind: Some(CallKind::Transfer(transfer)),
+        }
+        .encode_to_vec();
+        let limit = Duration::from_millis(QUESTION_TIMEOUT_MS);
+        let call = self.transport.call(heir, Purpose::Control, frame.into());
+        let answer = RT::timeout(limit, call).await;
+        let answer = answer.ok().and_then(Result::ok);
+        let taken = match answer.and_then(|frame| Answer::decode(frame).ok()?.kind) {
+            // A vote of its own that has moved on means that it is doing it already.
+            Some(AnswerKind::Transfer(reply)) => !reply.not_flushed,
+            _ => false,
+        };
+        if !taken {
+            tracing::info!("node {to} did not take over");
+        }
+        taken
     }
 
     /// Answers another voter's question whether the leader of this vote is gone.

@@ -17,7 +17,7 @@ use crate::snapshot::{
     Builder, Snapshot, SnapshotBlob, SnapshotContent, SnapshotError, SnapshotMeta, SnapshotStore, read_snapshot, run,
     verify_snapshot,
 };
-use crate::state_hashes;
+use crate::state_hashes::{self, Cadence};
 use crate::types::{Applied, TypeConfig};
 
 /// Entries applied under one hold of the lock: what a reader waits for at most.
@@ -77,6 +77,7 @@ pub(crate) struct StateMachine<RT: AsyncRuntime> {
     store: Arc<dyn SnapshotStore>,
     cluster_id: Arc<str>,
     growth: LogGrowth,
+    cadence: Cadence,
     measures: Arc<Measures>,
     last_applied: Option<LogId>,
     membership: StoredMembership,
@@ -160,6 +161,7 @@ impl<RT: AsyncRuntime> StateMachine<RT> {
             store: parts.store,
             cluster_id: parts.cluster_id,
             growth: parts.growth,
+            cadence: Cadence::default(),
             measures: parts.measures,
             last_applied,
             membership,
@@ -209,7 +211,7 @@ impl<RT: AsyncRuntime> StateMachine<RT> {
                     }
                 };
                 bytes += ENTRY_OVERHEAD_BYTES;
-                if state_hashes::is_due(log_id.index) {
+                if self.cadence.is_due(log_id.index, &state) {
                     due = Some((log_id.index, state.clone()));
                 }
                 if let Some(responder) = responder {

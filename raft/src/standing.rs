@@ -123,8 +123,13 @@ impl<RT: AsyncRuntime> Standings<RT> {
         changed: impl Fn(&RaftMetrics<TypeConfig<RT>>, &Standing) + Send,
     ) {
         let mut metrics = raft.metrics();
+        // The whole metrics change several times with every entry; who leads and who is a member changes rarely. So only the
+        // latter wake this task, and the rest is looked at regularly.
+        let mut server = raft.server_metrics();
+        let interval = Duration::from_millis(CHECK_INTERVAL_MS);
         let mut led_term = None;
         let mut followed = None;
+        let mut ended = false;
         loop {
             let now = metrics.borrow_and_update().clone();
             if now.state.is_leader() {
@@ -150,12 +155,17 @@ impl<RT: AsyncRuntime> Standings<RT> {
             self.published
                 .publish_if(standing.clone(), |present, new| present != new);
             changed(&now, &standing);
-            if stopped {
+            if stopped || ended {
                 return;
             }
-            let interval = Duration::from_millis(CHECK_INTERVAL_MS);
-            if let Ok(Err(_)) = RT::timeout(interval, metrics.changed()).await {
-                return;
+            match RT::timeout(interval, server.changed()).await {
+                Ok(Ok(())) => {
+                    // openraft publishes the whole metrics right after these; an error shows at the next look.
+                    let _ = RT::timeout(interval, metrics.changed()).await;
+                }
+                // One more look tells why.
+                Ok(Err(_)) => ended = true,
+                Err(_) => {}
             }
         }
     }

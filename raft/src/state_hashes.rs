@@ -3,7 +3,8 @@
 //! `apply` hands a clone of the state over at exactly these indexes, which is cheap; the hash, which reads every key, is
 //! made elsewhere. At most one state waits for it. Nodes that cannot keep up leave indexes out, and must leave out the same
 //! ones, or nothing could be compared: of two waiting states the one at the rounder index stays, of equally round ones the
-//! newer. Reporting hashes, comparing them and fencing are not done here.
+//! newer. The larger the state, the fewer of these indexes are taken, so that hashing costs a small, constant share of one
+//! core. Reporting hashes, comparing them and fencing are not done here.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,9 +24,38 @@ pub struct StateHash {
     pub hash: [u8; 32],
 }
 
-/// True if the state after this entry is to be hashed.
-pub(crate) fn is_due(index: u64) -> bool {
-    index > 0 && index.is_multiple_of(STATE_HASH_EVERY_ENTRIES)
+/// Cluster time between two hashes, for every full MiB of stored keys and values: a core hashes a MiB in about 4 ms.
+const PAUSE_MS_PER_MIB: u64 = 250;
+
+/// Chooses the indexes at which states are hashed, alike on every node: from the index, cluster time and the state's size,
+/// which are the same everywhere. A node that has just started may take one more than the others.
+#[derive(Default)]
+pub(crate) struct Cadence {
+    /// Cluster time at the last index that could have been chosen.
+    candidate_ms: Option<u64>,
+}
+
+impl Cadence {
+    /// True if the state after the entry at `index` is to be hashed; asked once for every index, in order.
+    pub fn is_due(&mut self, index: u64, state: &State) -> bool {
+        index > 0
+            && index.is_multiple_of(STATE_HASH_EVERY_ENTRIES)
+            && self.begins_slot(state.last_time_ms(), pause_ms(state.stored_bytes()))
+    }
+
+    /// True if `now_ms` is in another slot of `pause_ms` than the candidate before it.
+    fn begins_slot(&mut self, now_ms: u64, pause_ms: u64) -> bool {
+        let before = self.candidate_ms.replace(now_ms);
+        pause_ms == 0 || before.is_none_or(|before_ms| before_ms / pause_ms != now_ms / pause_ms)
+    }
+}
+
+/// A power of two, so that a growing state changes the slots seldom; 0 for a state that is hashed in no time.
+fn pause_ms(stored_bytes: u64) -> u64 {
+    match stored_bytes >> 20 {
+        0 => 0,
+        mib => (mib * PAUSE_MS_PER_MIB).next_power_of_two(),
+    }
 }
 
 /// Makes hashes off the path of `apply`.
@@ -184,8 +214,25 @@ mod tests {
     }
 
     #[test]
-    fn every_1024th_entry_is_due() {
-        assert!(is_due(STATE_HASH_EVERY_ENTRIES) && is_due(3 * STATE_HASH_EVERY_ENTRIES));
-        assert!(!is_due(0) && !is_due(1) && !is_due(STATE_HASH_EVERY_ENTRIES + 1));
+    fn every_1024th_entry_is_due_while_the_state_is_small() {
+        let (mut cadence, state) = (Cadence::default(), State::new());
+        let due: Vec<u64> = (0..=4 * STATE_HASH_EVERY_ENTRIES)
+            .filter(|index| cadence.is_due(*index, &state))
+            .collect();
+        assert_eq!(due, [1, 2, 3, 4].map(|number| number * STATE_HASH_EVERY_ENTRIES));
+    }
+
+    #[test]
+    fn a_large_state_is_due_once_in_a_slot_that_grows_with_it() {
+        assert_eq!(pause_ms((1 << 20) - 1), 0);
+        assert_eq!(pause_ms(1 << 20), 256);
+        assert_eq!(pause_ms(100 << 20), 32_768);
+        let mut cadence = Cadence::default();
+        let due = [1_000, 1_010, 1_020, 1_030, 2_050, 2_060].map(|now_ms| cadence.begins_slot(now_ms, 1_024));
+        assert_eq!(due, [true, false, false, true, true, false]);
+        // Who starts later goes on alike after its first one.
+        let mut later = Cadence::default();
+        let due = [1_020, 1_030, 2_050, 2_060].map(|now_ms| later.begins_slot(now_ms, 1_024));
+        assert_eq!(due, [true, true, true, false]);
     }
 }

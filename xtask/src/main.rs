@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask setup | demo | test | verify | bench | codegen`.
+//! Developer commands: `cargo xtask setup | demo | test | verify | bench | differential | codegen`.
 //!
 //! This binary only prepares the machine, calls cargo and checks the source tree. What the commands run against a live
 //! cluster lives in `chaos`, so that this stays quick to build.
@@ -56,6 +56,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Give real etcd and Quorate the same random operations and compare every answer.
+    Differential {
+        /// Passed on to the comparing program: `--operations N`, `--seed S`; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Write the generated protobuf code anew.
     Codegen,
 }
@@ -78,6 +84,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check => verify::source_checks()?,
         Command::Verify => verify::run()?,
         Command::Bench { arguments } => return programs::bench(&arguments),
+        Command::Differential { arguments } => return programs::differential(&arguments),
         Command::Codegen => programs::codegen()?,
     }
     Ok(ExitCode::SUCCESS)

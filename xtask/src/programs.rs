@@ -40,6 +40,20 @@ pub fn bench(arguments: &[String]) -> Result<ExitCode> {
     hand_over(&mut command)
 }
 
+/// The KV beside real etcd, in the release profile: see `chaos/src/bin/quorate-differential.rs`.
+pub fn differential(arguments: &[String]) -> Result<ExitCode> {
+    step("setup", || setup::run(true))?;
+    let directory = step("build", || build("release", "quorate-differential"))?;
+    let mut command = Command::new(directory.join("quorate-differential"));
+    command
+        .arg("--quorate")
+        .arg(directory.join("quorate"))
+        .arg("--etcd")
+        .arg(setup::etcd_directory())
+        .args(arguments);
+    hand_over(&mut command)
+}
+
 /// Writes the generated protobuf code anew.
 pub fn codegen() -> Result<()> {
     step("codegen", || {

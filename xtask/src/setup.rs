@@ -24,6 +24,9 @@ pub fn run(peers: bool) -> Result<()> {
     Ok(())
 }
 
+/// What is built of etcd.
+const ETCD_PROGRAMS: [&str; 3] = ["etcd", "etcdctl", "etcdutl"];
+
 /// Directory with `etcd`, `etcdctl` and `etcdutl` of the version compared with.
 pub fn etcd_directory() -> std::path::PathBuf {
     cache_directory().join(format!("etcd-{ETCD_VERSION}"))
@@ -31,7 +34,7 @@ pub fn etcd_directory() -> std::path::PathBuf {
 
 fn etcd() -> Result<()> {
     let directory = etcd_directory();
-    if ["etcd", "etcdctl"].iter().all(|name| directory.join(name).is_file()) {
+    if ETCD_PROGRAMS.iter().all(|name| directory.join(name).is_file()) {
         println!("    etcd: {}", directory.display());
         return Ok(());
     }
@@ -44,9 +47,10 @@ fn etcd() -> Result<()> {
     fs::write(
         work.join("go.mod"),
         format!(
-            "module build\n\ngo 1.{GO_MINOR_AT_LEAST}\n\nrequire (\n{}{})\n",
+            "module build\n\ngo 1.{GO_MINOR_AT_LEAST}\n\nrequire (\n{}{}{})\n",
             requirement("server"),
-            requirement("etcdctl")
+            requirement("etcdctl"),
+            requirement("etcdutl")
         ),
     )?;
     fs::write(
@@ -65,14 +69,23 @@ fn etcd() -> Result<()> {
             .env("GOFLAGS", "-mod=mod");
         command
     };
-    run_go(go_command().args(["mod", "tidy"]))?;
+    // etcdutl is a program, not a package that could be called: it is built as it is, and must be in go.mod nevertheless.
+    fs::write(
+        work.join("tools.go"),
+        "//go:build tools\n\npackage build\n\nimport _ \"go.etcd.io/etcd/etcdutl/v3\"\n",
+    )?;
+    run_go(go_command().args(["mod", "tidy", "-e"]))?;
     fs::create_dir_all(&directory)?;
-    for name in ["etcd", "etcdctl"] {
+    for name in ETCD_PROGRAMS {
+        let package = match name {
+            "etcdutl" => "go.etcd.io/etcd/etcdutl/v3".to_owned(),
+            own => format!("./{own}"),
+        };
         run_go(
             go_command()
                 .args(["build", "-trimpath", "-o"])
                 .arg(directory.join(name))
-                .arg(format!("./{name}")),
+                .arg(package),
         )?;
     }
     fs::remove_dir_all(&work)?;

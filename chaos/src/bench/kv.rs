@@ -15,12 +15,13 @@ const CLIENTS: [usize; 3] = [1, 100, 1000];
 /// Rows measured for one system: rate, p50, p99 and server CPU.
 type Rows = BTreeMap<(usize, usize), Vec<Figures>>;
 
-/// Runs `rounds` rounds of both systems and prints medians and ratios.
-pub async fn run(programs: &Programs, rounds: usize, seconds: u64) -> Result<()> {
+/// Runs `rounds` rounds of both systems and prints medians and ratios. `only` keeps the rows of one number of clients.
+pub async fn run(programs: &Programs, rounds: usize, seconds: u64, only: Option<usize>) -> Result<()> {
+    let clients: Vec<usize> = only.map_or(CLIENTS.to_vec(), |clients| vec![clients]);
     let (mut ours, mut theirs) = (Rows::new(), Rows::new());
     for round in 1..=rounds {
-        measure(Peer::etcd(programs).await?, seconds, &mut theirs, round).await?;
-        measure(Peer::quorate(programs).await?, seconds, &mut ours, round).await?;
+        measure(Peer::etcd(programs).await?, &clients, seconds, &mut theirs, round).await?;
+        measure(Peer::quorate(programs).await?, &clients, seconds, &mut ours, round).await?;
     }
     println!("\n8 B keys, 256 B values, three nodes on one machine, history kept by both, medians of {rounds} rounds");
     println!("| measure | quorate/s | etcd/s | ratio | p50 ms | etcd | p99 ms | etcd | CPU µs/op | etcd | ratio |");
@@ -50,9 +51,9 @@ fn label((operation, clients): (usize, usize)) -> String {
     format!("{name}, {clients} client{}", if clients == 1 { "" } else { "s" })
 }
 
-async fn measure(peer: Peer, seconds: u64, rows: &mut Rows, round: usize) -> Result<()> {
+async fn measure(peer: Peer, clients: &[usize], seconds: u64, rows: &mut Rows, round: usize) -> Result<()> {
     for (index, operation) in [Operation::Put, Operation::Get].into_iter().enumerate() {
-        for clients in CLIENTS {
+        for &clients in clients {
             let figures = load::run(&peer, operation, clients, Duration::from_secs(seconds)).await?;
             println!(
                 "round {round} {}: {} {:.0}/s, {} failed",

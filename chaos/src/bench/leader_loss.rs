@@ -1,8 +1,8 @@
-//! Loss of the KV's leader under writers with a deadline of 1 s on the surviving nodes.
+//! Loss of the KV's leader, or of a follower, under writers with a deadline of 1 s on the surviving nodes.
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::{Programs, cluster, directory};
 use crate::checkers;
@@ -14,20 +14,29 @@ use crate::writers::{WriterOptions, Writers, failures, longest_gap};
 
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Kills (or stops) the leader `runs` times and prints gaps and failures.
-pub async fn run(programs: &Programs, runs: usize, signal: Signal) -> Result<()> {
+/// Which node is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Victim {
+    /// The node that leads.
+    Leader,
+    /// A node that does not.
+    Follower,
+}
+
+/// Kills (or stops) the leader or a follower `runs` times and prints gaps and failures.
+pub async fn run(programs: &Programs, runs: usize, signal: Signal, victim: Victim) -> Result<()> {
     let directory = directory()?;
     let mut cluster = cluster(programs, &directory).await?;
     let (mut gaps, mut failed, mut total) = (Vec::new(), 0, 0);
     for number in 0..runs {
         let leader = cluster.leader(READY_TIMEOUT).await?;
-        let survivors: Vec<_> = cluster
-            .info
-            .nodes
-            .iter()
-            .filter(|node| node.id != leader)
-            .cloned()
-            .collect();
+        let nodes = &cluster.info.nodes;
+        let follower = nodes.iter().map(|node| node.id).find(|id| *id != leader);
+        let lost = match victim {
+            Victim::Leader => leader,
+            Victim::Follower => follower.context("a cluster of one node has no follower")?,
+        };
+        let survivors: Vec<_> = nodes.iter().filter(|node| node.id != lost).cloned().collect();
         let paths = survivors
             .iter()
             .map(|node| kv::as_root(&cluster.info, &node.kv))
@@ -38,23 +47,23 @@ pub async fn run(programs: &Programs, runs: usize, signal: Signal) -> Result<()>
         };
         let writers = Writers::start(&paths, &options).await?;
         writers.wait_acknowledged(200, READY_TIMEOUT).await?;
-        cluster.signal(leader, signal)?;
+        cluster.signal(lost, signal)?;
         writers.wait_acknowledged(400, READY_TIMEOUT).await?;
         let writes = writers.finish().await;
         gaps.push(longest_gap(&writes));
         failed += failures(&writes).len();
         total += writes.len();
         match signal {
-            Signal::Stop => cluster.signal(leader, Signal::Continue)?,
-            _ => cluster.restart(leader).await?,
+            Signal::Stop => cluster.signal(lost, Signal::Continue)?,
+            _ => cluster.restart(lost).await?,
         }
-        cluster.wait_ready(leader, READY_TIMEOUT).await?;
-        let present = read_all(&cluster.info, &cluster.node(leader)?.kv.clone(), &options.prefix).await?;
+        cluster.wait_ready(lost, READY_TIMEOUT).await?;
+        let present = read_all(&cluster.info, &cluster.node(lost)?.kv.clone(), &options.prefix).await?;
         let mut violations = checkers::lost_writes(&writes, &present);
         violations.extend(checkers::revision_order(&writes, &[]));
         ensure!(violations.is_empty(), "{}", violations.join("; "));
     }
-    println!("leader {signal:?}: write gap {}", summary(&mut gaps));
-    println!("leader {signal:?}: {failed} of {total} puts failed; no acknowledged put lost or applied twice");
+    println!("{victim:?} {signal:?}: write gap {}", summary(&mut gaps));
+    println!("{victim:?} {signal:?}: {failed} of {total} puts failed; no acknowledged put lost or applied twice");
     cluster.stop().await
 }

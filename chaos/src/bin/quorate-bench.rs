@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use quorate_chaos::bench::leader_loss::Victim;
 use quorate_chaos::bench::{Programs, failover, idle, kv, leader_loss};
 use quorate_chaos::faults::Signal;
 
@@ -27,13 +28,16 @@ enum Measure {
         #[arg(long, default_value_t = 20)]
         runs: usize,
     },
-    /// Leader SIGKILL under writers with a deadline of 1 s.
+    /// Leader (or follower) SIGKILL (or SIGSTOP) under writers with a deadline of 1 s.
     LeaderLoss {
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, default_value_t = 30)]
         runs: usize,
         /// SIGSTOP in place of SIGKILL.
         #[arg(long)]
         stop: bool,
+        /// A follower in place of the leader.
+        #[arg(long)]
+        follower: bool,
     },
     /// Puts and gets beside real etcd.
     Kv {
@@ -42,10 +46,29 @@ enum Measure {
         /// Seconds of each row.
         #[arg(long, default_value_t = 5)]
         seconds: u64,
+        /// Only the rows of this number of clients.
+        #[arg(long)]
+        clients: Option<usize>,
     },
     /// 100 monitors and nothing happening.
     Idle,
 }
+
+const LEADER_KILLED: Measure = Measure::LeaderLoss {
+    runs: 30,
+    stop: false,
+    follower: false,
+};
+const LEADER_STOPPED: Measure = Measure::LeaderLoss {
+    runs: 30,
+    stop: true,
+    follower: false,
+};
+const FOLLOWER_KILLED: Measure = Measure::LeaderLoss {
+    runs: 30,
+    stop: false,
+    follower: true,
+};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -60,9 +83,15 @@ async fn main() -> ExitCode {
     };
     let every = vec![
         Measure::Failover { runs: 20 },
-        Measure::LeaderLoss { runs: 20, stop: false },
+        LEADER_KILLED,
+        LEADER_STOPPED,
+        FOLLOWER_KILLED,
         Measure::Idle,
-        Measure::Kv { rounds: 3, seconds: 5 },
+        Measure::Kv {
+            rounds: 3,
+            seconds: 5,
+            clients: None,
+        },
     ];
     for measure in cli.measure.map_or(every, |one| vec![one]) {
         if let Err(error) = run(&programs, measure).await {
@@ -76,11 +105,16 @@ async fn main() -> ExitCode {
 async fn run(programs: &Programs, measure: Measure) -> anyhow::Result<()> {
     match measure {
         Measure::Failover { runs } => failover::run(programs, runs).await,
-        Measure::LeaderLoss { runs, stop } => {
+        Measure::LeaderLoss { runs, stop, follower } => {
             let signal = if stop { Signal::Stop } else { Signal::Kill };
-            leader_loss::run(programs, runs, signal).await
+            let victim = if follower { Victim::Follower } else { Victim::Leader };
+            leader_loss::run(programs, runs, signal, victim).await
         }
-        Measure::Kv { rounds, seconds } => kv::run(programs, rounds, seconds).await,
+        Measure::Kv {
+            rounds,
+            seconds,
+            clients,
+        } => kv::run(programs, rounds, seconds, clients).await,
         Measure::Idle => idle::run(programs).await,
     }
 }

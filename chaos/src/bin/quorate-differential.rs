@@ -27,6 +27,9 @@ struct Cli {
     /// Tell a difference as it was met, without searching for a shorter sequence.
     #[arg(long)]
     no_shrink: bool,
+    /// Differences that are told without ending the run.
+    #[arg(long, default_value_t = 0)]
+    tolerate: usize,
 }
 
 #[tokio::main]
@@ -41,6 +44,7 @@ async fn main() -> ExitCode {
         seed: cli.seed.unwrap_or_else(rand::random),
         checkpoint_every: cli.checkpoint_every,
         shrink: !cli.no_shrink,
+        tolerate: cli.tolerate,
     };
     match run(&programs, options).await {
         Ok(_) => ExitCode::SUCCESS,

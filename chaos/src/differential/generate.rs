@@ -7,6 +7,8 @@ mod access;
 mod keys;
 mod transactions;
 
+use std::collections::BTreeMap;
+
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -14,7 +16,7 @@ use rand::{RngExt, SeedableRng};
 use super::operation::{Caller, Operation, Step};
 use crate::wire::etcdserverpb as pb;
 
-pub(super) use access::{PASSWORDS, endangers_root};
+pub(super) use access::{endangers_root, password_of};
 
 /// What is known of the state that both systems are in.
 #[derive(Clone, Debug)]
@@ -25,6 +27,8 @@ pub(super) struct World {
     pub compacted: i64,
     /// Whether calls need a token.
     pub auth_enabled: bool,
+    /// Users that were added, with the password of those that have one.
+    pub passwords: BTreeMap<String, Option<String>>,
 }
 
 /// One operation that may change something, and then operations that change nothing, in any order.
@@ -37,26 +41,65 @@ pub(super) struct Round {
 /// Operations of one seed.
 pub(super) struct Generator {
     random: StdRng,
+    /// Logins that may still fail: ours shuts a source out that fails too often (`docs/etcd-differences.md`).
+    failing_logins: u32,
+    /// What is done first, so that there are users with permissions: the last one next.
+    beginning: Vec<Operation>,
 }
 
 /// Most reads after one change.
 const MAX_READS: usize = 8;
+
+/// Watches come in one of so many rounds…
+const WATCH_EVERY_ROUNDS: u32 = 150;
+/// … and then so many at once.
+const WATCHES_AT_ONCE: usize = 12;
+
+/// Logins of a sequence that fail.
+const MAX_FAILING_LOGINS: u32 = 9;
 
 /// A key that the machine keeps for itself (difference 1 of `docs/etcd-differences.md`) lies from here…
 const RESERVED_FROM: &[u8] = b"/mas-monitor/";
 /// … to here.
 const RESERVED_TO: &[u8] = b"/mas-monitor0";
 
+/// Whether the operation names a span whose end lies not beyond its start.
+fn spans_nothing(operation: &Operation) -> bool {
+    let empty = |key: &[u8], range_end: &[u8]| !range_end.is_empty() && *range_end != [0] && key >= range_end;
+    match operation {
+        Operation::Range(request) => empty(&request.key, &request.range_end),
+        Operation::DeleteRange(request) => empty(&request.key, &request.range_end),
+        Operation::Watch(creates) => creates.iter().any(|create| empty(&create.key, &create.range_end)),
+        Operation::Txn(request) => transactions::any_span(request, &empty),
+        _ => false,
+    }
+}
+
 impl Generator {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             random: StdRng::seed_from_u64(seed),
+            failing_logins: MAX_FAILING_LOGINS,
+            beginning: access::beginning(),
         }
     }
 
     /// The next round.
     pub(super) fn round(&mut self, world: &World) -> Round {
+        if let Some(operation) = self.beginning.pop() {
+            let change = Step {
+                caller: Caller::User("root".to_owned()),
+                operation,
+                base_revision: world.revision,
+            };
+            let reads = Vec::new();
+            return Round { change, reads };
+        }
         let change = self.change(world);
+        // etcd looks after watches from history ten times a second only, so they come in bunches.
+        if self.random.random_ratio(1, WATCH_EVERY_ROUNDS) {
+            return self.watch_round(world, change);
+        }
         let reads = self.random.random_range(0..=MAX_READS);
         Round {
             change: self.step(change, world),
@@ -69,6 +112,17 @@ impl Generator {
         }
     }
 
+    fn watch_round(&mut self, world: &World, change: Operation) -> Round {
+        let watch = |this: &mut Self| {
+            let watches = Operation::Watch(this.watches(world));
+            this.step(watches, world)
+        };
+        Round {
+            change: self.step(change, world),
+            reads: (0..WATCHES_AT_ONCE).map(|_| watch(self)).collect(),
+        }
+    }
+
     fn step(&mut self, operation: Operation, world: &World) -> Step {
         Step {
             caller: self.caller(&operation, world),
@@ -78,6 +132,11 @@ impl Generator {
     }
 
     fn caller(&mut self, operation: &Operation, world: &World) -> Caller {
+        // A transaction that asks for nothing is answered to strangers by etcd (`docs/etcd-differences.md`).
+        // Who may read a span that holds no key depends on the shape of a tree there.
+        if matches!(operation, Operation::Txn(txn) if transactions::asks_nothing(txn)) || spans_nothing(operation) {
+            return Caller::User("root".to_owned());
+        }
         // Nothing may leave the sequence locked out for good.
         if matches!(operation, Operation::AuthEnable(_)) && !world.auth_enabled {
             return Caller::User("root".to_owned());
@@ -114,12 +173,18 @@ impl Generator {
             }
             710..740 => Operation::LeaseLeases(pb::LeaseLeasesRequest {}),
             740..765 => Operation::LeaseKeepAlive(self.lease()),
-            765..805 => Operation::Watch(self.watches(world)),
-            805..815 => Operation::HashKv(pb::HashKvRequest {
-                revision: self.revision(world),
-            }),
-            815..820 => Operation::Alarm(pb::AlarmRequest::default()),
-            _ => self.access_read(),
+            765..775 => {
+                let revision = self.revision(world);
+                // etcd may answer with a hash that it remembers from before the compaction.
+                let revision = if revision == world.compacted || revision < 0 {
+                    0
+                } else {
+                    revision
+                };
+                Operation::HashKv(pb::HashKvRequest { revision })
+            }
+            775..780 => Operation::Alarm(pb::AlarmRequest::default()),
+            _ => self.access_read(world),
         }
     }
 

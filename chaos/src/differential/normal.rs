@@ -4,7 +4,7 @@
 use crate::wire::etcdserverpb as pb;
 
 /// A reply that can be compared.
-pub trait Normal {
+pub trait Normal: Sized {
     /// Revision of the header; 0 without a header.
     fn revision(&self) -> i64;
 

@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 
 use super::normal::Normal;
 use super::rebase::Rebase;
-use super::watching;
+use super::{sorting, watching};
 use crate::etcd::Client;
 use crate::wire::etcdserverpb as pb;
 
@@ -72,6 +72,11 @@ impl Outcome {
         matches!(self, Outcome::Answered(_))
     }
 
+    /// Whether the operation certainly was not carried out, because nobody led: on a machine under load it is asked again.
+    pub fn met_no_leader(&self) -> bool {
+        matches!(self, Outcome::Refused(Code::Unavailable, text) if text == "etcdserver: no leader")
+    }
+
     fn from_status(status: &Status) -> Outcome {
         Outcome::Refused(status.code(), status.message().to_owned())
     }
@@ -82,14 +87,28 @@ where
     Q: Message + Clone + 'static,
     A: Normal + Message + Default + fmt::Debug + 'static,
 {
+    call_and(client, path, request, |_: &Q, _: &mut A| {}).await
+}
+
+/// The same, with what else the reply needs before it can be compared.
+async fn call_and<Q, A>(client: &mut Client, path: &'static str, request: &Q, settle: impl Fn(&Q, &mut A)) -> Outcome
+where
+    Q: Message + Clone + 'static,
+    A: Normal + Message + Default + fmt::Debug + 'static,
+{
     match client.unary::<Q, A>(path, request.clone()).await {
-        Ok(reply) => Outcome::Answered(Answer::of(reply)),
+        Ok(mut reply) => {
+            settle(request, &mut reply);
+            Outcome::Answered(Answer::of(reply))
+        }
         Err(status) => Outcome::from_status(&status),
     }
 }
 
 macro_rules! operations {
-    ($($name:ident($request:ident) -> $response:ident, $path:literal;)+) => {
+    (@settle) => { |_, _| {} };
+    (@settle $settle:expr) => { $settle };
+    ($($name:ident($request:ident) -> $response:ident, $path:literal $(, $settle:expr)?;)+) => {
         /// One operation of etcd's API.
         #[derive(Clone, Debug)]
         pub enum Operation {
@@ -110,7 +129,8 @@ macro_rules! operations {
             pub async fn perform(&self, client: &mut Client) -> Outcome {
                 match self {
                     $(Operation::$name(request) => {
-                        call::<pb::$request, pb::$response>(client, $path, request).await
+                        let settle: fn(&pb::$request, &mut pb::$response) = operations!(@settle $($settle)?);
+                        call_and(client, $path, request, settle).await
                     })+
                     Operation::LeaseOfServersChoice(ttl) => grant_and_revoke(client, *ttl).await,
                     Operation::LeaseKeepAlive(id) => keep_alive(client, *id).await,
@@ -134,10 +154,10 @@ macro_rules! operations {
 }
 
 operations! {
-    Range(RangeRequest) -> RangeResponse, "/etcdserverpb.KV/Range";
+    Range(RangeRequest) -> RangeResponse, "/etcdserverpb.KV/Range", sorting::settle_range;
     Put(PutRequest) -> PutResponse, "/etcdserverpb.KV/Put";
     DeleteRange(DeleteRangeRequest) -> DeleteRangeResponse, "/etcdserverpb.KV/DeleteRange";
-    Txn(TxnRequest) -> TxnResponse, "/etcdserverpb.KV/Txn";
+    Txn(TxnRequest) -> TxnResponse, "/etcdserverpb.KV/Txn", sorting::settle_txn;
     Compact(CompactionRequest) -> CompactionResponse, "/etcdserverpb.KV/Compact";
     LeaseGrant(LeaseGrantRequest) -> LeaseGrantResponse, "/etcdserverpb.Lease/LeaseGrant";
     LeaseRevoke(LeaseRevokeRequest) -> LeaseRevokeResponse, "/etcdserverpb.Lease/LeaseRevoke";

@@ -1,9 +1,11 @@
 //! Gives both systems the same operations and stops at the first difference.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Result, ensure};
 
 use super::checkpoint::LiveWatch;
-use super::generate::{Generator, Round, World, endangers_root};
+use super::generate::{Generator, Round, World, endangers_root, password_of};
 use super::operation::{Caller, Operation, Outcome, Step, shorten};
 use super::systems::{Pair, Programs};
 use crate::wire::etcdserverpb as pb;
@@ -46,6 +48,8 @@ pub(super) struct Session {
     world: World,
     live: [LiveWatch; 2],
     pub(super) tally: Tally,
+    /// Differences still tolerated: with more than none a difference is told and the sequence goes on.
+    tolerated: usize,
 }
 
 impl Session {
@@ -65,11 +69,28 @@ impl Session {
                 revision: etcd,
                 compacted: 0,
                 auth_enabled: true,
+                passwords: BTreeMap::new(),
             },
             pair,
             live,
             tally: Tally::default(),
+            tolerated: 0,
         })
+    }
+
+    /// Tells up to `count` differences and goes on, to see more than the first at once.
+    pub(super) fn tolerate(&mut self, count: usize) {
+        self.tolerated = count;
+    }
+
+    /// The difference, if it is one too many.
+    fn judge(&mut self, divergence: Divergence) -> Option<Divergence> {
+        if self.tolerated == 0 {
+            return Some(divergence);
+        }
+        self.tolerated -= 1;
+        eprintln!("{divergence}\n");
+        None
     }
 
     /// Makes rounds until `operations` have been compared; gives what was done and the difference, if there is one.
@@ -141,8 +162,10 @@ impl Session {
         for ((step, etcd), quorate) in steps.iter().zip(&etcd).zip(&quorate) {
             self.tally.operations += 1;
             self.tally.refused += usize::from(!etcd.is_ok());
-            if etcd != quorate {
-                return Ok(Some(difference(format!("{step:?}"), etcd, quorate)));
+            if etcd != quorate
+                && let Some(divergence) = self.judge(difference(format!("{step:?}"), etcd, quorate))
+            {
+                return Ok(Some(divergence));
             }
             self.learn(step, etcd);
         }
@@ -167,6 +190,19 @@ impl Session {
                 self.forget(None);
             }
             Operation::AuthEnable(_) => self.world.auth_enabled = true,
+            Operation::UserAdd(request) => {
+                let without = request.options.is_some_and(|options| options.no_password);
+                let password = (!without).then(|| request.password.clone());
+                self.world.passwords.insert(request.name.clone(), password);
+            }
+            Operation::UserChangePassword(request) => {
+                if let Some(Some(password)) = self.world.passwords.get_mut(&request.name) {
+                    *password = password_of(&request.hashed_password);
+                }
+            }
+            Operation::UserDelete(request) => {
+                self.world.passwords.remove(&request.name);
+            }
             _ => {}
         }
         if let Some(revision) = outcome.revision() {
@@ -183,16 +219,24 @@ impl Session {
         let Caller::User(name) = caller else {
             return Ok(None);
         };
-        if !self.pair.etcd.lacks_token(caller) || (!self.world.auth_enabled && name != "root") {
+        if !self.pair.etcd.lacks_token(caller) || !self.world.auth_enabled {
             return Ok(None);
         }
-        let (etcd, quorate) = futures_util::join!(self.pair.etcd.log_in_as(name), self.pair.quorate.log_in_as(name));
+        let password = match self.world.passwords.get(name) {
+            _ if name == "root" => self.pair.etcd.root.password.clone(),
+            Some(Some(password)) => password.clone(),
+            // Who cannot log in calls without a token.
+            _ => return Ok(None),
+        };
+        let (etcd, quorate) = futures_util::join!(
+            self.pair.etcd.log_in_as(name, &password),
+            self.pair.quorate.log_in_as(name, &password)
+        );
         if etcd == quorate {
             return Ok(None);
         }
-        let what = format!("login of {name}");
-        Ok(Some(Divergence {
-            what,
+        Ok(self.judge(Divergence {
+            what: format!("login of {name}"),
             etcd: format!("{etcd:?}"),
             quorate: format!("{quorate:?}"),
         }))
@@ -214,11 +258,12 @@ impl Session {
         let (etcd, quorate) = futures_util::try_join!(etcd.until(revision), quorate.until(revision))?;
         let first = etcd.iter().zip(&quorate).position(|(etcd, quorate)| etcd != quorate);
         let first = first.or_else(|| (etcd.len() != quorate.len()).then_some(etcd.len().min(quorate.len())));
-        Ok(first.map(|index| Divergence {
+        let divergence = first.map(|index| Divergence {
             what: format!("event {index} of a watch on every key that stands since the beginning"),
             etcd: shorten(&format!("{:?}", etcd.get(index))),
             quorate: shorten(&format!("{:?}", quorate.get(index))),
-        }))
+        });
+        Ok(divergence.and_then(|divergence| self.judge(divergence)))
     }
 
     fn everything(&self) -> Vec<Step> {

@@ -28,17 +28,23 @@ pub struct Programs {
 
 /// One system with its users' tokens.
 #[derive(Debug)]
-pub(super) struct System {
+pub struct System {
+    /// `etcd` or `quorate`.
     pub name: &'static str,
+    /// `ip:port`, plaintext.
+    pub endpoint: String,
     client: Client,
     tokens: BTreeMap<String, String>,
-    root: Credentials,
+    /// The user that may do everything.
+    pub root: Credentials,
 }
 
 /// Both systems, running. Dropping it kills them.
 #[derive(Debug)]
-pub(super) struct Pair {
+pub struct Pair {
+    /// Real etcd, one member.
     pub etcd: System,
+    /// Ours, three nodes.
     pub quorate: System,
     etcd_process: Child,
     cluster: Option<DevCluster>,
@@ -77,7 +83,7 @@ pub fn peer(program: &str) -> Result<PathBuf> {
 
 impl Pair {
     /// Starts both and gives real etcd the users and roles that ours begins with.
-    pub(super) async fn start(programs: &Programs) -> Result<Self> {
+    pub async fn start(programs: &Programs) -> Result<Self> {
         // What is compared does not depend on the disk, and memory is faster.
         let shared = Path::new(SHARED_MEMORY);
         let parent = if shared.is_dir() {
@@ -111,7 +117,7 @@ impl Pair {
 
     /// Reads users, roles and permissions of ours and makes the same in etcd, then enables authentication there.
     async fn begin_equal(&mut self) -> Result<()> {
-        self.quorate.log_in("root").await?;
+        self.quorate.log_in_root().await?;
         let mut ours = self.quorate.client_of(&Caller::User("root".to_owned()))?;
         let mut etcd = self.etcd.client.clone();
         let roles: pb::AuthRoleListResponse = ours
@@ -126,6 +132,7 @@ impl Pair {
                 grant(&mut etcd, role, perm).await?;
             }
         }
+        let root = self.etcd.root.clone();
         let users: pb::AuthUserListResponse = ours
             .unary("/etcdserverpb.Auth/UserList", pb::AuthUserListRequest {})
             .await?;
@@ -133,7 +140,11 @@ impl Pair {
         for user in &users.users {
             let request = pb::AuthUserAddRequest {
                 name: user.clone(),
-                password: self.etcd.password(user),
+                password: if *user == root.user {
+                    root.password.clone()
+                } else {
+                    "unused".to_owned()
+                },
                 ..Default::default()
             };
             let _: pb::AuthUserAddResponse = etcd.unary("/etcdserverpb.Auth/UserAdd", request).await?;
@@ -151,7 +162,7 @@ impl Pair {
         let _: pb::AuthEnableResponse = etcd
             .unary("/etcdserverpb.Auth/AuthEnable", pb::AuthEnableRequest {})
             .await?;
-        self.etcd.log_in("root").await?;
+        self.etcd.log_in_root().await?;
         self.level_auth_revisions().await
     }
 
@@ -172,12 +183,12 @@ impl Pair {
             let mut client = behind.client_of(&Caller::User("root".to_owned()))?;
             let path = "/etcdserverpb.Auth/UserChangePassword";
             let _: pb::AuthUserChangePasswordResponse = client.unary(path, request).await?;
-            behind.log_in("root").await?;
+            behind.log_in_root().await?;
         }
     }
 
     /// Stops both.
-    pub(super) async fn stop(mut self) -> Result<()> {
+    pub async fn stop(mut self) -> Result<()> {
         self.etcd_process.kill().await?;
         match self.cluster.take() {
             Some(cluster) => cluster.stop().await,
@@ -253,26 +264,27 @@ impl System {
     async fn connect(name: &'static str, endpoint: &str, root: Credentials) -> Result<Self> {
         Ok(Self {
             name,
+            endpoint: endpoint.to_owned(),
             client: Client::connect(&anonymous(endpoint), CONNECT_TIMEOUT).await?,
             tokens: BTreeMap::new(),
             root,
         })
     }
 
-    fn password(&self, user: &str) -> String {
-        if user == self.root.user {
-            return self.root.password.clone();
+    async fn log_in_root(&mut self) -> Result<()> {
+        let (name, password) = (self.root.user.clone(), self.root.password.clone());
+        let deadline = Instant::now() + READY_TIMEOUT;
+        let mut outcome = self.log_in_as(&name, &password).await;
+        while outcome.met_no_leader() && Instant::now() < deadline {
+            tokio::time::sleep(POLL).await;
+            outcome = self.log_in_as(&name, &password).await;
         }
-        "one".to_owned()
-    }
-
-    async fn log_in(&mut self, user: &str) -> Result<()> {
-        let outcome = self.try_log_in(user, &self.password(user)).await;
-        ensure!(outcome.is_ok(), "{}: {user} cannot log in: {outcome:?}", self.name);
+        ensure!(outcome.is_ok(), "{}: {name} cannot log in: {outcome:?}", self.name);
         Ok(())
     }
 
-    async fn try_log_in(&mut self, user: &str, password: &str) -> Outcome {
+    /// Logs a user in and keeps the token.
+    pub(super) async fn log_in_as(&mut self, user: &str, password: &str) -> Outcome {
         let request = pb::AuthenticateRequest {
             name: user.to_owned(),
             password: password.to_owned(),
@@ -291,21 +303,6 @@ impl System {
     /// Whether the caller needs a login first.
     pub(super) fn lacks_token(&self, caller: &Caller) -> bool {
         matches!(caller, Caller::User(name) if !self.tokens.contains_key(name))
-    }
-
-    /// Tries the passwords that the user may have; the outcomes are to be compared.
-    pub(super) async fn log_in_as(&mut self, name: &str) -> Vec<Outcome> {
-        if name == self.root.user {
-            return vec![self.try_log_in(name, &self.password(name)).await];
-        }
-        let mut outcomes = Vec::new();
-        for (password, _) in super::generate::PASSWORDS {
-            outcomes.push(self.try_log_in(name, password).await);
-            if outcomes.last().is_some_and(Outcome::is_ok) {
-                break;
-            }
-        }
-        outcomes
     }
 
     /// Forgets a token that has become void, or all of them.
@@ -337,7 +334,14 @@ impl System {
     /// Carries one step out.
     pub(super) async fn perform(&self, step: &Step) -> Result<Outcome> {
         let mut client = self.client_of(&step.caller)?;
-        Ok(step.operation.perform(&mut client).await)
+        let deadline = Instant::now() + READY_TIMEOUT;
+        loop {
+            let outcome = step.operation.perform(&mut client).await;
+            if !outcome.met_no_leader() || Instant::now() > deadline {
+                return Ok(outcome);
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// Carries steps out at the same time; their outcomes in order.

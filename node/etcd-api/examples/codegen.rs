@@ -3,7 +3,26 @@
 
 use std::path::Path;
 
-const PACKAGES: [&str; 3] = ["mvccpb", "authpb", "etcdserverpb"];
+/// Packages, each generated into a file of its name.
+pub const PACKAGES: [&str; 6] = [
+    "mvccpb",
+    "authpb",
+    "etcdserverpb",
+    "v3lockpb",
+    "v3electionpb",
+    "quoratepb",
+];
+
+/// What includes everything else.
+const SOURCES: [&str; 4] = [
+    "etcdserverpb/rpc.proto",
+    "v3lockpb/v3lock.proto",
+    "v3electionpb/v3election.proto",
+    "quoratepb/import.proto",
+];
+
+/// The schema of every package, as an encoded `FileDescriptorSet`.
+pub const DESCRIPTORS: &str = "descriptors.bin";
 
 /// `TYPE_BYTES` of protobuf's `FieldDescriptorProto`.
 const DESCRIPTOR_TYPE_BYTES: i32 = 12;
@@ -11,7 +30,8 @@ const DESCRIPTOR_TYPE_BYTES: i32 = 12;
 /// Writes the generated modules into `out`.
 pub fn generate(crate_dir: &Path, out: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let proto = crate_dir.join("proto");
-    let mut descriptors = protox::compile([proto.join("etcdserverpb/rpc.proto")], [proto])?;
+    let mut descriptors = protox::compile(SOURCES.map(|source| proto.join(source)), [proto])?;
+    write_descriptors(&descriptors, out)?;
     hold_watch_events_as_bytes(&mut descriptors);
     let mut config = tonic_prost_build::Config::new();
     config.bytes(["."]);
@@ -32,6 +52,15 @@ pub fn generate(crate_dir: &Path, out: &Path) -> Result<(), Box<dyn std::error::
         }
     }
     Ok(())
+}
+
+/// Writes the schema that the JSON gateway and gRPC reflection read, as it is on the wire and without comments.
+fn write_descriptors(descriptors: &tonic_prost_build::FileDescriptorSet, out: &Path) -> std::io::Result<()> {
+    let mut descriptors = descriptors.clone();
+    for file in &mut descriptors.file {
+        file.source_code_info = None;
+    }
+    std::fs::write(out.join(DESCRIPTORS), prost::Message::encode_to_vec(&descriptors))
 }
 
 /// A repeated message and repeated bytes are the same on the wire. As bytes, an event is encoded once and shared by every

@@ -10,11 +10,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use hyper::body::{Body, Frame, SizeHint};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Sleep;
 use tonic::Status;
 
-use crate::errors::too_many_requests;
+use crate::errors::{message_too_large, too_many_requests};
+use crate::http2::InboundBody;
+use crate::route::MAX_MESSAGE_BYTES;
 
 /// Bytes of messages under way on one port, over all clients: some 80 of the largest at the same moment.
 pub(crate) const MAX_ARRIVING_BYTES: usize = 128 * 1024 * 1024;
@@ -23,15 +25,99 @@ pub(crate) const MAX_ARRIVING_BYTES: usize = 128 * 1024 * 1024;
 const FREE_BYTES: usize = 4 * 1024;
 
 /// For a message to arrive, once the client has begun it; on a call with one request, for that request from the start.
-const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What precedes a gRPC message: compression flag and length.
-const PREFIX_BYTES: usize = 5;
+pub(crate) const PREFIX_BYTES: usize = 5;
 
 /// Room for messages under way, shared by the requests of a port.
 #[derive(Default)]
 pub(crate) struct Arrivals {
     bytes: AtomicUsize,
+}
+
+/// What one request has taken of the room.
+pub(crate) struct Room {
+    arrivals: Arc<Arrivals>,
+    held_bytes: usize,
+}
+
+impl Room {
+    pub(crate) fn new(arrivals: Arc<Arrivals>) -> Room {
+        Room {
+            arrivals,
+            held_bytes: 0,
+        }
+    }
+
+    /// Holds what a message of so many bytes takes, in place of what was held before.
+    ///
+    /// # Errors
+    ///
+    /// "too many requests" if there is not so much room.
+    pub(crate) fn hold_message(&mut self, message_bytes: usize) -> Result<(), Status> {
+        let wanted_bytes = message_bytes.saturating_sub(FREE_BYTES);
+        if wanted_bytes <= self.held_bytes {
+            self.arrivals
+                .bytes
+                .fetch_sub(self.held_bytes - wanted_bytes, Ordering::Relaxed);
+        } else {
+            let more = wanted_bytes - self.held_bytes;
+            if self.arrivals.bytes.fetch_add(more, Ordering::Relaxed) + more > MAX_ARRIVING_BYTES {
+                self.arrivals.bytes.fetch_sub(more, Ordering::Relaxed);
+                return Err(too_many_requests());
+            }
+        }
+        self.held_bytes = wanted_bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.arrivals.bytes.fetch_sub(self.held_bytes, Ordering::Relaxed);
+    }
+}
+
+/// What a client that began a message and did not end it is told.
+pub(crate) fn not_arrived() -> Status {
+    let limit = ARRIVAL_TIMEOUT.as_secs();
+    Status::deadline_exceeded(format!("quorate: the request did not arrive within {limit} s"))
+}
+
+/// A request's body by what carried it.
+pub(crate) enum RequestBody {
+    Http1(Incoming),
+    Http2(InboundBody),
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match &mut *self {
+            RequestBody::Http1(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+            RequestBody::Http2(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            RequestBody::Http1(body) => body.is_end_stream(),
+            RequestBody::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            RequestBody::Http1(body) => body.size_hint(),
+            RequestBody::Http2(body) => body.size_hint(),
+        }
+    }
 }
 
 /// How much of the present message has arrived.
@@ -74,9 +160,7 @@ impl Progress {
 /// The body of one request.
 pub(crate) struct MeteredBody<B> {
     body: B,
-    arrivals: Arc<Arrivals>,
-    /// Taken of the room.
-    held_bytes: usize,
+    room: Room,
     /// The call takes one request, which stays in memory until the body ends; else only the present message does.
     unary: bool,
     total_bytes: usize,
@@ -89,8 +173,7 @@ impl<B> MeteredBody<B> {
     pub(crate) fn new(body: B, unary: bool, arrivals: Arc<Arrivals>) -> MeteredBody<B> {
         MeteredBody {
             body,
-            arrivals,
-            held_bytes: 0,
+            room: Room::new(arrivals),
             unary,
             total_bytes: 0,
             progress: Progress::default(),
@@ -100,6 +183,10 @@ impl<B> MeteredBody<B> {
 
     fn arrived(&mut self, data: &[u8]) -> Result<(), Status> {
         self.progress.feed(data);
+        if self.progress.missing_bytes > MAX_MESSAGE_BYTES {
+            let announced = self.progress.arrived_bytes - PREFIX_BYTES + self.progress.missing_bytes;
+            return Err(message_too_large(announced, MAX_MESSAGE_BYTES));
+        }
         self.total_bytes += data.len();
         if self.progress.arrived_bytes == 0 && !self.unary {
             self.deadline = None;
@@ -109,23 +196,12 @@ impl<B> MeteredBody<B> {
         } else {
             self.progress.arrived_bytes
         };
-        self.hold(present.saturating_sub(FREE_BYTES))
+        self.room.hold_message(present)
     }
 
-    fn hold(&mut self, wanted_bytes: usize) -> Result<(), Status> {
-        if wanted_bytes <= self.held_bytes {
-            self.arrivals
-                .bytes
-                .fetch_sub(self.held_bytes - wanted_bytes, Ordering::Relaxed);
-        } else {
-            let more = wanted_bytes - self.held_bytes;
-            if self.arrivals.bytes.fetch_add(more, Ordering::Relaxed) + more > MAX_ARRIVING_BYTES {
-                self.arrivals.bytes.fetch_sub(more, Ordering::Relaxed);
-                return Err(too_many_requests());
-            }
-        }
-        self.held_bytes = wanted_bytes;
-        Ok(())
+    /// Takes room for `bytes` that are held elsewhere, beyond the free part.
+    pub(crate) fn hold_long(&mut self, bytes: usize) -> Result<(), Status> {
+        self.room.hold_message(bytes)
     }
 
     fn poll_deadline(&mut self, context: &mut Context<'_>) -> Poll<Status> {
@@ -135,22 +211,16 @@ impl<B> MeteredBody<B> {
         let deadline = self
             .deadline
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(ARRIVAL_TIMEOUT)));
-        deadline.as_mut().poll(context).map(|()| {
-            let limit = ARRIVAL_TIMEOUT.as_secs();
-            Status::deadline_exceeded(format!("quorate: the request did not arrive within {limit} s"))
-        })
+        deadline.as_mut().poll(context).map(|()| not_arrived())
     }
 }
 
-impl<B> Drop for MeteredBody<B> {
-    fn drop(&mut self) {
-        self.arrivals.bytes.fetch_sub(self.held_bytes, Ordering::Relaxed);
-    }
-}
-
-impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for MeteredBody<B> {
+impl<B> Body for MeteredBody<B>
+where
+    B: Body<Data = Bytes, Error = Box<dyn std::error::Error + Send + Sync>> + Unpin,
+{
     type Data = Bytes;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
@@ -161,7 +231,7 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for MeteredBody<B
         };
         Poll::Ready(match frame {
             None => None,
-            Some(Err(error)) => Some(Err(error.into())),
+            Some(Err(error)) => Some(Err(error)),
             Some(Ok(frame)) => {
                 let counted = frame.data_ref().map_or(Ok(()), |data| self.arrived(data));
                 Some(counted.map(|()| frame).map_err(Into::into))

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use prost::Message as _;
 use quorate_kv::{Keyspace, KvCaller, KvError, KvOp, KvReply, KvResult};
 use quorate_machine::{Command, Id, KvCommand, KvPrincipal, Principal, PrincipalKind, Proposal, ReplyKind};
 pub(crate) use quorate_machine::{etcd_cluster_id as cluster_id, etcd_member_id as member_id};
@@ -15,6 +17,7 @@ use crate::clients::Clients;
 use crate::credentials::Credentials;
 use crate::errors;
 use crate::lessor::LeaseKeeper;
+use crate::metrics::Metrics;
 use crate::pb::etcdserverpb::ResponseHeader;
 use crate::token::{Claims, TokenKey};
 use crate::watch::WatchHub;
@@ -27,6 +30,9 @@ pub const EMULATED_CLUSTER_VERSION: &str = "3.6.0";
 
 /// Longest wait for consensus in one request, as etcd's: five seconds and two elections. Clients usually give up earlier.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
+
+/// Snapshots of one port that are sent at the same time: each keeps the keyspace of its moment in memory.
+pub(crate) const MAX_CONCURRENT_SNAPSHOTS: usize = 2;
 
 /// Times that a proposal is made again because users changed between the check and `apply`.
 const MAX_AUTH_RETRIES: usize = 3;
@@ -43,6 +49,13 @@ pub(crate) struct Context {
     pub(crate) leases: Arc<dyn LeaseKeeper>,
     pub(crate) hub: WatchHub,
     pub(crate) clients: Arc<Clients>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// When the port's certificate ends, in seconds since 1970.
+    pub(crate) certificate_expiry: Option<watch::Receiver<i64>>,
+    /// Revision of users and roles, a moment behind at most: watch streams look again at what they may see.
+    pub(crate) auth_revision: watch::Receiver<u64>,
+    /// Snapshots that may run at the same time.
+    pub(crate) snapshots: Arc<tokio::sync::Semaphore>,
     /// Cancelled when the port closes: streams end.
     pub(crate) drain: CancellationToken,
 }
@@ -52,6 +65,15 @@ pub(crate) struct Context {
 pub(crate) struct Connection {
     /// Address of the client, `ip:port`.
     pub(crate) source: Arc<str>,
+    /// Common name of the verified client certificate, where the port demands one: the user of calls without a token.
+    pub(crate) common_name: Option<Arc<str>>,
+}
+
+impl Connection {
+    /// Who calls without a token.
+    pub(crate) fn token(&self) -> Token {
+        self.common_name.clone().map_or(Token::None, Token::CommonName)
+    }
 }
 
 /// Who sent a request, before the state was asked about it.
@@ -63,14 +85,25 @@ pub(crate) struct Client {
     pub(crate) requires_leader: bool,
 }
 
+/// What a request's token says. Whether the user still has that revision is asked of the state at every call.
 #[derive(Clone)]
-enum Token {
+pub(crate) enum Token {
     None,
-    Valid(Claims),
+    /// The verified certificate names a user.
+    CommonName(Arc<str>),
+    Valid(Arc<Claims>),
     Invalid,
 }
 
 impl Client {
+    pub(crate) fn new(token: Token, source: Arc<str>, requires_leader: bool) -> Client {
+        Client {
+            token,
+            source,
+            requires_leader,
+        }
+    }
+
     /// The user as the keyspace knows it now. Without a token an empty user, which the checks refuse.
     pub(crate) fn caller(&self, keyspace: &Keyspace) -> Result<KvCaller, KvError> {
         if !keyspace.auth_enabled() {
@@ -78,6 +111,11 @@ impl Client {
         }
         match &self.token {
             Token::None => Ok(KvCaller::default()),
+            // A name that is no user has no permission, as in etcd.
+            Token::CommonName(name) => Ok(KvCaller {
+                user: name.as_ref().to_owned(),
+                auth_revision: keyspace.auth_revision(),
+            }),
             Token::Invalid => Err(KvError::InvalidAuthToken),
             Token::Valid(claims) => {
                 let user = keyspace.user(&claims.user);
@@ -91,30 +129,47 @@ impl Client {
         }
     }
 
+    /// The user that this client once proved to be, as the keyspace knows it now, whatever became of its password.
+    pub(crate) fn named_caller(&self, keyspace: &Keyspace) -> KvCaller {
+        let user = match &self.token {
+            Token::Valid(claims) => claims.user.clone(),
+            Token::CommonName(name) => name.as_ref().to_owned(),
+            Token::None | Token::Invalid => String::new(),
+        };
+        KvCaller {
+            user,
+            auth_revision: keyspace.auth_revision(),
+        }
+    }
+
     fn has_valid_token(&self) -> bool {
-        matches!(self.token, Token::Valid(_))
+        matches!(self.token, Token::Valid(_) | Token::CommonName(_))
     }
 }
 
 impl Context {
+    /// What a token's text says. The costly part, so connections remember it: for the same text it is always the same.
+    pub(crate) fn verify_token(&self, text: &[u8]) -> Token {
+        let text = std::str::from_utf8(text).ok();
+        text.map(|text| text.strip_prefix("Bearer ").unwrap_or(text))
+            .and_then(|text| self.tokens.verify(self.instance, text))
+            .map_or(Token::Invalid, |claims| Token::Valid(Arc::new(claims)))
+    }
+
     /// Who sends this request.
     pub(crate) fn client<T>(&self, request: &Request<T>) -> Client {
         self.client_of(request.metadata(), request.extensions())
     }
 
     fn client_of(&self, metadata: &MetadataMap, extensions: &Extensions) -> Client {
-        let token = match metadata.get("token").or_else(|| metadata.get("authorization")) {
-            None => Token::None,
-            Some(text) => text
-                .to_str()
-                .ok()
-                .map(|text| text.strip_prefix("Bearer ").unwrap_or(text))
-                .and_then(|text| self.tokens.verify(self.instance, text))
-                .map_or(Token::Invalid, Token::Valid),
+        let connection = extensions.get::<Connection>();
+        let token = metadata.get("token").or_else(|| metadata.get("authorization"));
+        let token = match (token, connection) {
+            (Some(text), _) => self.verify_token(text.as_bytes()),
+            (None, Some(connection)) => connection.token(),
+            (None, None) => Token::None,
         };
-        let source = extensions
-            .get::<Connection>()
-            .map(|connection| Arc::clone(&connection.source));
+        let source = connection.map(|connection| Arc::clone(&connection.source));
         Client {
             token,
             source: source.unwrap_or_else(|| Arc::from("")),
@@ -188,9 +243,13 @@ impl Context {
     }
 
     /// Validates and proposes an operation, and waits for its result and the revision after it.
-    pub(crate) async fn propose(&self, client: &Client, op: KvOp) -> Result<(KvResult, i64), Status> {
+    pub(crate) async fn propose(&self, client: &Client, mut op: KvOp) -> Result<(KvResult, i64), Status> {
         self.ensure_serving(client)?;
-        quorate_kv::validate(&op).map_err(errors::kv_status)?;
+        // As etcd does: keys and their options are looked at before the caller, everything else after.
+        let validated_first = matches!(op, KvOp::Put(_) | KvOp::DeleteRange(_) | KvOp::Txn(_));
+        if validated_first {
+            self.validate_keys(client, &op).await?;
+        }
         let mut retries = 0;
         loop {
             let caller = self
@@ -199,7 +258,12 @@ impl Context {
                     Ok(caller)
                 })
                 .await?;
-            let reply = self.propose_as(caller, client, op.clone()).await?;
+            if !validated_first {
+                quorate_kv::validate(&op).map_err(errors::kv_status)?;
+            }
+            let encoded;
+            (encoded, op) = self.encode_proposal(caller, client, op);
+            let reply = self.propose_encoded(encoded).await?;
             match reply.result {
                 Some(KvResult::Refused(code)) => {
                     let error = KvError::try_from(code).unwrap_or(KvError::Unspecified);
@@ -215,7 +279,21 @@ impl Context {
         }
     }
 
-    async fn propose_as(&self, caller: KvCaller, client: &Client, op: KvOp) -> Result<KvReply, Status> {
+    /// The size counts only for callers whose token is good.
+    async fn validate_keys(&self, client: &Client, op: &KvOp) -> Result<(), Status> {
+        match quorate_kv::validate(op) {
+            Err(error) => {
+                if error == KvError::RequestTooLarge {
+                    self.authorize(client, |_, _| Ok(())).await?;
+                }
+                Err(errors::kv_status(error))
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Encodes an operation on behalf of a caller. The operation moves through, so that nothing is copied.
+    fn encode_proposal(&self, caller: KvCaller, client: &Client, op: KvOp) -> (Bytes, KvOp) {
         let proposal = Proposal {
             author: Some(Principal {
                 kind: Some(PrincipalKind::Kv(KvPrincipal::new(self.instance, caller))),
@@ -226,7 +304,19 @@ impl Context {
                 op: Some(op),
             })),
         };
-        let committed = self.handle.propose(proposal, REQUEST_TIMEOUT).await;
+        let encoded = proposal.encode_to_vec().into();
+        match proposal.command {
+            Some(Command::Kv(KvCommand { op: Some(op), .. })) => (encoded, op),
+            _ => unreachable!("the proposal was made above"),
+        }
+    }
+
+    async fn propose_encoded(&self, encoded: Bytes) -> Result<KvReply, Status> {
+        let pending = self.metrics.propose();
+        let committed = self.handle.propose_encoded(encoded, REQUEST_TIMEOUT).await;
+        if committed.is_err() {
+            pending.failed();
+        }
         match committed.map_err(errors::call_status)?.reply.kind {
             Some(ReplyKind::Kv(reply)) => Ok(reply),
             Some(ReplyKind::Refused(refusal)) => Err(errors::refusal_status(&refusal)),

@@ -159,22 +159,53 @@ pub(crate) fn delete_range_response(
     }
 }
 
-/// Reply to a transaction. The replies inside carry the revision alone, those of nested transactions an empty header, as
-/// etcd's do.
+/// Reply to a transaction after which the keyspace was at `revision`. The replies inside carry the revision alone, those of
+/// nested transactions an empty header, as etcd's do.
 pub(crate) fn txn_response(response: kv::TxnResponse, header: pb::ResponseHeader, revision: i64) -> pb::TxnResponse {
-    let inner = pb::ResponseHeader {
-        revision,
-        ..Default::default()
-    };
+    let before = revision - i64::from(changes(&response));
+    txn_level(response, header, &mut InnerRevision { before, revision })
+}
+
+/// The revision that replies inside a transaction tell: that from before it until its first change, as in etcd.
+struct InnerRevision {
+    before: i64,
+    revision: i64,
+}
+
+impl InnerRevision {
+    fn header(&mut self, changed: bool) -> pb::ResponseHeader {
+        if changed {
+            self.before = self.revision;
+        }
+        pb::ResponseHeader {
+            revision: self.before,
+            ..Default::default()
+        }
+    }
+}
+
+fn changes(response: &kv::TxnResponse) -> bool {
+    response.responses.iter().any(|op| match &op.kind {
+        Some(kv::ResponseOpKind::Put(_)) => true,
+        Some(kv::ResponseOpKind::DeleteRange(delete)) => delete.deleted > 0,
+        Some(kv::ResponseOpKind::Txn(nested)) => changes(nested),
+        Some(kv::ResponseOpKind::Range(_)) | None => false,
+    })
+}
+
+fn txn_level(response: kv::TxnResponse, header: pb::ResponseHeader, inner: &mut InnerRevision) -> pb::TxnResponse {
     let responses = response.responses.into_iter().map(|op| {
         let response = op.kind.map(|kind| match kind {
-            kv::ResponseOpKind::Range(range) => response_op::Response::ResponseRange(range_response(range, inner)),
-            kv::ResponseOpKind::Put(put) => response_op::Response::ResponsePut(put_response(put, inner)),
+            kv::ResponseOpKind::Range(range) => {
+                response_op::Response::ResponseRange(range_response(range, inner.header(false)))
+            }
+            kv::ResponseOpKind::Put(put) => response_op::Response::ResponsePut(put_response(put, inner.header(true))),
             kv::ResponseOpKind::DeleteRange(delete) => {
-                response_op::Response::ResponseDeleteRange(delete_range_response(delete, inner))
+                let header = inner.header(delete.deleted > 0);
+                response_op::Response::ResponseDeleteRange(delete_range_response(delete, header))
             }
             kv::ResponseOpKind::Txn(nested) => {
-                response_op::Response::ResponseTxn(txn_response(nested, Default::default(), revision))
+                response_op::Response::ResponseTxn(txn_level(nested, Default::default(), inner))
             }
         });
         pb::ResponseOp { response }
@@ -270,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_inside_a_transaction_carry_the_revision_alone() {
+    fn replies_inside_a_transaction_carry_the_revision_of_their_moment() {
         let kv = kv::KeyValue {
             key: "k".into(),
             create_revision: 1,

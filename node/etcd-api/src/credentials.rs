@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use quorate_kv::UserView;
@@ -10,6 +11,7 @@ use quorate_machine::Id;
 use tokio::sync::Semaphore;
 use tonic::Status;
 
+use crate::attempts::Attempts;
 use crate::errors::too_many_requests;
 use crate::token::TokenKey;
 
@@ -38,6 +40,13 @@ struct Verified {
     digest: [u8; 32],
 }
 
+/// A login: what was said, and from where (`ip:port`).
+#[derive(Clone, Copy)]
+pub(crate) struct Attempt<'a> {
+    pub(crate) password: &'a str,
+    pub(crate) source: &'a str,
+}
+
 /// Password checks of one process. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Credentials {
@@ -45,6 +54,7 @@ pub(crate) struct Credentials {
     running: Arc<Semaphore>,
     queued: Arc<Semaphore>,
     verified: Arc<Mutex<HashMap<(Id, String), Verified>>>,
+    attempts: Arc<Attempts>,
 }
 
 impl Credentials {
@@ -54,57 +64,87 @@ impl Credentials {
             running: Arc::new(Semaphore::new(MAX_CONCURRENT_HASHES)),
             queued: Arc::new(Semaphore::new(MAX_QUEUED_HASHES)),
             verified: Arc::default(),
+            attempts: Arc::default(),
         }
     }
 
-    /// Whether `password` is the user's.
+    /// Whether `password` is the user's. A user that does not exist, or that has no password, takes as long as a wrong
+    /// password, so that nobody learns from the clock who exists.
     ///
     /// # Errors
     ///
-    /// "too many requests" while the queue of checks is full.
-    pub(crate) async fn verify(&self, instance: Id, user: &UserView, password: &str) -> Result<bool, Status> {
-        if user.no_password || user.password_hash.is_empty() {
-            return Ok(false);
-        }
-        let digest = self.key.digest_password(instance, &user.name, password);
-        let entry = (instance, user.name.clone());
-        if let Some(known) = self.lock().get(&entry)
+    /// "too many requests" while the queue of checks is full; resource exhausted after too many failures from this source.
+    pub(crate) async fn verify(
+        &self,
+        instance: Id,
+        name: &str,
+        user: Option<&UserView>,
+        attempt: Attempt<'_>,
+    ) -> Result<bool, Status> {
+        let user = user.filter(|user| !user.no_password && !user.password_hash.is_empty());
+        let digest = self.key.digest_password(instance, name, attempt.password);
+        let entry = (instance, name.to_owned());
+        if let Some(user) = user
+            && let Some(known) = self.lock().get(&entry)
             && known.user_revision == user.revision
             && aws_lc_rs::constant_time::verify_slices_are_equal(&known.digest, &digest).is_ok()
         {
             return Ok(true);
         }
-        let (password, hash) = (password.to_owned(), user.password_hash.clone());
+        if let Some(wait) = self.attempts.blocked(attempt.source, name, Instant::now()) {
+            let seconds = wait.as_secs() + 1;
+            let text = format!("quorate: too many failed logins from this address; try again in {seconds} s");
+            return Err(Status::resource_exhausted(text));
+        }
+        let password = attempt.password.to_owned();
+        let hash = user.map(|user| user.password_hash.clone());
         let matches = self
-            .hash(move || {
-                let hash = std::str::from_utf8(&hash).unwrap_or_default();
-                bcrypt::verify(&password, hash).unwrap_or(false)
+            .hash(move || match hash {
+                Some(hash) => {
+                    bcrypt::verify(&password, std::str::from_utf8(&hash).unwrap_or_default()).unwrap_or(false)
+                }
+                None => {
+                    // Only the time it takes matters.
+                    let _ = bcrypt::hash_with_salt(&password, BCRYPT_COST, [0; 16]);
+                    false
+                }
             })
             .await?;
-        if matches {
-            let mut verified = self.lock();
-            if verified.len() >= MAX_CACHED_USERS {
-                verified.clear();
-            }
-            let user_revision = user.revision;
-            verified.insert(entry, Verified { user_revision, digest });
+        let Some(user) = user.filter(|_| matches) else {
+            self.attempts.failed(attempt.source, name, Instant::now());
+            return Ok(false);
+        };
+        self.attempts.succeeded(attempt.source, name);
+        let mut verified = self.lock();
+        if verified.len() >= MAX_CACHED_USERS {
+            verified.clear();
         }
-        Ok(matches)
+        let user_revision = user.revision;
+        verified.insert(entry, Verified { user_revision, digest });
+        Ok(true)
     }
 
     /// A bcrypt hash as etcd stores it.
     ///
     /// # Errors
     ///
-    /// "too many requests" while the queue is full; etcd's answer to a password of more than [`MAX_PASSWORD_BYTES`].
+    /// "too many requests" while the queue is full.
     pub(crate) async fn hash_password(&self, password: String) -> Result<Bytes, Status> {
-        if password.len() > MAX_PASSWORD_BYTES {
-            // Text and code of the library that etcd takes.
-            return Err(Status::unknown("bcrypt: password length exceeds 72 bytes"));
-        }
         let hash = self.hash(move || bcrypt::hash(&password, BCRYPT_COST)).await?;
         let hash = hash.map_err(|error| Status::invalid_argument(format!("quorate: unusable password: {error}")))?;
         Ok(Bytes::from(hash))
+    }
+
+    /// Refuses a password that bcrypt would cut.
+    ///
+    /// # Errors
+    ///
+    /// For more than [`MAX_PASSWORD_BYTES`], with text and code of the library that etcd takes.
+    pub(crate) fn check_length(password: &str) -> Result<(), Status> {
+        if password.len() > MAX_PASSWORD_BYTES {
+            return Err(Status::unknown("bcrypt: password length exceeds 72 bytes"));
+        }
+        Ok(())
     }
 
     /// Takes a hash that the client computed.

@@ -4,24 +4,30 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use quorate_machine::Id;
-use quorate_raft::{Greeting, Handle};
+use quorate_raft::{ClusterStatus, Handle};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::certificates;
 use crate::clients::Clients;
-use crate::context::{Connection, Context, cluster_id, member_id};
+use crate::context::{Connection, Context, MAX_CONCURRENT_SNAPSHOTS, cluster_id, member_id};
 use crate::credentials::Credentials;
+use crate::http2::{self, Protocol};
 use crate::lessor::LeaseKeeper;
+use crate::metered::Metered;
+use crate::metrics::Metrics;
+use crate::preface;
 use crate::route::{ConnectionService, Routes};
 use crate::token::TokenKey;
 use crate::watch::WatchHub;
@@ -29,22 +35,8 @@ use crate::watch::WatchHub;
 /// Connections of one port; further ones are closed at once.
 pub const MAX_CONNECTIONS: usize = 10_000;
 
-/// Requests that run at a time on one connection.
-const MAX_STREAMS_PER_CONNECTION: u32 = 10_000;
-
-/// Requests that a client may give up on one connection before this node has looked at them: a time-out hits many at once.
-const MAX_PENDING_RESETS: usize = 4_096;
-
 /// Connections that the system holds before they are accepted.
 const BACKLOG_CONNECTIONS: u32 = 1_024;
-
-/// HTTP/2 windows, in bytes: one request of the largest size fits, and many small ones of a busy connection.
-const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-
-/// A silent client is asked after the first and given up after the second: five seconds together (sdk-contract 4).
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(3);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// For the first byte, again for the TLS handshake, and again for the first words of a request.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -54,6 +46,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often a port that is not open yet looks for its instance.
 const READY_RECHECK: Duration = Duration::from_millis(100);
+
+/// How often a port looks whether users or roles have changed: no entry announces it.
+const AUTH_RECHECK: Duration = Duration::from_millis(100);
 
 /// Pause after the system refused to accept, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -137,6 +132,8 @@ pub struct KvDoor {
     pub token_key: TokenKey,
     /// Certificate and client verification; a new value is used for new connections. ALPN is set here.
     pub tls: Option<watch::Receiver<Arc<rustls::ServerConfig>>>,
+    /// When the present certificate ends, in seconds since 1970, for the metrics ([`crate::certificate_expiry_seconds`]).
+    pub certificate_expiry: Option<watch::Receiver<i64>>,
     /// Whether connections without TLS are served.
     pub allow_plaintext: bool,
     /// Refuses plaintext and TLS without a client certificate.
@@ -171,15 +168,26 @@ pub async fn serve_kv(port: KvPort, door: KvDoor, shutdown: impl Future<Output =
         leases: door.leases,
         hub: door.hub,
         clients: door.clients,
+        metrics: Arc::default(),
+        certificate_expiry: door.certificate_expiry,
+        auth_revision: follow_auth_revision(door.handle.clone(), door.instance, drain.clone()),
         handle: door.handle,
+        snapshots: Arc::new(tokio::sync::Semaphore::new(MAX_CONCURRENT_SNAPSHOTS)),
         drain: drain.clone(),
     };
+    let metrics = Arc::clone(&context.metrics);
+    tokio::spawn(
+        drain
+            .clone()
+            .run_until_cancelled_owned(count_leader_changes(context.status.clone(), Arc::clone(&metrics))),
+    );
     let acceptor = Acceptor {
         routes: Routes::new(Arc::new(context)),
-        http: http_settings(),
+        http1: http1_settings(),
         tls: door.tls.map(|configs| configs_with_alpn(configs, drain.clone())),
         allow_plaintext: door.allow_plaintext && !door.require_client_certificate,
         require_client_certificate: door.require_client_certificate,
+        metrics,
         drain: drain.clone(),
     };
     let listener = port.listen()?;
@@ -197,6 +205,41 @@ pub async fn serve_kv(port: KvPort, door: KvDoor, shutdown: impl Future<Output =
         );
     }
     Ok(())
+}
+
+/// The revision of users and roles of the instance, followed until `drain`.
+fn follow_auth_revision(handle: Handle, instance: Id, drain: CancellationToken) -> watch::Receiver<u64> {
+    let read = move || {
+        handle
+            .read(|state| state.keyspace(&instance).map(|keyspace| keyspace.auth_revision()))
+            .unwrap_or_default()
+    };
+    let (sender, receiver) = watch::channel(read());
+    tokio::spawn(drain.run_until_cancelled_owned(async move {
+        let mut interval = tokio::time::interval(AUTH_RECHECK);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            let revision = read();
+            sender.send_if_modified(|known| std::mem::replace(known, revision) != revision);
+        }
+    }));
+    receiver
+}
+
+/// Counts the leaders that this node sees one after the other.
+async fn count_leader_changes(mut status: watch::Receiver<ClusterStatus>, metrics: Arc<Metrics>) {
+    let mut last = None;
+    loop {
+        let leader = status.borrow_and_update().leader;
+        if leader.is_some() && leader != last {
+            metrics.leader_changes.fetch_add(1, Ordering::Relaxed);
+            last = leader;
+        }
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Waits until this node can serve the instance; gives the cluster's id.
@@ -240,28 +283,21 @@ fn configs_with_alpn(
     receiver
 }
 
-fn http_settings() -> auto::Builder<TokioExecutor> {
-    let mut http = auto::Builder::new(TokioExecutor::new());
+fn http1_settings() -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
     http.http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HANDSHAKE_TIMEOUT);
-    http.http2()
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
-        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
-        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
     http
 }
 
 struct Acceptor {
     routes: Routes,
-    http: auto::Builder<TokioExecutor>,
+    http1: auto::Builder<TokioExecutor>,
     tls: Option<watch::Receiver<Arc<rustls::ServerConfig>>>,
     allow_plaintext: bool,
     require_client_certificate: bool,
+    metrics: Arc<Metrics>,
     drain: CancellationToken,
 }
 
@@ -303,28 +339,42 @@ impl Acceptor {
             if !self.allow_plaintext {
                 return Err("plaintext is refused on this port; connect with TLS".into());
             }
-            return self.serve_http(stream, peer).await;
+            return self.serve_http(stream, peer, None).await;
         }
         let Some(configs) = &self.tls else {
             return Err("TLS is not configured on this port".into());
         };
         let config = Arc::clone(&configs.borrow());
         let stream = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await??;
-        if self.require_client_certificate && stream.get_ref().1.peer_certificates().is_none() {
+        let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        if self.require_client_certificate && certificate.is_none() {
             return Err("this port needs a client certificate".into());
         }
-        self.serve_http(stream, peer).await
+        let name = certificate
+            .filter(|_| self.require_client_certificate)
+            .and_then(|der| certificates::common_name(der));
+        self.serve_http(stream, peer, name).await
     }
 
     async fn serve_http(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: SocketAddr,
+        common_name: Option<Arc<str>>,
     ) -> Result<(), ConnectionError> {
-        let source = Arc::from(peer.to_string());
-        let service = ConnectionService::new(self.routes.clone(), Connection { source });
-        let stream = Greeting::within(HANDSHAKE_TIMEOUT, stream);
-        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        let connection = Connection {
+            source: Arc::from(peer.to_string()),
+            common_name,
+        };
+        let mut stream = Metered::new(stream, Arc::clone(&self.metrics));
+        let words = timeout(HANDSHAKE_TIMEOUT, preface::read(&mut stream)).await??;
+        if words.is_http2() {
+            let protocol = Protocol::new(self.routes.clone(), connection, Instant::now());
+            return Ok(http2::serve(stream, protocol, &self.drain).await?);
+        }
+        let service = ConnectionService::new(self.routes.clone(), connection);
+        let stream = TokioIo::new(words.before(stream));
+        let connection = self.http1.serve_connection(stream, service);
         tokio::pin!(connection);
         tokio::select! {
             result = connection.as_mut() => result,

@@ -62,6 +62,13 @@ pub(crate) fn too_many_requests() -> Status {
     Status::unknown("etcdserver: too many requests")
 }
 
+/// As gRPC for Go refuses a message, which etcd's clients know.
+pub(crate) fn message_too_large(found_bytes: usize, limit_bytes: usize) -> Status {
+    Status::resource_exhausted(format!(
+        "grpc: received message larger than max ({found_bytes} vs. {limit_bytes})"
+    ))
+}
+
 pub(crate) fn lost_contact() -> Status {
     Status::unavailable(LOST_CONTACT)
 }

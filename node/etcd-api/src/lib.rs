@@ -5,28 +5,42 @@
 //! keeps the leases of the node that leads. It deliberately holds no data: what is stored, and who may do what, is decided
 //! by the replicated state.
 //!
-//! - [`serve_kv`] opens one instance's port: gRPC, `/health` and `/version`, TLS and plaintext told apart by the first bytes;
+//! - [`serve_kv`] opens one instance's port: gRPC, the JSON gateway, health, version and metrics, TLS and plaintext told apart by the first bytes;
 //! - [`WatchHub`] is the one task per process that matches applied revisions with watchers;
 //! - [`Lessor`] renews and expires leases while this node leads;
 //! - [`TokenKey`] makes and checks the tokens that every node accepts;
 //! - [`Clients`] knows which application processes watch, and which unknown keys were asked for;
+//! - [`bolt`] reads and writes etcd's files, and [`SnapshotFile`] reads a snapshot of a real etcd;
 //! - [`pb`] is the wire, generated from `proto/` (see `examples/codegen.rs`), with clients for tests and tools.
 
+mod attempts;
+mod backend;
 mod body;
+pub mod bolt;
+mod certificates;
 mod clients;
 mod context;
 mod convert;
 mod credentials;
 mod door;
 mod errors;
+mod gateway;
+mod http2;
 mod lessor;
+mod metered;
+mod metrics;
+mod pages;
 pub mod pb;
+mod preface;
 mod random;
 mod route;
 mod services;
+mod strangers;
 mod token;
 mod watch;
 
+pub use backend::{SnapshotError, SnapshotFile};
+pub use certificates::certificate_expiry_seconds;
 pub use clients::{Clients, ConnectedProcess, MAX_PROCESSES, MAX_UNKNOWN_KEYS, UnknownKey};
 pub use context::{EMULATED_CLUSTER_VERSION, EMULATED_VERSION, REQUEST_TIMEOUT};
 pub use door::{DoorError, KvDoor, KvPort, MAX_CONNECTIONS, serve_kv};

@@ -24,6 +24,27 @@ pub mod etcdserverpb {
     include!("generated/etcdserverpb.rs");
 }
 
+/// etcd's lock service.
+#[allow(missing_docs, clippy::all)]
+#[rustfmt::skip]
+pub mod v3lockpb {
+    include!("generated/v3lockpb.rs");
+}
+
+/// etcd's election service.
+#[allow(missing_docs, clippy::all)]
+#[rustfmt::skip]
+pub mod v3electionpb {
+    include!("generated/v3electionpb.rs");
+}
+
+/// What etcd's API has no call for.
+#[allow(missing_docs, clippy::all)]
+#[rustfmt::skip]
+pub mod quoratepb {
+    include!("generated/quoratepb.rs");
+}
+
 impl etcdserverpb::WatchResponse {
     /// Decodes the events of the response.
     ///

@@ -1,32 +1,47 @@
-//! One request: to its gRPC service by path, or to the few plain HTTP pages. Without a router in between, because this is
-//! the hot path of every put.
+//! One request: to its gRPC service by path, to the JSON gateway, or to a plain page. What comes over HTTP/2 and is on the hot
+//! path of puts and gets ([`crate::services::hot`]) never gets here.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Request, Response, header};
 use hyper::body::Incoming;
 use tonic::Status;
 use tonic::body::Body;
 use tower_service::Service as _;
 
-use crate::body::{Arrivals, MeteredBody};
-use crate::context::{Connection, Context, EMULATED_CLUSTER_VERSION, EMULATED_VERSION};
+use crate::body::{Arrivals, MeteredBody, RequestBody};
+use crate::context::{Connection, Context};
+use crate::gateway;
+use crate::pages;
 use crate::pb::etcdserverpb::auth_server::AuthServer;
 use crate::pb::etcdserverpb::cluster_server::ClusterServer;
 use crate::pb::etcdserverpb::kv_server::KvServer;
 use crate::pb::etcdserverpb::lease_server::LeaseServer;
 use crate::pb::etcdserverpb::maintenance_server::MaintenanceServer;
 use crate::pb::etcdserverpb::watch_server::WatchServer;
+use crate::pb::quoratepb::import_server::ImportServer;
+use crate::pb::v3electionpb::election_server::ElectionServer;
+use crate::pb::v3lockpb::lock_server::LockServer;
 use crate::services::Services;
+use crate::strangers::Strangers;
 
 /// Largest gRPC message that is read at all, in bytes: etcd's limit of a request and 512 KiB for what is around it. Between
 /// the two the answer is etcd's "request is too large".
-const MAX_MESSAGE_BYTES: usize = quorate_kv::MAX_REQUEST_BYTES + 512 * 1024;
+pub(crate) const MAX_MESSAGE_BYTES: usize = quorate_kv::MAX_REQUEST_BYTES + 512 * 1024;
 
 /// Calls on which a client sends messages one after the other.
-const STREAMING_PATHS: [&str; 2] = ["/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive"];
+const STREAMING_PATHS: [&str; 3] = [
+    "/etcdserverpb.Watch/Watch",
+    "/etcdserverpb.Lease/LeaseKeepAlive",
+    "/quoratepb.Import/Import",
+];
+
+/// Begin the paths of etcd's own services, and of ours beside them.
+const SERVICES_PREFIXES: [&str; 4] = ["/etcdserverpb.", "/v3lockpb.", "/v3electionpb.", "/quoratepb."];
+
+type Answer = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
 /// The services of one port.
 #[derive(Clone)]
@@ -39,6 +54,10 @@ pub(crate) struct Routes {
     cluster: ClusterServer<Services>,
     maintenance: MaintenanceServer<Services>,
     auth: AuthServer<Services>,
+    strangers: Strangers,
+    lock: LockServer<Services>,
+    election: ElectionServer<Services>,
+    import: ImportServer<Services>,
 }
 
 impl Routes {
@@ -46,6 +65,7 @@ impl Routes {
         let services = Arc::new(Services(Arc::clone(&context)));
         let limit = MAX_MESSAGE_BYTES;
         Routes {
+            strangers: Strangers::start(context.status.clone(), context.drain.clone()),
             context,
             arrivals: Arc::default(),
             kv: KvServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
@@ -53,70 +73,98 @@ impl Routes {
             lease: LeaseServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
             cluster: ClusterServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
             maintenance: MaintenanceServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
-            auth: AuthServer::from_arc(services).max_decoding_message_size(limit),
+            auth: AuthServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
+            lock: LockServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
+            election: ElectionServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
+            import: ImportServer::from_arc(services).max_decoding_message_size(limit),
         }
     }
 
-    fn dispatch(&self, request: Request<Incoming>) -> BoxFuture<'static, Result<Response<Body>, Infallible>> {
+    /// What the services and the hot calls of this port share.
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// Room for messages under way.
+    pub(crate) fn arrivals(&self) -> &Arc<Arrivals> {
+        &self.arrivals
+    }
+
+    pub(crate) fn dispatch(&self, request: Request<RequestBody>) -> Answer {
         let path = request.uri().path();
+        if !SERVICES_PREFIXES.iter().any(|prefix| path.starts_with(prefix)) {
+            let routes = self.clone();
+            return Box::pin(async move { Ok(routes.other(request).await) });
+        }
         let unary = !STREAMING_PATHS.contains(&path);
-        let service = path
-            .strip_prefix("/etcdserverpb.")
-            .and_then(|rest| rest.split('/').next().map(str::to_owned));
         let request = request.map(|body| MeteredBody::new(body, unary, Arc::clone(&self.arrivals)));
-        match service.as_deref() {
+        self.call(request)
+    }
+
+    /// Hands a call to its gRPC service and counts it.
+    fn call<B>(&self, request: Request<B>) -> Answer
+    where
+        B: hyper::body::Body + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+    {
+        let path = request.uri().path().to_owned();
+        let service = SERVICES_PREFIXES
+            .iter()
+            .find_map(|prefix| path.strip_prefix(prefix))
+            .and_then(|rest| rest.split('/').next());
+        let answer = match service {
             Some("KV") => self.kv.clone().call(request),
             Some("Watch") => self.watch.clone().call(request),
             Some("Lease") => self.lease.clone().call(request),
             Some("Cluster") => self.cluster.clone().call(request),
             Some("Maintenance") => self.maintenance.clone().call(request),
             Some("Auth") => self.auth.clone().call(request),
-            _ => {
-                let response = self.page(&request);
-                Box::pin(std::future::ready(Ok(response)))
-            }
-        }
+            Some("Lock") => self.lock.clone().call(request),
+            Some("Election") => self.election.clone().call(request),
+            Some("Import") => self.import.clone().call(request),
+            _ => return Box::pin(std::future::ready(Ok(unknown_service()))),
+        };
+        Box::pin(self.context.metrics.count(&path, answer))
     }
 
-    fn page<B>(&self, request: &Request<B>) -> Response<Body> {
+    /// Everything but the hot path: the JSON gateway, the pages, health and reflection.
+    async fn other(&self, request: Request<RequestBody>) -> Response<Body> {
         let content_type = request.headers().get(header::CONTENT_TYPE);
         if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")) {
-            return Status::unimplemented("quorate: unknown service").into_http();
+            let request = request.map(|body| Body::new(MeteredBody::new(body, false, Arc::clone(&self.arrivals))));
+            return match self.strangers.call(request) {
+                Some(answer) => {
+                    let Ok(response) = answer.await;
+                    response
+                }
+                None => unknown_service(),
+            };
         }
-        match (request.method(), request.uri().path()) {
-            (&Method::GET, "/health") => self.health(),
-            (&Method::GET, "/version") => {
-                let version = format!(
-                    r#"{{"etcdserver":"{EMULATED_VERSION}","etcdcluster":"{EMULATED_CLUSTER_VERSION}","storage":"{EMULATED_CLUSTER_VERSION}"}}"#
-                );
-                json(StatusCode::OK, version)
-            }
-            (_, "/health" | "/version") => json(StatusCode::METHOD_NOT_ALLOWED, r#"{"error":"use GET"}"#.to_owned()),
-            _ => json(StatusCode::NOT_FOUND, r#"{"error":"there is no such page"}"#.to_owned()),
-        }
-    }
-
-    fn health(&self) -> Response<Body> {
-        let status = self.context.status.borrow();
-        match status.serving && status.leader.is_some() {
-            true => json(StatusCode::OK, r#"{"health":"true","reason":""}"#.to_owned()),
-            false => {
-                let reason = r#"{"health":"false","reason":"RAFT NO LEADER"}"#.to_owned();
-                json(StatusCode::SERVICE_UNAVAILABLE, reason)
-            }
-        }
+        let mut response = if let Some(response) = pages::preflight(&request) {
+            response
+        } else if gateway::owns(request.uri().path()) {
+            let routes = self.clone();
+            let call: gateway::Call = Arc::new(move |mut request| {
+                if let Some(connection) = request.extensions_mut().get_mut::<Connection>() {
+                    connection.common_name = None;
+                }
+                routes.call(request)
+            });
+            gateway::serve(request, Arc::clone(&self.arrivals), call).await
+        } else {
+            let uri = request.uri().clone();
+            pages::serve(&self.context, request.method(), uri.path(), uri.query()).await
+        };
+        pages::allow_origins(&mut response);
+        response
     }
 }
 
-fn json(status: StatusCode, text: String) -> Response<Body> {
-    let mut response = Response::new(Body::new(http_body_util::Full::new(bytes::Bytes::from(text))));
-    *response.status_mut() = status;
-    let content_type = header::HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    response
+fn unknown_service() -> Response<Body> {
+    Status::unimplemented("quorate: unknown service").into_http()
 }
 
-/// The services as hyper calls them for one connection.
+/// The services as hyper calls them for one connection of HTTP/1.1.
 pub(crate) struct ConnectionService {
     routes: Routes,
     connection: Connection,
@@ -135,6 +183,6 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.connection.clone());
-        self.routes.dispatch(request)
+        self.routes.dispatch(request.map(RequestBody::Http1))
     }
 }

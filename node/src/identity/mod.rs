@@ -18,7 +18,7 @@ pub use bootstrap::{Credentials, PendingBootstrap, bootstrap, new_cluster, print
 pub use directory::{IdentityDirectory, NodeIdentity, files, write_atomically};
 pub use join::{JoinDesk, Registrar, join};
 pub use sealing::{ClusterKey, UnsealError};
-pub use tls::{console_server_config, kv_server_config};
+pub use tls::{console_server_config, kv_certificate, kv_server_config};
 pub use token::JoinToken;
 
 /// Contents of an identity directory by file name.

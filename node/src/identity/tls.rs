@@ -41,6 +41,11 @@ fn roots(directory: &IdentityDirectory, name: &str) -> Result<Arc<RootCertStore>
     Ok(Arc::new(store))
 }
 
+/// The KV endpoint's own certificate.
+pub fn kv_certificate(directory: &IdentityDirectory) -> Result<CertificateDer<'static>, IdentityError> {
+    Ok(certificates(directory, files::KV_CERT)?.swap_remove(0))
+}
+
 /// TLS of the KV endpoint; with `mutual_tls` a client must show a certificate of the instance.
 pub fn kv_server_config(directory: &IdentityDirectory, mutual_tls: bool) -> Result<Arc<ServerConfig>, IdentityError> {
     let builder = ServerConfig::builder();

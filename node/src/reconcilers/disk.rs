@@ -215,12 +215,11 @@ impl Ballast {
         }
         let room = self.limits.recovered(now.total_bytes).saturating_add(bytes);
         let large_enough = now.total_bytes >= bytes.saturating_mul(BALLASTS_PER_DISK);
-        if bytes > 0 && !exists && !now.short && large_enough && now.free_bytes > room {
-            if let Err(error) = preallocate(&self.path, bytes) {
-                tracing::warn!("no ballast {} can be made: {error}", self.path.display());
-                // Half a ballast would be taken for a whole one; where it cannot be removed there is none either.
-                let _ = std::fs::remove_file(&self.path);
-            }
+        let room_for_it = bytes > 0 && !exists && !now.short && large_enough && now.free_bytes > room;
+        if room_for_it && let Err(error) = preallocate(&self.path, bytes) {
+            tracing::warn!("no ballast {} can be made: {error}", self.path.display());
+            // Half a ballast would be taken for a whole one; where it cannot be removed there is none either.
+            let _ = std::fs::remove_file(&self.path);
         }
     }
 }

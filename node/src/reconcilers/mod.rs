@@ -8,6 +8,7 @@ mod board;
 mod consistency;
 mod disk;
 mod heartbeats;
+mod history;
 mod leader_priority;
 mod leader_requests;
 mod members;
@@ -30,6 +31,7 @@ pub use board::{Board, BoardCounts};
 pub use consistency::watch_consistency;
 pub use disk::{BALLAST_BYTES, BALLAST_FILE, DiskGuard, DiskLimits, DiskState};
 pub use heartbeats::{HEARTBEAT_REQUEST_TAG, Heartbeats};
+pub use history::HistoryPolicy;
 pub use leader_priority::{LeaderPriority, prefer_leaders};
 pub use leader_requests::LeaderRequests;
 pub use members::registrar;
@@ -106,6 +108,7 @@ impl Reconcilers {
         spawn(Box::pin(heartbeats::send(handle.clone(), board)));
         spawn(Box::pin(heartbeats.clone().watch_workers(handle.clone())));
         spawn(Box::pin(ticker::run(handle.clone())));
+        spawn(Box::pin(history::run(handle.clone(), HistoryPolicy::DEFAULT)));
         spawn(Box::pin(republisher::run(handle.clone())));
         spawn(Box::pin(watch_consistency(handle.clone())));
         spawn(Box::pin(prefer_leaders(

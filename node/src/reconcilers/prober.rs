@@ -288,7 +288,10 @@ mod tests {
             assert!(STARTS.fetch_add(1, Ordering::SeqCst) >= 3, "planted");
         };
         let (began, pause) = (std::time::Instant::now(), Duration::from_millis(10));
-        supervise(pause, probe, |_| drop(NOTICED.fetch_add(1, Ordering::SeqCst))).await;
+        let notice = |_: &JoinError| {
+            NOTICED.fetch_add(1, Ordering::SeqCst);
+        };
+        supervise(pause, probe, notice).await;
         assert_eq!(STARTS.load(Ordering::SeqCst), 4);
         assert_eq!(NOTICED.load(Ordering::SeqCst), 3);
         assert!(began.elapsed() >= pause * (1 + 2 + 4));

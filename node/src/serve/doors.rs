@@ -8,12 +8,13 @@ use quorate_probes::Names;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::certificates::KvCertificates;
 use super::edges::{NodeProcesses, NodeSealer, NodeTester};
 use super::health::Health;
 use super::metrics::{Metrics, Sources};
 use super::ports::ReservedPort;
 use crate::config::Config;
-use crate::identity::{ClusterKey, IdentityDirectory, NodeIdentity, console_server_config, kv_server_config};
+use crate::identity::{ClusterKey, IdentityDirectory, NodeIdentity, console_server_config};
 use crate::links::Links;
 use crate::reconcilers::{LeaderRequests, Reconcilers};
 
@@ -55,7 +56,7 @@ impl Doors {
             leases.await;
         });
 
-        let kv_tls = kv_server_config(parts.directory, parts.config.kv_mutual_tls)?;
+        let certificates = KvCertificates::load(parts.directory, parts.config.kv_mutual_tls)?;
         let door = KvDoor {
             instance: parts.identity.instance_id,
             handle: handle.clone(),
@@ -63,11 +64,12 @@ impl Doors {
             leases: Arc::new(lessor),
             clients: clients.clone(),
             token_key: TokenKey::new(parts.key.derive("kv tokens").as_ref()),
-            // Certificates are not renewed while the node runs, so nothing is ever sent here.
-            tls: Some(tokio::sync::watch::channel(kv_tls).1),
+            tls: Some(certificates.config()),
+            certificate_expiry: Some(certificates.expiry()),
             allow_plaintext: parts.config.kv_plaintext,
             require_client_certificate: parts.config.kv_mutual_tls,
         };
+        tasks.spawn(certificates.follow(stop.clone())?);
         let fence = reconcilers.fence.clone();
         let closing = stop.clone().cancelled_owned();
         tasks.spawn(async move {

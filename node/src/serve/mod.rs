@@ -4,6 +4,7 @@
 //! missing), then, once this node can answer, the KV door: an SDK that cannot log in within a second of its start gives up for
 //! good. Down: hand leadership over, close the doors, stop the reconcilers, flush.
 
+pub mod certificates;
 mod consensus;
 mod doors;
 mod edges;

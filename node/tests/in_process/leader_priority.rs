@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use quorate::identity::ClusterKey;
 use quorate::links::Links;
-use quorate::reconcilers::{Board, DiskGuard, Fence, Heartbeats, LeaderPriority, LeaderRequests, Probers, Reconcilers};
+use quorate::reconcilers::{
+    Board, DiskGuard, DiskLimits, Fence, Heartbeats, LeaderPriority, LeaderRequests, Probers, Reconcilers,
+};
 use quorate_etcd_api::Lessor;
 use quorate_probes::Names;
 use quorate_raft::testing::{TestCluster, wait_until};
@@ -35,7 +37,15 @@ fn reconcile(handle: &Handle, directory: &std::path::Path, stop: &CancellationTo
         board: board.clone(),
         heartbeats,
         probers: Probers::new(handle.clone(), board, ClusterKey::generate(), links, Names::default()),
-        disk: Arc::new(DiskGuard::new(handle.clone(), directory.to_path_buf(), 0)),
+        disk: Arc::new(DiskGuard::new(
+            handle.clone(),
+            directory.to_path_buf(),
+            DiskLimits {
+                minimum_free_bytes: 0,
+                minimum_free_percent: 0,
+                ballast_bytes: 0,
+            },
+        )),
         leader_priority: QUICK,
         fence: Fence::default(),
     };

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use quorate_kv::{KvCaller, KvOp, PutRequest};
-use quorate_machine::{Bootstrap, Command, Id, KvCommand, NodeRecord, Principal, PrincipalKind, Proposal};
+use quorate_machine::{Bootstrap, Command, Id, KvCommand, KvPrincipal, NodeRecord, Principal, PrincipalKind, Proposal};
 use quorate_raft::Retention;
 use quorate_raft::testing::TestCluster;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -74,7 +74,10 @@ pub fn put(key: &str) -> Proposal {
         instance: instance(),
         op: Some(KvOp::Put(request)),
     };
-    proposal(PrincipalKind::Kv(caller), Command::Kv(command))
+    proposal(
+        PrincipalKind::Kv(KvPrincipal::new(command.instance, caller)),
+        Command::Kv(command),
+    )
 }
 
 /// Three nodes, in dc1, dc2 and the arbiter's site, with their first command applied everywhere.

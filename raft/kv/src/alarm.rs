@@ -165,6 +165,7 @@ impl Keyspace {
                 | KvOp::Compact(_)
                 | KvOp::LeaseGrant(_)
                 | KvOp::LeaseRevoke(_)
+                | KvOp::Import(_)
         );
         if changes_data && self.alarms.is_active(AlarmKind::Corrupt) {
             return Err(KvError::Corrupt);

@@ -55,18 +55,24 @@ pub enum SystemWrite {
     },
 }
 
-type Outcome = Result<(KvResult, Option<Arc<RevisionEvents>>), KvError>;
+pub(crate) type Outcome = Result<(KvResult, Option<Arc<RevisionEvents>>), KvError>;
 
 impl Keyspace {
     /// Executes an operation from the log. It is validated and the caller's permissions are checked again here; a refusal
     /// changes nothing, no alarm either: see [`Keyspace::raise_alarm`]. `None` as the caller is exempt from authentication,
     /// not from the quota.
     pub fn apply(&mut self, caller: Option<&KvCaller>, op: &KvOp) -> Applied {
+        self.apply_keeping(caller, op, &[])
+    }
+
+    /// As [`Keyspace::apply`], for a keyspace whose keys under `kept_prefix` are the machine's: an import leaves them alone.
+    /// Other operations do not look at the prefix.
+    pub fn apply_keeping(&mut self, caller: Option<&KvCaller>, op: &KvOp, kept_prefix: &[u8]) -> Applied {
         let checked = validate(op)
             .and_then(|()| self.check_op(caller, op))
             .and_then(|()| self.check_alarms(op))
             .and_then(|()| self.check_quota(op));
-        self.finish(checked, |keyspace| keyspace.execute(op))
+        self.finish(checked, |keyspace| keyspace.execute(op, kept_prefix))
     }
 
     /// The machine's own writes, all in one revision and in order, without permissions, whatever the alarms, and beyond the
@@ -108,9 +114,13 @@ impl Keyspace {
         }
     }
 
-    fn execute(&mut self, op: &KvOp) -> Outcome {
+    fn execute(&mut self, op: &KvOp, kept_prefix: &[u8]) -> Outcome {
         match op {
             KvOp::Put(request) => {
+                // As in etcd the lease comes first here, but second in a transaction.
+                if request.lease != 0 && !self.leases.exists(request.lease) {
+                    return Err(KvError::LeaseNotFound);
+                }
                 txn::check_put(&self.store, &self.leases, request)?;
                 let mut writer = Writer::new(&mut self.store, &mut self.leases);
                 let response = txn::put(&mut writer, request);
@@ -148,6 +158,7 @@ impl Keyspace {
             KvOp::RoleDelete(name) => auth_done(self.auth.role_delete(name)),
             KvOp::RoleGrantPermission(grant) => auth_done(self.auth.role_grant_permission(grant)),
             KvOp::RoleRevokePermission(revoke) => auth_done(self.auth.role_revoke_permission(revoke)),
+            KvOp::Import(step) => self.import(step, kept_prefix),
         }
     }
 

@@ -6,7 +6,7 @@ use prost::Message;
 use crate::encode::FORMAT_VERSION;
 use crate::keyspace::Keyspace;
 use crate::record::*;
-use crate::restore::Building;
+use crate::restore::{Building, Progress};
 
 /// Why blocks are no keyspace. The snapshot they came from must not be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +34,7 @@ pub enum DecodeError {
 }
 
 /// Builds a keyspace from the blocks of [`Keyspace::encode_blocks`], in order.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct KeyspaceDecoder {
     building: Option<Building>,
     records: u64,
@@ -86,6 +86,11 @@ impl KeyspaceDecoder {
         }
     }
 
+    /// How far the keyspace is; `None` before its first record.
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        self.building.as_ref().map(Building::progress)
+    }
+
     fn record(&mut self, kind: RecordKind) -> Result<(), DecodeError> {
         match (kind, &mut self.building) {
             (RecordKind::Header(header), None) => self.building = Some(Building::start(header)?),
@@ -105,6 +110,7 @@ impl KeyspaceDecoder {
             (RecordKind::Role(role), Some(building)) => building.role(role)?,
             (RecordKind::Key(key), Some(building)) => building.key(key)?,
             (RecordKind::Change(change), Some(building)) => building.change(change)?,
+            (RecordKind::Import(import), Some(building)) => building.import(import)?,
         }
         self.records += 1;
         Ok(())

@@ -97,6 +97,10 @@ fn feed(record: &RecordKind, hash: &mut impl FnMut(&[u8])) {
             feed_numbers(hash, [key.sub as i64]);
         }
         RecordKind::Change(change) => feed_kv(hash, if change.deleted { 7 } else { 6 }, &change.kv),
+        RecordKind::Import(import) => {
+            feed_numbers(hash, [8, import.import as i64]);
+            feed_bytes(hash, &import.block);
+        }
         RecordKind::End(_) => unreachable!("the end is a mark of the encoding, not content"),
     }
 }

@@ -43,6 +43,10 @@ pub enum KvError {
     DuplicateKey = 6,
     /// Unknown sort order or target.
     InvalidSortOption = 7,
+    /// A block of an import is damaged, out of order, or contradicts the others.
+    ImportInvalid = 15,
+    /// An import brings keys that only the machine writes.
+    ImportReserved = 16,
     /// Larger than [`crate::MAX_REQUEST_BYTES`].
     RequestTooLarge = 8,
     /// No user name; with authentication on, a request without credentials.
@@ -88,6 +92,12 @@ pub enum KvError {
     RoleNotGranted = 58,
     /// The role does not have the permission.
     PermissionNotGranted = 59,
+    /// An import into a keyspace that has keys or leases of users.
+    ImportNotEmpty = 60,
+    /// The keyspace is at a later revision than what is imported.
+    ImportBehind = 61,
+    /// The import was given up, or replaced by another one.
+    ImportLost = 62,
     /// The user may not do this.
     PermissionDenied = 70,
     /// The token is void; produced at the edge.
@@ -130,6 +140,17 @@ impl KvError {
             KvError::RoleNotFound => "etcdserver: role name not found",
             KvError::RoleNotGranted => "etcdserver: role is not granted to the user",
             KvError::PermissionNotGranted => "etcdserver: permission is not granted to the role",
+            KvError::ImportInvalid => "quorate: the import is damaged or inconsistent; check the file it came from",
+            KvError::ImportReserved => {
+                "quorate: the import holds keys under /mas-monitor/, which only this product writes; delete them before the snapshot is taken"
+            }
+            KvError::ImportNotEmpty => {
+                "quorate: the keyspace has keys or leases already; import into an empty one, or delete them first"
+            }
+            KvError::ImportBehind => {
+                "quorate: the keyspace is at a later revision than the import; import into a new instance"
+            }
+            KvError::ImportLost => "quorate: the import was given up or replaced by another one; start it again",
             KvError::PermissionDenied => "etcdserver: permission denied",
             KvError::InvalidAuthToken => "etcdserver: invalid auth token",
             KvError::Corrupt => "etcdserver: corrupt cluster",

@@ -1,12 +1,10 @@
 //! etcd's `HashKV`, byte for byte: CRC32C over the bucket name and, in the order of revisions, over the revision key and the
 //! encoded key value of everything etcd would hold in its bucket. With it a keyspace can be compared with a real etcd.
 
-use prost::Message;
-
+use crate::bucket::BucketEntry;
 use crate::error::KvError;
 use crate::keyrange::KeyRange;
 use crate::keyspace::Keyspace;
-use crate::types::*;
 use crate::version::Version;
 
 /// Name of etcd's bucket, which begins every hash.
@@ -86,25 +84,10 @@ struct Hasher {
 }
 
 impl Hasher {
-    /// etcd's bucket key is the revision, `_`, the sub-revision, and `t` for a tombstone; a tombstone's value holds the key
-    /// alone. The tags of [`KeyValue`] are etcd's.
     fn add(&mut self, version: &Version) {
-        let kv = version.kv();
         self.buffer.clear();
-        self.buffer.extend_from_slice(&kv.mod_revision.to_be_bytes());
-        self.buffer.push(b'_');
-        self.buffer.extend_from_slice(&u64::from(version.sub()).to_be_bytes());
-        let encoded = if version.is_tombstone() {
-            self.buffer.push(b't');
-            KeyValue {
-                key: kv.key.clone(),
-                ..KeyValue::default()
-            }
-            .encode(&mut self.buffer)
-        } else {
-            kv.encode(&mut self.buffer)
-        };
-        encoded.expect("a vector grows as needed");
+        BucketEntry(version).write_key(&mut self.buffer);
+        BucketEntry(version).write_value(&mut self.buffer);
         self.crc = crc32c::crc32c_append(self.crc, &self.buffer);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::alarm::Alarms;
 use crate::auth::{Auth, UserView};
 use crate::error::KvError;
+use crate::import::Importing;
 use crate::lease::Leases;
 use crate::range;
 use crate::store::Store;
@@ -25,6 +26,8 @@ pub struct Keyspace {
     pub(crate) auth: Auth,
     pub(crate) alarms: Alarms,
     pub(crate) quota_bytes: u64,
+    /// Content that is being imported and is not visible yet.
+    pub(crate) importing: Option<Box<Importing>>,
 }
 
 impl Default for Keyspace {
@@ -42,6 +45,7 @@ impl Keyspace {
             auth: Auth::new(),
             alarms: Alarms::default(),
             quota_bytes: DEFAULT_QUOTA_BYTES,
+            importing: None,
         }
     }
 

@@ -67,6 +67,35 @@ pub struct RolePermission {
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Nothing {}
 
+/// What a step of an import does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum ImportAction {
+    /// Takes the next block in.
+    Append = 0,
+    /// Makes everything visible.
+    Commit = 1,
+    /// Gives the import up.
+    Abort = 2,
+}
+
+/// One step of an import. The first one begins it and replaces one that was never finished.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ImportStep {
+    /// Which import this belongs to: a random number, made at the edge.
+    #[prost(uint64, tag = "1")]
+    pub import: u64,
+    /// Number of blocks before this step.
+    #[prost(uint64, tag = "2")]
+    pub position: u64,
+    /// An [`ImportAction`].
+    #[prost(enumeration = "ImportAction", tag = "3")]
+    pub action: i32,
+    /// A block of [`crate::ImportWriter`], to append.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub block: Bytes,
+}
+
 /// An operation on one keyspace. A new operation is a new variant with a new tag; tags are never reused.
 #[derive(Clone, PartialEq, Eq, prost::Oneof)]
 pub enum KvOp {
@@ -121,6 +150,9 @@ pub enum KvOp {
     /// Takes a permission from a role.
     #[prost(message, tag = "20")]
     RoleRevokePermission(RolePermission),
+    /// One step of taking over the content of another store.
+    #[prost(message, tag = "21")]
+    Import(ImportStep),
     /// Asks for, raises or disarms alarms.
     #[prost(message, tag = "30")]
     Alarm(AlarmRequest),
@@ -150,6 +182,9 @@ pub enum KvResult {
     /// Any operation on users, roles or authentication.
     #[prost(message, tag = "7")]
     Auth(Nothing),
+    /// The step of an import is done.
+    #[prost(message, tag = "8")]
+    Import(Nothing),
     /// Alarms asked for, raised or disarmed.
     #[prost(message, tag = "30")]
     Alarm(AlarmResponse),
@@ -165,6 +200,6 @@ pub struct KvReply {
     #[prost(int64, tag = "20")]
     pub revision: i64,
     /// Result or refusal; always present.
-    #[prost(oneof = "KvResult", tags = "1, 2, 3, 4, 5, 6, 7, 15, 30")]
+    #[prost(oneof = "KvResult", tags = "1, 2, 3, 4, 5, 6, 7, 8, 15, 30")]
     pub result: Option<KvResult>,
 }

@@ -62,7 +62,8 @@ impl Keyspace {
             | KvOp::RoleAdd(_)
             | KvOp::RoleDelete(_)
             | KvOp::RoleGrantPermission(_)
-            | KvOp::RoleRevokePermission(_) => self.check_admin(caller),
+            | KvOp::RoleRevokePermission(_)
+            | KvOp::Import(_) => self.check_admin(caller),
         }
     }
 
@@ -164,7 +165,11 @@ impl Keyspace {
         let Subject::User(user) = subject else {
             return Ok(());
         };
-        let range = KeyRange::new(key, range_end);
+        let range = match KeyRange::new(key, range_end) {
+            // A span without a key in it needs, as in etcd, a permission on its start.
+            KeyRange::Span(start, end) if start >= end => KeyRange::One(start),
+            range => range,
+        };
         let granted = user
             .roles
             .iter()

@@ -1,8 +1,9 @@
 //! The logical content of a keyspace as a sequence of records in defined order: the common ground of snapshots and of the
 //! state hash.
 //!
-//! Order: header, alarms, leases, users, roles, live keys that were last changed before the compact revision, then every change from
-//! the compact revision on, then the end. Superseded versions follow from the changes; attached keys follow from the keys.
+//! Order: header, alarms, leases, users, roles, live keys that were last changed before the compact revision, then every change
+//! from the compact revision on, then the blocks of an import that is under way, then the end. Superseded versions follow from
+//! the changes; attached keys follow from the keys.
 
 use bytes::Bytes;
 
@@ -83,6 +84,15 @@ pub(crate) struct ChangeRecord {
     pub(crate) kv: KeyValue,
 }
 
+/// A block of an import that is under way.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct ImportRecord {
+    #[prost(uint64, tag = "1")]
+    pub(crate) import: u64,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(crate) block: Bytes,
+}
+
 /// Last record. Its count tells a whole snapshot from one that was cut.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub(crate) struct EndRecord {
@@ -108,13 +118,15 @@ pub(crate) enum RecordKind {
     Change(ChangeRecord),
     #[prost(message, tag = "7")]
     End(EndRecord),
+    #[prost(message, tag = "8")]
+    Import(ImportRecord),
     #[prost(message, tag = "30")]
     Alarm(Alarm),
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct Record {
-    #[prost(oneof = "RecordKind", tags = "1, 2, 3, 4, 5, 6, 7, 30")]
+    #[prost(oneof = "RecordKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 30")]
     pub(crate) kind: Option<RecordKind>,
 }
 
@@ -167,6 +179,14 @@ impl Keyspace {
                 })
             })
         });
+        let imports = self.importing.iter().flat_map(|importing| {
+            importing.blocks.iter().map(|block| {
+                RecordKind::Import(ImportRecord {
+                    import: importing.id,
+                    block: block.clone(),
+                })
+            })
+        });
         std::iter::once(RecordKind::Header(header))
             .chain(self.alarms().map(RecordKind::Alarm))
             .chain(leases)
@@ -174,5 +194,6 @@ impl Keyspace {
             .chain(roles)
             .chain(keys)
             .chain(changes)
+            .chain(imports)
     }
 }

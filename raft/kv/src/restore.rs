@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::alarm::{Alarm, AlarmKind};
 use crate::auth::{Auth, UserView};
 use crate::decode::DecodeError;
+use crate::import::Importing;
 use crate::key::Key;
 use crate::keyspace::Keyspace;
 use crate::lease::MAX_LEASE_TTL_SECONDS;
@@ -26,9 +27,19 @@ enum Section {
     Roles,
     Keys,
     Changes,
+    Imports,
+}
+
+/// How far a keyspace is.
+pub(crate) struct Progress {
+    /// The revision that it will have.
+    pub(crate) target_revision: i64,
+    /// Its accounted size by now.
+    pub(crate) size_bytes: u64,
 }
 
 /// A keyspace being put together.
+#[derive(Clone)]
 pub(crate) struct Building {
     header: Header,
     keyspace: Keyspace,
@@ -69,6 +80,7 @@ impl Building {
             auth,
             alarms: Default::default(),
             quota_bytes,
+            importing: None,
         };
         Ok(Building {
             header,
@@ -212,6 +224,9 @@ impl Building {
         {
             self.close_revision();
         }
+        if kv.mod_revision == self.header.compact_revision + 1 {
+            self.pass_over_compact_revision();
+        }
         if kv.mod_revision != self.keyspace.store.revision + 1 {
             return Err(DecodeError::Inconsistent("a revision is missing"));
         }
@@ -234,8 +249,42 @@ impl Building {
         writer.commit();
     }
 
+    /// The changes of the compact revision itself may be gone: an etcd before 3.5.16 removed deletions made there.
+    fn pass_over_compact_revision(&mut self) {
+        let (store, compacted) = (&mut self.keyspace.store, self.header.compact_revision);
+        if self.changes.is_empty() && store.history.is_empty() && store.revision < compacted {
+            store.begin_after(compacted);
+        }
+    }
+
+    /// A block of an import that was under way.
+    pub(crate) fn import(&mut self, import: ImportRecord) -> Result<(), DecodeError> {
+        self.enter(Section::Imports)?;
+        let importing = self
+            .keyspace
+            .importing
+            .get_or_insert_with(|| Box::new(Importing::new(import.import)));
+        if importing.id != import.import {
+            return Err(DecodeError::Inconsistent("two imports at the same time"));
+        }
+        // A copy, as the slice would keep the block of the snapshot in memory.
+        let block = Bytes::copy_from_slice(&import.block);
+        let pushed = importing.push(block);
+        pushed.map_err(|_| DecodeError::Inconsistent("a block of an import that cannot be read"))
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        Progress {
+            target_revision: self.header.revision,
+            size_bytes: self.keyspace.store.size_bytes(),
+        }
+    }
+
     pub(crate) fn finish(mut self) -> Result<Keyspace, DecodeError> {
         self.close_revision();
+        if self.header.revision == self.header.compact_revision {
+            self.pass_over_compact_revision();
+        }
         let store = &mut self.keyspace.store;
         if store.revision != self.header.revision {
             return Err(DecodeError::Inconsistent("the last revisions are missing"));

@@ -5,7 +5,7 @@
 
 use crate::error::KvError;
 use crate::keyspace::Keyspace;
-use crate::op::KvOp;
+use crate::op::{ImportAction, KvOp};
 use crate::types::*;
 use crate::version::VERSION_OVERHEAD_BYTES;
 
@@ -21,6 +21,7 @@ pub fn op_adds_data(op: &KvOp) -> bool {
     match op {
         KvOp::Put(_) | KvOp::LeaseGrant(_) => true,
         KvOp::Txn(txn) => txn_puts(txn),
+        KvOp::Import(step) => step.action() == ImportAction::Append,
         _ => false,
     }
 }

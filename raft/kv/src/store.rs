@@ -67,6 +67,17 @@ impl Store {
         }
     }
 
+    /// Lets the history begin after `revision`, of which no change is known.
+    pub(crate) fn begin_after(&mut self, revision: i64) {
+        debug_assert!(self.history.is_empty(), "history begins before its first revision");
+        self.revision = revision;
+        self.history_start = revision + 1;
+        self.cursor = SweepCursor {
+            revision: revision + 1,
+            index: 0,
+        };
+    }
+
     /// Accounted bytes of all versions that can still be read.
     pub(crate) fn size_bytes(&self) -> u64 {
         let freed = self

@@ -1,5 +1,7 @@
 //! Transactions: all comparisons on the state before, then all checks, then the operations in order as one revision.
 
+use std::cmp::Ordering;
+
 use crate::error::KvError;
 use crate::keyrange::{Intervals, KeyRange};
 use crate::lease::Leases;
@@ -151,8 +153,8 @@ fn holds_for(compare: &Compare, kv: &KeyValue) -> bool {
         Some(CompareTarget::Mod(operand)) => kv.mod_revision.cmp(operand),
         Some(CompareTarget::Value(operand)) => kv.value.cmp(operand),
         Some(CompareTarget::Lease(operand)) => kv.lease.cmp(operand),
-        // etcd's default target is the version, its default operand 0.
-        None => kv.version.cmp(&0),
+        // A target that etcd does not know compares as equal there.
+        None => Ordering::Equal,
     };
     match CompareResult::try_from(compare.result) {
         Ok(CompareResult::Equal) => ordering.is_eq(),

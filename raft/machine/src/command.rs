@@ -446,7 +446,7 @@ pub struct KvCommand {
     pub instance: Id,
     #[prost(
         oneof = "KvOp",
-        tags = "1, 2, 3, 4, 5, 6, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 30"
+        tags = "1, 2, 3, 4, 5, 6, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 30"
     )]
     pub op: Option<KvOp>,
 }

@@ -49,7 +49,7 @@ pub(crate) fn kv(state: &mut State, context: &mut Context<'_>, command: KvComman
     let applied = if short_of_disk && op_adds_data(&op) {
         refused_for_space(keyspace, caller.as_ref(), &op)
     } else {
-        keyspace.apply(caller.as_ref(), &op)
+        keyspace.apply_keeping(caller.as_ref(), &op, RESERVED_PREFIX.as_bytes())
     };
     if applied.result == Err(KvError::NoSpace) && !short_of_disk {
         raise_no_space(state, context, command.instance);
@@ -118,6 +118,7 @@ fn op_name(op: &KvOp) -> &'static str {
         KvOp::RoleDelete(_) => "role-delete",
         KvOp::RoleGrantPermission(_) => "role-grant-permission",
         KvOp::RoleRevokePermission(_) => "role-revoke-permission",
+        KvOp::Import(_) => "import",
     }
 }
 

@@ -268,6 +268,11 @@ impl State {
         &self.audit
     }
 
+    /// Accounted bytes of what all keyspaces store: nearly everything of a large state.
+    pub fn stored_bytes(&self) -> u64 {
+        self.keyspaces.values().map(Keyspace::size_bytes).sum()
+    }
+
     /// Cluster time of the last applied entry, milliseconds.
     pub fn last_time_ms(&self) -> u64 {
         self.last_time_ms

@@ -28,6 +28,8 @@ pub const MAX_READ_ENTRIES: usize = 4096;
 pub(crate) struct Shared<RT: AsyncRuntime> {
     tail: Mutex<Tail>,
     vote: Mutex<Option<Vote>>,
+    /// What is known to be committed, until the writer has taken it.
+    committed: Mutex<Option<Option<LogId>>>,
     /// `None` once the log is closed.
     engine: Mutex<Option<Arc<dyn LogReads>>>,
     pub gauges: Gauges<InstantOf<TypeConfig<RT>>>,
@@ -38,6 +40,7 @@ impl<RT: AsyncRuntime> Shared<RT> {
         Self {
             tail: Mutex::new(tail),
             vote: Mutex::new(vote),
+            committed: Mutex::new(None),
             engine: Mutex::new(Some(engine)),
             gauges: Gauges::new(),
         }
@@ -53,6 +56,23 @@ impl<RT: AsyncRuntime> Shared<RT> {
 
     pub fn set_vote(&self, vote: Vote) {
         *self.vote.lock().expect("no panic while the vote is locked") = Some(vote);
+    }
+
+    /// Leaves it to the next write of anything else.
+    pub fn set_committed(&self, committed: Option<LogId>) {
+        *self
+            .committed
+            .lock()
+            .expect("no panic while the committed id is locked") = Some(committed);
+    }
+
+    /// What is committed, once, if the log reaches it: `end` is the first index after what has been written with it.
+    pub fn take_committed(&self, end: u64) -> Option<Option<LogId>> {
+        let mut committed = self
+            .committed
+            .lock()
+            .expect("no panic while the committed id is locked");
+        committed.take_if(|id| id.is_none_or(|id| id.index < end))
     }
 
     pub fn close_engine(&self) {
@@ -152,6 +172,18 @@ impl<RT: AsyncRuntime> LogReader<RT> {
     /// The encoded bytes of an entry that is still in memory, for peers: the bytes on disk and on the wire are the same.
     pub fn encoded(&self, id: LogId) -> Option<Bytes> {
         self.shared.tail().encoded(id)
+    }
+
+    /// Entries as they lie on disk and travel to peers: those still in memory are not encoded again.
+    pub(crate) fn encode(&self, entries: &[Entry]) -> Vec<Bytes> {
+        let known: Vec<Option<Bytes>> = {
+            let tail = self.shared.tail();
+            entries.iter().map(|entry| tail.encoded(entry.log_id)).collect()
+        };
+        let encoded = entries.iter().zip(known);
+        encoded
+            .map(|(entry, known)| known.unwrap_or_else(|| codec::encode_entry(entry)))
+            .collect()
     }
 
     /// How the disk does.

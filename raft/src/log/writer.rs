@@ -51,7 +51,6 @@ pub(crate) enum Request<RT: AsyncRuntime> {
     Purge {
         upto: LogId,
     },
-    Committed(Option<LogId>),
     /// Write what is queued, close the engine, answer.
     Close {
         done: OneshotSenderOf<TypeConfig<RT>, io::Result<()>>,
@@ -256,16 +255,21 @@ impl<RT: AsyncRuntime, E: LogEngine> Writer<RT, E> {
                     operations.push(Operation::Purge { end, purged });
                     self.end = self.end.max(end);
                 }
-                Request::Committed(committed) => {
-                    operations.push(Operation::Committed(committed.as_ref().map(codec::encode_log_id)));
-                }
                 Request::Close { done } => {
                     plan.batch.sync = true;
                     plan.close = Some(done);
                 }
             }
         }
+        plan.batch.operations.extend(self.committed());
         plan
+    }
+
+    /// The record of what is committed, if it has changed. It rides along with other writes: it only spares a restarted node
+    /// the wait for a leader, so it is worth no write and no wake-up of its own.
+    fn committed(&self) -> Option<Operation> {
+        let committed = self.shared.take_committed(self.end)?;
+        Some(Operation::Committed(committed.as_ref().map(codec::encode_log_id)))
     }
 
     async fn carry_out(&mut self, plan: &mut Plan<RT>) -> io::Result<()> {

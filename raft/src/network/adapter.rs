@@ -1,8 +1,7 @@
 //! openraft's network on top of a [`Transport`].
 
 use std::future::Future;
-use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,12 +16,15 @@ use openraft::raft::{
 use openraft::{AsyncRuntime, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 use prost::Message;
 
+use super::heartbeats::HeartbeatLink;
+use super::notices::hold_notices;
 use super::wire::{
     Answer, AnswerKind, AppendMessage, AppendOutcome, AppendReply, Call, CallKind, SnapshotFrame, SnapshotReply,
     TransferMessage, VoteRequestMessage, log_id_in, log_id_out,
 };
 use super::{Peer, Purpose, StreamKind, Transport, TransportError};
-use crate::codec::{Vote, encode_entry};
+use crate::codec::Vote;
+use crate::log::LogReader;
 use crate::snapshot::{Snapshot, SnapshotBlob, SnapshotStore};
 use crate::types::{Member, TypeConfig};
 
@@ -32,20 +34,21 @@ const UNREACHABLE_PAUSE_MS: u64 = 50;
 const SNAPSHOT_CHUNK_BYTES: u64 = 1024 * 1024;
 
 /// Makes the clients that openraft talks through.
-pub(crate) struct PeerNetworks<RT, T> {
+pub(crate) struct PeerNetworks<RT: AsyncRuntime, T> {
     own_id: u64,
     transport: T,
     store: Arc<dyn SnapshotStore>,
-    runtime: PhantomData<fn() -> RT>,
+    log: LogReader<RT>,
 }
 
 impl<RT: AsyncRuntime, T: Transport> PeerNetworks<RT, T> {
-    pub fn new(own_id: u64, transport: T, store: Arc<dyn SnapshotStore>) -> Self {
+    /// `log` has the entries as they travel.
+    pub fn new(own_id: u64, transport: T, store: Arc<dyn SnapshotStore>, log: LogReader<RT>) -> Self {
         Self {
             own_id,
             transport,
             store,
-            runtime: PhantomData,
+            log,
         }
     }
 
@@ -59,7 +62,8 @@ impl<RT: AsyncRuntime, T: Transport> PeerNetworks<RT, T> {
                 address: node.peer.clone(),
             },
             purpose,
-            runtime: PhantomData,
+            heartbeats: Mutex::new(None),
+            log: self.log.clone(),
         }
     }
 }
@@ -81,13 +85,15 @@ impl<RT: AsyncRuntime, T: Transport> RaftNetworkFactory<TypeConfig<RT>> for Peer
 }
 
 /// One client of one peer, for one purpose.
-pub(crate) struct PeerNetwork<RT, T> {
+pub(crate) struct PeerNetwork<RT: AsyncRuntime, T> {
     own_id: u64,
     transport: T,
     store: Arc<dyn SnapshotStore>,
     peer: Peer,
     purpose: Purpose,
-    runtime: PhantomData<fn() -> RT>,
+    /// Open after the first heartbeat, between two exchanges. Never contended: openraft wants the client to be shareable.
+    heartbeats: Mutex<Option<HeartbeatLink>>,
+    log: LogReader<RT>,
 }
 
 type Error<RT> = RPCError<TypeConfig<RT>>;
@@ -155,11 +161,17 @@ impl<RT: AsyncRuntime, T: Transport> PeerNetwork<RT, T> {
     }
 }
 
-fn append_message<RT: AsyncRuntime>(rpc: AppendEntriesRequest<TypeConfig<RT>>) -> AppendMessage {
+impl<RT: AsyncRuntime, T: Transport> PeerNetwork<RT, T> {
+    fn link(&mut self) -> &mut Option<HeartbeatLink> {
+        self.heartbeats.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn append_message<RT: AsyncRuntime>(log: &LogReader<RT>, rpc: &AppendEntriesRequest<TypeConfig<RT>>) -> AppendMessage {
     AppendMessage {
         vote: (&rpc.vote).into(),
         previous: log_id_out(rpc.prev_log_id.as_ref()),
-        entries: rpc.entries.iter().map(encode_entry).collect(),
+        entries: log.encode(&rpc.entries),
         leader_commit: log_id_out(rpc.leader_commit.as_ref()),
     }
 }
@@ -177,16 +189,26 @@ fn append_result<RT: AsyncRuntime>(reply: AppendReply) -> Result<StreamAppendRes
 impl<RT: AsyncRuntime, T: Transport> RaftNetworkV2<TypeConfig<RT>> for PeerNetwork<RT, T> {
     type SnapshotData = SnapshotBlob;
 
+    /// A heartbeat; entries take the stream. The caller limits the time.
     async fn append_entries(
         &mut self,
         rpc: AppendEntriesRequest<TypeConfig<RT>>,
-        option: RPCOption,
+        _option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig<RT>>, Error<RT>> {
-        let kind = CallKind::Heartbeat(append_message(rpc));
-        match self.call(kind, &option, RPCTypes::AppendEntries).await? {
-            AnswerKind::Append(reply) => Ok(append_result(reply)?.into()),
-            _ => Err(malformed("not an answer to an append")),
+        let frame = Bytes::from(append_message(&self.log, &rpc).encode_to_vec());
+        let open = self.link().take();
+        if let Some(link) = open {
+            // A link that broke since the last heartbeat is no news of the peer: a new one tells.
+            if let Ok((link, reply)) = link.exchange(frame.clone()).await {
+                *self.link() = Some(link);
+                return Ok(append_result(reply)?.into());
+            }
         }
+        let link = HeartbeatLink::open(&self.transport, &self.peer).await;
+        let exchanged = link.map_err(rpc_error)?.exchange(frame).await;
+        let (link, reply) = exchanged.map_err(rpc_error)?;
+        *self.link() = Some(link);
+        Ok(append_result(reply)?.into())
     }
 
     fn stream_append<'s, S>(
@@ -207,9 +229,10 @@ impl<RT: AsyncRuntime, T: Transport> RaftNetworkV2<TypeConfig<RT>> for PeerNetwo
             let Some(first) = input.next().await else {
                 return Ok(futures_util::stream::empty().boxed());
             };
-            let input = futures_util::stream::iter([first]).chain(input);
+            let input = hold_notices::<RT, _>(first, input);
+            let log = self.log.clone();
             let frames = input
-                .map(|rpc| Bytes::from(append_message::<RT>(rpc).encode_to_vec()))
+                .map(move |rpc| Bytes::from(append_message(&log, &rpc).encode_to_vec()))
                 .boxed();
             let replies = self
                 .transport
@@ -344,6 +367,7 @@ mod tests {
     use openraft_rt_tokio::TokioRuntime;
 
     use super::*;
+    use crate::log::{LogStore, SimDisk, SimDiskOptions};
     use crate::network::Frames;
     use crate::snapshot::MemoryStore;
 
@@ -379,7 +403,12 @@ mod tests {
     }
 
     fn network(transport: &Refusing) -> PeerNetwork<TokioRuntime, Refusing> {
-        let networks = PeerNetworks::new(1, transport.clone(), Arc::new(MemoryStore::default()));
+        let log = LogStore::on_thread(
+            SimDisk::new(SimDiskOptions::default()).mount::<TokioRuntime>(),
+            Box::new(|_| {}),
+        );
+        let reader = log.expect("an empty disk opens").reader();
+        let networks = PeerNetworks::new(1, transport.clone(), Arc::new(MemoryStore::default()), reader);
         networks.client(2, &Member::default(), Purpose::Append)
     }
 

@@ -23,6 +23,7 @@ pub(crate) const KEEP_ALIVE_TIMEOUT_MS: u64 = 2_000;
 pub(crate) const fn stream_path(kind: StreamKind) -> &'static str {
     match kind {
         StreamKind::Append => "/quorate.peer.v1.Peer/Append",
+        StreamKind::Heartbeat => "/quorate.peer.v1.Peer/Heartbeat",
         StreamKind::Forward => "/quorate.peer.v1.Peer/Forward",
         StreamKind::Snapshot => "/quorate.peer.v1.Peer/Snapshot",
     }
@@ -30,9 +31,13 @@ pub(crate) const fn stream_path(kind: StreamKind) -> &'static str {
 
 /// The kind of stream of a path.
 pub(crate) fn stream_kind(path: &str) -> Option<StreamKind> {
-    [StreamKind::Append, StreamKind::Forward, StreamKind::Snapshot]
-        .into_iter()
-        .find(|kind| stream_path(*kind) == path)
+    let kinds = [
+        StreamKind::Append,
+        StreamKind::Heartbeat,
+        StreamKind::Forward,
+        StreamKind::Snapshot,
+    ];
+    kinds.into_iter().find(|kind| stream_path(*kind) == path)
 }
 
 /// Messages are the bytes themselves.

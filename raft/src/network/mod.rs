@@ -6,7 +6,9 @@
 mod adapter;
 mod client;
 mod grpc;
+mod heartbeats;
 mod listener;
+mod notices;
 mod server;
 mod tls;
 pub(crate) mod wire;
@@ -46,6 +48,8 @@ impl Purpose {
 pub enum StreamKind {
     /// Entries one way, acknowledgements in the same order the other way.
     Append,
+    /// Heartbeats one way, answers in the same order the other way.
+    Heartbeat,
     /// Batches of proposals one way, outcomes in any order the other way.
     Forward,
     /// A snapshot one way, one answer the other way.

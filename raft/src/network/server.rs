@@ -120,7 +120,9 @@ impl<RT: AsyncRuntime, T: Transport> PeerServerParts<RT, T> {
         })
     }
 
-    async fn heartbeat(&self, message: AppendMessage) -> Result<AnswerKind, String> {
+    async fn heartbeat(&self, frame: Result<Bytes, TransportError>) -> Result<Bytes, String> {
+        let frame = frame.map_err(|error| error.to_string())?;
+        let message = AppendMessage::decode(frame).map_err(|error| error.to_string())?;
         let request = self.append_request(message)?;
         let previous = request.prev_log_id;
         let last: Option<LogId> = request.entries.last().map(|entry| entry.log_id).or(previous);
@@ -129,9 +131,8 @@ impl<RT: AsyncRuntime, T: Transport> PeerServerParts<RT, T> {
             .append_entries(request)
             .await
             .map_err(|error| error.to_string())?;
-        Ok(AnswerKind::Append(append_reply::<RT>(
-            response.into_stream_result(previous, last),
-        )))
+        let reply = append_reply::<RT>(response.into_stream_result(previous, last));
+        Ok(reply.encode_to_vec().into())
     }
 
     async fn transfer(&self, message: TransferMessage) -> Result<AnswerKind, String> {
@@ -162,7 +163,6 @@ impl<RT: AsyncRuntime, T: Transport> PeerServerParts<RT, T> {
 
     async fn answer(&self, from: u64, call: Call) -> Result<AnswerKind, String> {
         match call.kind.ok_or("an unknown call")? {
-            CallKind::Heartbeat(message) => self.heartbeat(message).await,
             CallKind::Vote(message) => {
                 let response = self.raft.vote(vote_request(message)).await;
                 response.map(vote_reply::<RT>).map_err(|error| error.to_string())
@@ -293,6 +293,15 @@ impl<RT: AsyncRuntime, T: Transport> PeerHandler for PeerServer<RT, T> {
     ) -> BoxStream<'static, Result<Bytes, String>> {
         match kind {
             StreamKind::Append => self.append_stream(frames),
+            StreamKind::Heartbeat => {
+                let parts = self.parts.clone();
+                frames
+                    .then(move |frame| {
+                        let parts = parts.clone();
+                        async move { parts.heartbeat(frame).await }
+                    })
+                    .boxed()
+            }
             StreamKind::Forward => {
                 let frames = frames.scan((), |(), frame| futures_util::future::ready(frame.ok()));
                 serve_forwarded::<RT>(self.parts.door.clone(), frames).boxed()

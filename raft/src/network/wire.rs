@@ -141,14 +141,13 @@ pub(crate) enum AskOutcome {
 /// A call with one answer.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Call {
-    #[prost(oneof = "CallKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 20")]
+    #[prost(oneof = "CallKind", tags = "2, 3, 4, 5, 6, 7, 8, 20")]
     pub kind: Option<CallKind>,
 }
 
+/// Tag 1 was a heartbeat, which has a stream now.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub(crate) enum CallKind {
-    #[prost(message, tag = "1")]
-    Heartbeat(AppendMessage),
     #[prost(message, tag = "2")]
     Vote(VoteRequestMessage),
     #[prost(message, tag = "3")]
@@ -172,14 +171,13 @@ pub(crate) enum CallKind {
 /// Answer to a [`Call`].
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Answer {
-    #[prost(oneof = "AnswerKind", tags = "1, 2, 4, 5, 6, 7, 8, 15")]
+    #[prost(oneof = "AnswerKind", tags = "2, 4, 5, 6, 7, 8, 15")]
     pub kind: Option<AnswerKind>,
 }
 
+/// Tag 1 answered a heartbeat.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub(crate) enum AnswerKind {
-    #[prost(message, tag = "1")]
-    Append(AppendReply),
     #[prost(message, tag = "2")]
     Vote(VoteReplyMessage),
     #[prost(message, tag = "4")]

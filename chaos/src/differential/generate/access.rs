@@ -4,15 +4,42 @@ use bytes::Bytes;
 use rand::RngExt;
 
 use super::{Generator, World};
-use crate::differential::operation::Operation;
+use crate::differential::operation::{Operation, bytes};
 use crate::wire::authpb;
 use crate::wire::etcdserverpb as pb;
 
 const USERS: &[&str] = &["u1", "u2", "u3"];
 const ROLES: &[&str] = &["r1", "r2", "r3"];
+/// The password whose hash this is.
+pub(in crate::differential) fn password_of(hash: &str) -> String {
+    let known = PASSWORDS.iter().find(|(_, known)| *known == hash);
+    known.map_or_else(String::new, |(password, _)| (*password).to_owned())
+}
+
+/// What is permitted, or refused as no range. One range end for each key: what a second one does to the first in etcd is no
+/// model (`docs/etcd-differences.md`).
+const PERMITTED: &[(&str, &str)] = &[
+    ("n/", "n0"),
+    ("n/05", "n/15"),
+    ("n/1", ""),
+    ("n/18", "\0"),
+    ("a", ""),
+    ("b", "c"),
+    ("dir/", "dir0"),
+    ("dir/1", "dir/3"),
+    ("\0", "\0"),
+    ("k", "kk"),
+    ("kk", "\0"),
+    ("m", "n/05"),
+    ("!", "a"),
+    ("", "x"),
+    ("", "\0"),
+    ("z", "y"),
+    ("y", "y"),
+];
 /// Passwords and their bcrypt hashes of the lowest cost, in base64, as clients may send them: hashing and checking them
 /// costs next to nothing, and so the comparison spends its time on the rest.
-pub(in crate::differential) const PASSWORDS: &[(&str, &str)] = &[
+const PASSWORDS: &[(&str, &str)] = &[
     (
         "one",
         "JDJhJDA0JGFiY2RlZmdoaWprbG1ub3BxcnN0dXV1aU1kMVhrUDNNWWtlaHp4cFBIQjZtNVRyMEZaU1lH",
@@ -22,6 +49,39 @@ pub(in crate::differential) const PASSWORDS: &[(&str, &str)] = &[
         "JDJhJDA0JGFiY2RlZmdoaWprbG1ub3BxcnN0dXVJSERSbkt3NFpkYi8zL0VBWlFNZy8ydndKUEpCTDd1",
     ),
 ];
+
+/// Users with roles and permissions, the first last.
+pub(super) fn beginning() -> Vec<Operation> {
+    let mut operations = Vec::new();
+    for (user, role) in USERS.iter().zip(ROLES) {
+        let (user, role) = ((*user).to_owned(), (*role).to_owned());
+        operations.push(Operation::UserAdd(pb::AuthUserAddRequest {
+            name: user.clone(),
+            password: PASSWORDS[0].0.to_owned(),
+            ..Default::default()
+        }));
+        operations.push(Operation::RoleAdd(pb::AuthRoleAddRequest { name: role.clone() }));
+        let (key, range_end) = match role.as_str() {
+            "r1" => (Bytes::from_static(b"n/"), Bytes::from_static(b"n0")),
+            "r2" => (Bytes::from_static(b"a"), Bytes::from_static(b"\0")),
+            _ => (Bytes::from_static(b"dir/"), Bytes::from_static(b"dir0")),
+        };
+        let perm = authpb::Permission {
+            perm_type: 2,
+            key,
+            range_end,
+        };
+        let name = role.clone();
+        let perm = Some(perm);
+        operations.push(Operation::RoleGrantPermission(pb::AuthRoleGrantPermissionRequest {
+            name,
+            perm,
+        }));
+        operations.push(Operation::UserGrantRole(pb::AuthUserGrantRoleRequest { user, role }));
+    }
+    operations.reverse();
+    operations
+}
 
 /// Whether the operation would, with authentication off, take the root away that everything else needs.
 pub(in crate::differential) fn endangers_root(operation: &Operation) -> bool {
@@ -129,13 +189,14 @@ impl Generator {
     }
 
     fn permitted_range(&mut self) -> (Bytes, Bytes) {
-        self.key_range()
+        let (key, range_end) = *self.pick(PERMITTED);
+        (bytes(key), bytes(range_end))
     }
 
     fn grant_permission(&mut self) -> pb::AuthRoleGrantPermissionRequest {
         let (key, range_end) = self.permitted_range();
         let perm = authpb::Permission {
-            perm_type: *self.pick(&[0, 1, 2, 0, 1, 2, 0, 1, 2, 3, -1]),
+            perm_type: self.random.random_range(0..=2),
             key,
             range_end,
         };
@@ -145,17 +206,31 @@ impl Generator {
         }
     }
 
-    pub(super) fn access_read(&mut self) -> Operation {
+    pub(super) fn access_read(&mut self, world: &World) -> Operation {
         match self.random.random_range(0..10) {
             0 => Operation::AuthStatus(pb::AuthStatusRequest {}),
             1 => Operation::UserList(pb::AuthUserListRequest {}),
             2 => Operation::RoleList(pb::AuthRoleListRequest {}),
             3..6 => Operation::UserGet(pb::AuthUserGetRequest { name: self.user_name() }),
             6..9 => Operation::RoleGet(pb::AuthRoleGetRequest { role: self.role_name() }),
-            _ => Operation::Authenticate(pb::AuthenticateRequest {
-                name: self.user_name(),
-                password: self.pick(PASSWORDS).0.to_owned(),
-            }),
+            _ => self.login(world),
         }
+    }
+
+    fn login(&mut self, world: &World) -> Operation {
+        let name = self.user_name();
+        let password = self.pick(PASSWORDS).0.to_owned();
+        let known = world.passwords.get(&name).cloned().flatten();
+        let request = match known {
+            Some(known) if known == password || self.failing_logins == 0 => {
+                pb::AuthenticateRequest { name, password: known }
+            }
+            None if self.failing_logins == 0 => return Operation::AuthStatus(pb::AuthStatusRequest {}),
+            _ => {
+                self.failing_logins -= 1;
+                pb::AuthenticateRequest { name, password }
+            }
+        };
+        Operation::Authenticate(request)
     }
 }

@@ -14,6 +14,29 @@ const MAX_OPS: usize = 128;
 /// Nesting that is tried.
 const MAX_DEPTH: usize = 3;
 
+/// Whether no key is named anywhere in the transaction.
+pub(super) fn asks_nothing(txn: &pb::TxnRequest) -> bool {
+    txn.compare.is_empty()
+        && txn.success.iter().chain(&txn.failure).all(|op| match &op.request {
+            Some(Request::RequestTxn(nested)) => asks_nothing(nested),
+            Some(_) => false,
+            None => true,
+        })
+}
+
+/// Whether any key and range end in the transaction are as `wanted`.
+pub(super) fn any_span(txn: &pb::TxnRequest, wanted: &impl Fn(&[u8], &[u8]) -> bool) -> bool {
+    txn.compare
+        .iter()
+        .any(|compare| wanted(&compare.key, &compare.range_end))
+        || txn.success.iter().chain(&txn.failure).any(|op| match &op.request {
+            Some(Request::RequestRange(range)) => wanted(&range.key, &range.range_end),
+            Some(Request::RequestDeleteRange(delete)) => wanted(&delete.key, &delete.range_end),
+            Some(Request::RequestTxn(nested)) => any_span(nested, wanted),
+            Some(Request::RequestPut(_)) | None => false,
+        })
+}
+
 impl Generator {
     /// A transaction; without `writes` one that only reads.
     pub(super) fn txn(&mut self, world: &World, writes: bool) -> pb::TxnRequest {

@@ -44,7 +44,7 @@ pub(super) async fn alarm(
 }
 
 /// Every alarm in force, in order of kind and member; one of several reasons is told once.
-pub(super) fn active(context: &Context) -> Result<Vec<pb::AlarmMember>, Status> {
+pub(crate) fn active(context: &Context) -> Result<Vec<pb::AlarmMember>, Status> {
     let alarms = context.handle.read(|state| {
         let keyspace = state.keyspace(&context.instance)?;
         let short = state
@@ -61,6 +61,11 @@ pub(super) fn active(context: &Context) -> Result<Vec<pb::AlarmMember>, Status> 
     let alarms = alarms.ok_or_else(errors::unknown_instance)?;
     let told = |(alarm, member_id)| pb::AlarmMember { member_id, alarm };
     Ok(alarms.into_iter().map(told).collect())
+}
+
+/// Name of an alarm's kind.
+pub(crate) fn name(alarm: &pb::AlarmMember) -> &'static str {
+    pb::AlarmType::try_from(alarm.alarm).map_or("UNKNOWN", |kind| kind.as_str_name())
 }
 
 /// As etcd's Status writes an alarm among its errors, the blank at the end included.

@@ -7,10 +7,13 @@ use tonic::{Request, Response, Status};
 
 use super::Services;
 use crate::context::Client;
-use crate::credentials::Credentials;
+use crate::credentials::{Attempt, Credentials};
 use crate::errors::kv_status;
 use crate::pb::etcdserverpb as pb;
 use crate::token::Claims;
+
+/// etcd's answer to a login of a user without a password; it forgot to give it a code.
+const NO_PASSWORD_USER: &str = "auth: authentication failed, password was given for no password user";
 
 /// Methods that change users or roles: propose the operation, answer with a header.
 macro_rules! change {
@@ -73,15 +76,22 @@ impl pb::auth_server::Auth for Services {
         if !enabled {
             return Err(kv_status(KvError::AuthNotEnabled));
         }
-        let user = user.ok_or_else(|| kv_status(KvError::AuthFailed))?;
-        if !context
+        let attempt = Attempt {
+            password: &request.password,
+            source: &client.source,
+        };
+        let verified = context
             .credentials
-            .verify(context.instance, &user, &request.password)
-            .await?
-        {
+            .verify(context.instance, &request.name, user.as_ref(), attempt)
+            .await?;
+        // As etcd answers, and only after as long as every other refusal takes.
+        if user.as_ref().is_some_and(|user| user.no_password) {
+            return Err(Status::unknown(NO_PASSWORD_USER));
+        }
+        let Some(user) = user.filter(|_| verified) else {
             tracing::warn!(user = request.name, client = %client.source, "KV login refused");
             return Err(kv_status(KvError::AuthFailed));
-        }
+        };
         let claims = Claims {
             user: user.name,
             user_revision: user.revision,
@@ -132,10 +142,14 @@ impl pb::auth_server::Auth for Services {
         let client = self.0.client(&request);
         let request = request.into_inner();
         let no_password = request.options.is_some_and(|options| options.no_password);
+        if !no_password {
+            Credentials::check_length(&request.password)?;
+        }
+        self.0.ensure_serving(&client)?;
+        self.0.authorize_admin(&client).await?;
         if request.name.is_empty() {
             return Err(kv_status(KvError::UserEmpty));
         }
-        self.0.ensure_serving(&client)?;
         let password_hash = match no_password {
             true => Bytes::new(),
             // As in etcd, a hash that the client brings does not count here.
@@ -160,7 +174,7 @@ impl pb::auth_server::Auth for Services {
         let name = request.into_inner().name;
         self.newest(&client).await?;
         let user = self.0.authorize(&client, |keyspace, caller| {
-            if caller.user.is_empty() || caller.user != name {
+            if caller.user != name {
                 keyspace.check_admin(Some(&caller))?;
             }
             keyspace.user(&name).ok_or(KvError::UserNotFound)
@@ -200,6 +214,7 @@ impl pb::auth_server::Auth for Services {
     ) -> Result<Response<pb::AuthUserChangePasswordResponse>, Status> {
         let client = self.0.client(&request);
         let request = request.into_inner();
+        Credentials::check_length(&request.password)?;
         self.0.ensure_serving(&client)?;
         let password_hash = self
             .changed_hash(&client, request.password, request.hashed_password)

@@ -27,12 +27,21 @@ impl pb::lease_server::Lease for Services {
         let ttl_seconds = request.ttl;
         let op = KvOp::LeaseGrant(LeaseGrantRequest { id, ttl_seconds });
         match self.0.propose(&client, op).await? {
-            (KvResult::LeaseGrant(granted), revision) => Ok(Response::new(pb::LeaseGrantResponse {
-                header: Some(self.0.header(revision)),
-                id: granted.id,
-                ttl: granted.ttl_seconds,
-                error: String::new(),
-            })),
+            (KvResult::LeaseGrant(granted), revision) => {
+                // A lease of this id may have been there a moment ago: nothing of its time may count for this one. Without
+                // a leader that could be told, the next one starts the lease at its full time.
+                if request.id != 0
+                    && let Err(error) = self.0.leases.renew(self.0.instance, id).await
+                {
+                    tracing::debug!("a granted lease was not renewed: {error}");
+                }
+                Ok(Response::new(pb::LeaseGrantResponse {
+                    header: Some(self.0.header(revision)),
+                    id: granted.id,
+                    ttl: granted.ttl_seconds,
+                    error: String::new(),
+                }))
+            }
             _ => Err(wrong_result()),
         }
     }
@@ -86,7 +95,8 @@ impl pb::lease_server::Lease for Services {
             .authorize(&client, |keyspace, caller| {
                 let lease = keyspace.lease(request.id);
                 check_user(keyspace, &caller.user)?;
-                for key in lease.iter().flat_map(|lease| &lease.keys) {
+                // Only who wants to see the keys must be allowed to read them.
+                for key in lease.iter().filter(|_| request.keys).flat_map(|lease| &lease.keys) {
                     keyspace.check_range(Some(&caller), key, &[])?;
                 }
                 Ok(lease)
@@ -110,7 +120,7 @@ impl pb::lease_server::Lease for Services {
         Ok(Response::new(response))
     }
 
-    /// With authentication on, only leases whose every key the caller may read are listed.
+    /// With authentication on, the caller must be allowed to read every key of every lease, as in etcd.
     async fn lease_leases(
         &self,
         request: Request<pb::LeaseLeasesRequest>,
@@ -123,16 +133,13 @@ impl pb::lease_server::Lease for Services {
         let caller = client.caller(&keyspace).map_err(errors::kv_status)?;
         check_user(&keyspace, &caller.user).map_err(errors::kv_status)?;
         let sees_all = keyspace.check_admin(Some(&caller)).is_ok();
-        let visible = |id: &i64| {
-            let lease = keyspace.lease(*id);
-            let mut keys = lease.iter().flat_map(|lease| &lease.keys);
-            sees_all || keys.all(|key| keyspace.check_range(Some(&caller), key, &[]).is_ok())
-        };
-        let leases = keyspace
-            .leases()
-            .into_iter()
-            .filter(visible)
-            .map(|id| pb::LeaseStatus { id });
+        for lease in keyspace.leases().into_iter().filter(|_| !sees_all) {
+            for key in keyspace.lease(lease).into_iter().flat_map(|lease| lease.keys) {
+                let allowed = keyspace.check_range(Some(&caller), &key, &[]);
+                allowed.map_err(errors::kv_status)?;
+            }
+        }
+        let leases = keyspace.leases().into_iter().map(|id| pb::LeaseStatus { id });
         Ok(Response::new(pb::LeaseLeasesResponse {
             header: Some(context.header(keyspace.revision())),
             leases: leases.collect(),
@@ -147,7 +154,8 @@ fn check_user(keyspace: &Keyspace, user: &str) -> Result<(), quorate_kv::KvError
     Ok(())
 }
 
-fn random_lease_id() -> i64 {
+/// A random id, never 0, as etcd gives out.
+pub(super) fn random_lease_id() -> i64 {
     let positive = random_u64() >> 1;
     i64::try_from(positive.max(1)).expect("63 bits fit")
 }
@@ -175,7 +183,10 @@ impl KeepAlive {
 
     async fn renew(&self, id: i64) -> Result<pb::LeaseKeepAliveResponse, Status> {
         self.context.ensure_serving(&self.client)?;
-        self.context.authorize_user(&self.client).await?;
+        // Whoever may keep a lease must be able to end it.
+        let revoke = KvOp::LeaseRevoke(LeaseRevokeRequest { id });
+        let may_keep = |keyspace: &Keyspace, caller| keyspace.check_op(Some(&caller), &revoke);
+        self.context.authorize(&self.client, may_keep).await?;
         // Before the renewal, so that the revision never tells of a revoke that came after it.
         let header = Some(self.context.current_header()?);
         let renewed = self.context.leases.renew(self.context.instance, id).await;

@@ -1,11 +1,16 @@
 //! The gRPC services. Each method authenticates, translates, asks consensus or the local state, and translates back.
 
-mod alarms;
+pub(crate) mod alarms;
 mod auth;
 mod cluster;
+mod election;
+pub(crate) mod hot;
+mod import;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
+mod queue;
 mod watch;
 
 use std::sync::Arc;

@@ -2,39 +2,49 @@
 
 use std::collections::VecDeque;
 
+use prost::Message;
+
 use crate::pb::etcdserverpb::WatchResponse;
 
-/// Responses up to this size, in bytes, are not split: etcd's request limit with its overhead.
+/// Responses below this size, in bytes, are not split: etcd's request limit with its overhead.
 pub(crate) const MAX_FRAGMENT_BYTES: usize = quorate_kv::MAX_REQUEST_BYTES + 512 * 1024;
 
-/// Bytes of an event's tag and length on the wire, at most.
-const EVENT_FRAMING_BYTES: usize = 6;
+/// Bytes that an event takes in the encoding of a response.
+fn framed_bytes(event: &bytes::Bytes) -> usize {
+    1 + prost::length_delimiter_len(event.len()) + event.len()
+}
 
-/// The response in parts of at most `max_bytes` of events each (more only where one event is larger); all but the last are
-/// marked as fragments.
+/// The response in parts whose encodings stay below `max_bytes` each (more only where one event is larger), cut where etcd
+/// cuts; all but the last are marked as fragments.
 pub(crate) fn split(response: WatchResponse, max_bytes: usize) -> VecDeque<WatchResponse> {
-    let mut parts: Vec<Vec<bytes::Bytes>> = vec![Vec::new()];
-    let mut part_bytes = 0;
-    for event in response.events {
-        let bytes = event.len() + EVENT_FRAMING_BYTES;
-        if part_bytes > 0 && part_bytes + bytes > max_bytes {
-            parts.push(Vec::new());
-            part_bytes = 0;
-        }
-        part_bytes += bytes;
-        if let Some(part) = parts.last_mut() {
-            part.push(event);
-        }
+    if response.events.len() < 2 || response.encoded_len() < max_bytes {
+        return VecDeque::from([response]);
     }
-    let last = parts.len() - 1;
-    let part = |(position, events)| WatchResponse {
+    let part = |fragment, events| WatchResponse {
         header: response.header,
         watch_id: response.watch_id,
-        fragment: position < last,
+        fragment,
         events,
         ..Default::default()
     };
-    parts.into_iter().enumerate().map(part).collect()
+    // The mark counts for the last part too, as in etcd.
+    let empty_bytes = part(true, Vec::new()).encoded_len();
+    let mut parts: Vec<Vec<bytes::Bytes>> = vec![Vec::new()];
+    let mut part_bytes = empty_bytes;
+    for event in &response.events {
+        let bytes = framed_bytes(event);
+        if part_bytes > empty_bytes && part_bytes + bytes >= max_bytes {
+            parts.push(Vec::new());
+            part_bytes = empty_bytes;
+        }
+        part_bytes += bytes;
+        if let Some(part) = parts.last_mut() {
+            part.push(event.clone());
+        }
+    }
+    let last = parts.len() - 1;
+    let parts = parts.into_iter().enumerate();
+    parts.map(|(position, events)| part(position < last, events)).collect()
 }
 
 #[cfg(test)]

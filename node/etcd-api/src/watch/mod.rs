@@ -10,6 +10,7 @@
 //! lock and only when its next revision lies beyond what the hub has matched, so it misses nothing and sees nothing twice.
 
 mod catch_up;
+mod changes;
 mod events;
 mod fragments;
 mod hub;
@@ -19,6 +20,8 @@ mod queue;
 mod session;
 mod watcher;
 
+pub(crate) use changes::changed;
 pub use hub::{MAX_QUEUED_BYTES, WatchHub};
 pub use queue::{MAX_STREAM_BYTES, MAX_STREAM_EVENTS};
 pub(crate) use session::Session;
+pub(crate) use watcher::{KeySpan, RangeEnd};

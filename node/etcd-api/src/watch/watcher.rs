@@ -37,6 +37,15 @@ impl KeySpan {
         }
     }
 
+    /// Key and range end as a request has them.
+    pub(crate) fn to_request(&self) -> (&[u8], &[u8]) {
+        match self {
+            KeySpan::One(key) => (key, &[]),
+            KeySpan::Range(key, RangeEnd::Until(end)) => (key, end),
+            KeySpan::Range(key, RangeEnd::Unbounded) => (key, &[0]),
+        }
+    }
+
     pub(crate) fn contains(&self, key: &[u8]) -> bool {
         match self {
             KeySpan::One(only) => key == &only[..],

@@ -198,12 +198,6 @@ async fn members_and_status_agree() {
         .await
         .expect("defragment");
     assert_eq!(defragmented.into_inner().header, None);
-    let hash = root
-        .maintenance
-        .hash_kv(pb::HashKvRequest::default())
-        .await
-        .expect_err("not there yet");
-    assert_eq!(hash.code(), Code::Unimplemented);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use futures_util::stream;
 use quorate_etcd_api::pb::etcdserverpb as pb;
 use tonic::Code;
 
-use crate::support::{Login, Node, PATIENCE};
+use crate::support::{Login, Node, PATIENCE, SDK_PASSWORD};
 
 async fn grant(root: &mut Login, ttl: i64) -> i64 {
     let granted = root
@@ -80,6 +80,54 @@ async fn a_lease_is_told_listed_renewed_and_revoked() {
         .lease_time_to_live(pb::LeaseTimeToLiveRequest { id: lease, keys: false })
         .await;
     assert_eq!(told.expect("told").into_inner().ttl, -1);
+}
+
+#[tokio::test]
+async fn a_lease_granted_again_under_its_id_starts_at_its_own_time() {
+    let node = Node::start().await;
+    let mut root = node.root().await;
+    for ttl in [1000, 100, 500] {
+        let granted = root.lease.lease_grant(pb::LeaseGrantRequest { ttl, id: 7 }).await;
+        assert_eq!(granted.expect("granted").into_inner().id, 7);
+        let request = pb::LeaseTimeToLiveRequest { id: 7, keys: false };
+        let told = root.lease.lease_time_to_live(request).await.expect("told").into_inner();
+        assert!((ttl - 2..=ttl).contains(&told.ttl), "{} of {ttl}", told.ttl);
+        root.lease
+            .lease_revoke(pb::LeaseRevokeRequest { id: 7 })
+            .await
+            .expect("revoked");
+    }
+}
+
+#[tokio::test]
+async fn who_may_see_and_keep_a_lease_depends_on_its_keys() {
+    let node = Node::start().await;
+    let mut root = node.root().await;
+    let lease = grant(&mut root, 100).await;
+    put_leased(&mut root, "secret", lease).await;
+    let mut sdk = node.login("mas", SDK_PASSWORD).await;
+    let denied = "etcdserver: permission denied";
+    let told = |keys| pb::LeaseTimeToLiveRequest { id: lease, keys };
+    sdk.lease
+        .lease_time_to_live(told(false))
+        .await
+        .expect("without the keys");
+    let refused = sdk
+        .lease
+        .lease_time_to_live(told(true))
+        .await
+        .expect_err("with the keys");
+    assert_eq!(refused.message(), denied);
+    let refused = sdk
+        .lease
+        .lease_leases(pb::LeaseLeasesRequest {})
+        .await
+        .expect_err("all leases");
+    assert_eq!(refused.message(), denied);
+    let requests = stream::iter([pb::LeaseKeepAliveRequest { id: lease }]);
+    let mut answers = sdk.lease.lease_keep_alive(requests).await.expect("stream").into_inner();
+    let refused = answers.message().await.expect_err("a renewal");
+    assert_eq!((refused.code(), refused.message()), (Code::PermissionDenied, denied));
 }
 
 #[tokio::test]

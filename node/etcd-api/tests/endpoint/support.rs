@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use quorate_etcd_api::pb::etcdserverpb as pb;
+use quorate_etcd_api::pb::{etcdserverpb as pb, quoratepb, v3electionpb, v3lockpb};
 use quorate_etcd_api::{Clients, KvDoor, KvPort, Lessor, TokenKey, WatchHub, serve_kv};
 use quorate_machine::{Bootstrap, Command, Id, NodeRecord, Principal, PrincipalKind, Proposal, UserPrincipal};
 use quorate_raft::{Handle, LeaderRequestHandler};
@@ -96,6 +96,7 @@ impl Node {
             clients: Arc::clone(&clients),
             token_key: TokenKey::new(&[7; 32]),
             tls: Some(watch::channel(tls).1),
+            certificate_expiry: None,
             allow_plaintext: true,
             require_client_certificate: false,
         };
@@ -217,6 +218,9 @@ pub struct Login {
     pub auth: pb::auth_client::AuthClient<Authorized>,
     pub cluster: pb::cluster_client::ClusterClient<Authorized>,
     pub maintenance: pb::maintenance_client::MaintenanceClient<Authorized>,
+    pub lock: v3lockpb::lock_client::LockClient<Authorized>,
+    pub election: v3electionpb::election_client::ElectionClient<Authorized>,
+    pub import: quoratepb::import_client::ImportClient<Authorized>,
 }
 
 impl Login {
@@ -229,7 +233,10 @@ impl Login {
             lease: pb::lease_client::LeaseClient::new(service.clone()),
             auth: pb::auth_client::AuthClient::new(service.clone()),
             cluster: pb::cluster_client::ClusterClient::new(service.clone()),
-            maintenance: pb::maintenance_client::MaintenanceClient::new(service),
+            maintenance: pb::maintenance_client::MaintenanceClient::new(service.clone()),
+            lock: v3lockpb::lock_client::LockClient::new(service.clone()),
+            election: v3electionpb::election_client::ElectionClient::new(service.clone()),
+            import: quoratepb::import_client::ImportClient::new(service),
         }
     }
 

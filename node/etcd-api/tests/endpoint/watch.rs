@@ -275,7 +275,12 @@ async fn watches_need_read_permission_and_sdk_streams_are_counted() {
         .expect("the process is forgotten");
     let mut nobody = Login::new(node.channel().await, None);
     let mut watch = Watching::open(&mut nobody).await;
-    assert_eq!(watch.create(on("/mas-monitor/x")).await.cancel_reason, denied);
+    let unknown = "rpc error: code = InvalidArgument desc = etcdserver: user name is empty";
+    assert_eq!(watch.create(on("/mas-monitor/x")).await.cancel_reason, unknown);
+    let mut impostor = Login::new(node.channel().await, Some("made.up"));
+    let mut watch = Watching::open(&mut impostor).await;
+    let void = "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token";
+    assert_eq!(watch.create(on("/mas-monitor/x")).await.cancel_reason, void);
 }
 
 #[tokio::test]

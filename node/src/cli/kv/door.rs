@@ -9,7 +9,9 @@ use hyper_util::rt::TokioIo;
 use quorate_etcd_api::pb::etcdserverpb::AuthenticateRequest;
 use quorate_etcd_api::pb::etcdserverpb::auth_client::AuthClient;
 use quorate_etcd_api::pb::etcdserverpb::kv_client::KvClient;
+use quorate_etcd_api::pb::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate_etcd_api::pb::etcdserverpb::watch_client::WatchClient;
+use quorate_etcd_api::pb::quoratepb::import_client::ImportClient;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::TcpStream;
@@ -89,6 +91,16 @@ impl Door {
     /// Client of keys.
     pub fn kv(&mut self) -> KvClient<Channel> {
         KvClient::new(self.channel.clone())
+    }
+
+    /// Client of snapshots.
+    pub fn maintenance(&mut self) -> MaintenanceClient<Channel> {
+        MaintenanceClient::new(self.channel.clone())
+    }
+
+    /// Client of imports.
+    pub fn import(&mut self) -> ImportClient<Channel> {
+        ImportClient::new(self.channel.clone())
     }
 
     /// Client of watches.

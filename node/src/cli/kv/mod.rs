@@ -1,8 +1,9 @@
-//! `quorate kv`: get, put, delete and watch keys of an instance over gRPC, with KV credentials.
+//! `quorate kv`: get, put, delete and watch keys of an instance over gRPC, and move whole keyspaces, with KV credentials.
 //!
 //! A convenience for operators, not a replacement of etcd's own tools, which work on the same port.
 
 mod door;
+mod snapshot;
 
 use clap::{Args, Subcommand};
 use quorate_etcd_api::pb::etcdserverpb::watch_request::RequestUnion;
@@ -18,6 +19,7 @@ use super::failure::{Code, Failure};
 use super::output::{self, Column, Rendered};
 use door::Door;
 pub use door::DoorOptions;
+pub use snapshot::{ImportOptions, SnapshotVerb};
 
 /// What to do with keys.
 #[derive(Subcommand, Debug)]
@@ -55,6 +57,11 @@ pub enum Verb {
     },
     /// Follow the changes of a key, or of all keys with a prefix, until interrupted
     Watch(WatchOptions),
+    /// Save snapshots
+    #[command(subcommand)]
+    Snapshot(SnapshotVerb),
+    /// Import the snapshot of an etcd, or of another instance, into an instance without keys of its own
+    Import(ImportOptions),
 }
 
 /// What to follow.
@@ -123,6 +130,8 @@ pub async fn run(options: &Options, verb: &Verb) -> Result<(), Failure> {
             let done = door.kv().delete_range(request).await.map_err(refused)?.into_inner();
             Rendered::done(format!("{} deleted", done.deleted), json!({"deleted": done.deleted}))
         }
+        Verb::Snapshot(SnapshotVerb::Save(wanted)) => snapshot::save(options, wanted).await?,
+        Verb::Import(wanted) => snapshot::import(options, wanted).await?,
         Verb::Watch(watch) => return follow(options, watch).await,
     };
     output::write(&rendered.print(options.output)?)

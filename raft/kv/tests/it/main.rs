@@ -3,6 +3,7 @@
 
 mod decode;
 mod errors;
+mod import;
 mod limits;
 mod model;
 mod properties;

@@ -3,6 +3,7 @@
 //! The session runs only while gRPC asks for the next response, so a client that takes nothing makes it do nothing; what
 //! waits for it meanwhile is bounded by its queue.
 
+mod permits;
 mod progress;
 mod requests;
 
@@ -59,6 +60,7 @@ pub(crate) struct Session {
     stream: u64,
     inbound: Streaming<pb::WatchRequest>,
     standing: tokio::sync::watch::Receiver<Standing>,
+    auth_revision: tokio::sync::watch::Receiver<u64>,
     queue: Arc<StreamQueue>,
     /// Taken from the queue, not yet sent.
     ready: VecDeque<Item>,
@@ -85,6 +87,7 @@ impl Session {
             stream: random_u64(),
             inbound,
             standing: context.hub.standing(),
+            auth_revision: context.auth_revision.clone(),
             queue: context.hub.new_queue(),
             ready: VecDeque::new(),
             outbox: VecDeque::new(),
@@ -108,6 +111,9 @@ impl Session {
             if let Some(status) = self.reason_to_end() {
                 self.ended = true;
                 return Some(Err(status));
+            }
+            if self.auth_revision.has_changed().unwrap_or(false) {
+                self.check_permits();
             }
             self.turns += 1;
             if self.turns.is_multiple_of(REQUEST_TURNS)
@@ -142,6 +148,8 @@ impl Session {
             changed = self.standing.changed() => if changed.is_err() {
                 self.failure = Some(errors::server_stopped());
             },
+            // An error comes with the end of the port, which is noticed above.
+            _ = self.auth_revision.changed() => self.check_permits(),
             () = queue.wake.notified() => {}
             request = self.inbound.message() => self.handle(request).await,
             _ = self.progress_timer.tick() => self.notify_progress(),

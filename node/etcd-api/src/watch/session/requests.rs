@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use quorate_kv::KvError;
 use tonic::Status;
 
 use super::{NO_WATCH_ID, Place, Session, Watcher};
+use crate::errors;
 use crate::pb::etcdserverpb::watch_create_request::FilterType;
 use crate::pb::etcdserverpb::watch_request::RequestUnion;
 use crate::pb::etcdserverpb::{self as pb, WatchResponse};
@@ -29,7 +31,7 @@ impl Session {
         }
     }
 
-    async fn create(&mut self, request: pb::WatchCreateRequest) {
+    async fn create(&mut self, mut request: pb::WatchCreateRequest) {
         let current = match self.context.keyspace(|keyspace| keyspace.revision()) {
             Ok(current) => current,
             Err(failure) => {
@@ -37,15 +39,14 @@ impl Session {
                 return;
             }
         };
-        // Before the range is normalised: a "\0" that stands for something else must not widen what was asked for.
-        let permitted = self.context.authorize(&self.client, |keyspace, caller| {
-            keyspace.check_range(Some(&caller), &request.key, &request.range_end)?;
-            Ok(caller.user)
-        });
-        let (header, key) = (Some(self.context.header(current)), request.key.clone());
-        let created = match permitted.await {
-            // etcd says this whether the permission, the user or a good token is missing.
-            Err(_) => Err("rpc error: code = PermissionDenied desc = etcdserver: permission denied".to_owned()),
+        let header = Some(self.context.header(current));
+        // As etcd: an empty key is the smallest one, before anybody asks for a permission on it.
+        if request.key.is_empty() {
+            request.key = bytes::Bytes::from_static(&[0]);
+        }
+        let key = request.key.clone();
+        let created = match self.permitted(&request).await {
+            Err(reason) => Err(reason),
             Ok(user) => self.add(request, current).map(|watch_id| (watch_id, user)),
         };
         self.outbox.push_back(match created {
@@ -70,11 +71,26 @@ impl Session {
         });
     }
 
+    /// The user, if the caller may watch this range, or the reason of the refusal as etcd puts it.
+    async fn permitted(&self, request: &pb::WatchCreateRequest) -> Result<String, String> {
+        if request.start_revision < 0 {
+            return Err(KvError::Compacted.text().to_owned());
+        }
+        // Before the range end is normalised: a "\0" that stands for something else must not widen what was asked for.
+        let permitted = self.context.authorize(&self.client, |keyspace, caller| {
+            keyspace.check_range(Some(&caller), &request.key, &request.range_end)?;
+            Ok(caller.user)
+        });
+        permitted.await.map_err(|status| {
+            let told = [KvError::InvalidAuthToken, KvError::AuthOldRevision, KvError::UserEmpty];
+            let known = told.into_iter().find(|error| error.text() == status.message());
+            let told = errors::kv_status(known.unwrap_or(KvError::PermissionDenied));
+            format!("rpc error: code = {:?} desc = {}", told.code(), told.message())
+        })
+    }
+
     /// Adds a watcher and gives its id, or the reason of the refusal.
     fn add(&mut self, request: pb::WatchCreateRequest, current: i64) -> Result<i64, String> {
-        if request.start_revision < 0 {
-            return Err(quorate_kv::KvError::Compacted.text().to_owned());
-        }
         if self.watchers.len() >= MAX_WATCHES_PER_STREAM {
             return Err(format!(
                 "quorate: more than {MAX_WATCHES_PER_STREAM} watches on one stream; open another stream"
@@ -102,7 +118,7 @@ impl Session {
             options,
             fragment: request.fragment,
             progress_notify: request.progress_notify,
-            active: true,
+            active: false,
             progress_floor,
             place: Place::CatchingUp(start_revision),
         };

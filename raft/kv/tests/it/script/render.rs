@@ -48,7 +48,9 @@ pub fn result(out: &mut String, indent: usize, result: &KvResult) {
                 &format!("alarms [{}]", shown.collect::<Vec<_>>().join(", ")),
             );
         }
-        KvResult::Compact(_) | KvResult::LeaseRevoke(_) | KvResult::Auth(_) => line(out, indent, "ok"),
+        KvResult::Compact(_) | KvResult::LeaseRevoke(_) | KvResult::Auth(_) | KvResult::Import(_) => {
+            line(out, indent, "ok")
+        }
         KvResult::Refused(code) => line(out, indent, &format!("refused {code}")),
     }
 }

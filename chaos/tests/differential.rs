@@ -1,0 +1,26 @@
+//! The KV beside real etcd: a few thousand operations on the development build. `cargo xtask verify` compares 100,000 on the
+//! release build, `cargo xtask differential` as many as wanted.
+
+use anyhow::{Result, ensure};
+use quorate_chaos::differential::{Options, Programs, run};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_is_that_of_real_etcd() -> Result<()> {
+    let options = Options {
+        operations: 4_000,
+        seed: 20_261_122,
+        checkpoint_every: 1_000,
+        ..Options::default()
+    };
+    let tally = run(&Programs::find()?, options).await?;
+    let done = tally.operations - tally.refused;
+    ensure!(
+        tally.operations >= options.operations && tally.checkpoints >= 4,
+        "the comparison ended early: {tally:?}"
+    );
+    ensure!(
+        done * 3 > tally.operations && tally.refused * 10 > tally.operations,
+        "one-sided operations prove little: {tally:?}"
+    );
+    Ok(())
+}
