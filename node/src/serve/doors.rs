@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use quorate_console_api::{ApiContext, ApiSettings, SessionKey, TlsFiles, router, serve_https};
 use quorate_etcd_api::{Clients, KvDoor, KvPort, Lessor, TokenKey, WatchHub, serve_kv};
+use quorate_probes::Names;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +26,7 @@ pub struct Parts<'a> {
     pub identity: &'a NodeIdentity,
     pub key: ClusterKey,
     pub links: Links,
+    pub names: Names,
 }
 
 /// The open doors.
@@ -99,6 +101,7 @@ impl Doors {
             tester: Arc::new(NodeTester {
                 key: parts.key,
                 links: parts.links,
+                names: parts.names,
             }),
             processes: Arc::new(NodeProcesses(clients)),
             tls_files: TlsFiles::default(),

@@ -10,6 +10,7 @@ use quorate::reconcilers::{
     Board, DiskGuard, DiskLimits, Fence, Heartbeats, LeaderPriority, LeaderRequests, Probers, Reconcilers,
 };
 use quorate_etcd_api::Lessor;
+use quorate_probes::Names;
 use quorate_raft::testing::{TestCluster, wait_until};
 use quorate_raft::{Handle, Retention};
 use tokio_util::sync::CancellationToken;
@@ -37,7 +38,7 @@ fn reconcile(handle: &Handle, directory: &std::path::Path, stop: &CancellationTo
         handle: handle.clone(),
         board: board.clone(),
         heartbeats,
-        probers: Probers::new(handle.clone(), board, ClusterKey::generate(), links),
+        probers: Probers::new(handle.clone(), board, ClusterKey::generate(), links, Names::default()),
         disk: Arc::new(DiskGuard::new(
             handle.clone(),
             directory.to_path_buf(),

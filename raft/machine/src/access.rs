@@ -176,17 +176,16 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
             check(Action::Users, Object::Cluster)?;
             below_own_rank(state, author, Role::try_from(c.role).unwrap_or(Role::Root))
         }
-        Command::SetUserPassword(c) => match state.user(&c.name) {
-            Some(user) if !is_user(author, &c.name) => {
-                check(Action::Users, Object::Cluster)?;
-                below_own_rank(state, author, user.role())
+        Command::SetUserPassword(c) => {
+            match state.user(&c.name) {
+                Some(user) if !is_user(author, &c.name) => {
+                    check(Action::Users, Object::Cluster)?;
+                    below_own_rank(state, author, user.role())?;
+                }
+                _ => check(Action::Own, Object::OwnedBy(&c.name))?,
             }
-            _ => {
-                check(Action::Own, Object::OwnedBy(&c.name))?;
-                let role = state.user(&c.name).map_or(Role::Viewer, User::role);
-                at_most_effective_role(state, author, role)
-            }
-        },
+            log_in_for_passwords(state, author)
+        }
         Command::CreateApiToken(c) => {
             check(Action::Own, Object::Cluster)?;
             // An unknown role is refused by the handler, with the field that is wrong.
@@ -243,12 +242,21 @@ impl MonitorRecord {
     }
 }
 
+/// With a password, whoever holds an API token would outlast it, and its bounds.
+fn log_in_for_passwords(state: &State, author: &Principal) -> Result<(), Refusal> {
+    let (principal, own) = author_role(state, author)?;
+    if principal.token.is_none() {
+        Ok(())
+    } else {
+        Err(Refusal::new(RefusalCode::PermissionDenied).with("role", own.code()))
+    }
+}
+
 fn is_user(author: &Principal, name: &str) -> bool {
     matches!(&author.kind, Some(PrincipalKind::User(user)) if user.name == name)
 }
 
-/// A request under a narrowed API token can neither make a token with a wider role nor set the user's password: the
-/// narrowing would be worth nothing.
+/// A request under a narrowed API token cannot make a token with a wider role: the narrowing would be worth nothing.
 fn at_most_effective_role(state: &State, author: &Principal, role: Role) -> Result<(), Refusal> {
     let (principal, own) = author_role(state, author)?;
     let most = state.user(&principal.name).map_or(own, User::role);

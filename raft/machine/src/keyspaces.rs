@@ -20,6 +20,14 @@ use crate::reply::*;
 use crate::sdk_keys::RESERVED_PREFIX;
 use crate::state::State;
 
+impl State {
+    /// Whether the quota of an instance's keyspace was reached and its alarm `NOSPACE` has not been disarmed.
+    pub fn keyspace_is_full(&self, instance: &Id) -> bool {
+        let keyspace = self.keyspace(instance);
+        keyspace.is_some_and(|keyspace| keyspace.has_alarm(AlarmKind::NoSpace))
+    }
+}
+
 pub(crate) fn kv(state: &mut State, context: &mut Context<'_>, command: KvCommand) -> Result<ReplyKind, Refusal> {
     let all_keys_are_clients = state.stands_in_for_etcd();
     let short_of_disk = state.nodes_short_of_disk().next().is_some();
