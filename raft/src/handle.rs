@@ -48,8 +48,8 @@ pub struct Committed {
     pub log_index: u64,
 }
 
-/// How this node stands in the cluster, published on every change. Indexes are at most 20 ms old; a change of nothing but
-/// indexes wakes followers a few times a second at most.
+/// How this node stands in the cluster, published on every change of leader, term or members at once, and on any other
+/// change within 20 ms.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClusterStatus {
     pub node_id: u64,

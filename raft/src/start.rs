@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,8 +36,6 @@ const PING_INTERVAL_MS: u64 = 250;
 /// Threads that run Raft and the peer port. One: a proposal passes half a dozen tasks here, and with a second thread every
 /// hand-over between them may be a wake-up (decision 030). The log's writer has a thread of its own.
 const DEFAULT_THREADS: usize = 1;
-/// Indexes alone are news to followers of the status this often.
-const INDEX_NEWS_INTERVAL_MS: u64 = 200;
 
 /// How a node with an empty data directory begins. A directory that is not empty goes on where it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -348,37 +346,20 @@ fn publish_status(core: &Arc<NodeCore>) -> watch::Receiver<ClusterStatus> {
     );
     let (sender, receiver) = watch::channel(initial);
     let (node_id, standings) = (core.node_id, core.standings.clone());
-    let last_news = std::sync::Mutex::new(std::time::Instant::now());
     let publish = move |metrics: &Metrics<TokioRuntime>, standing: &Standing| {
         let status = status_of(node_id, metrics, standing, &standings);
         sender.send_if_modified(|published| {
-            let mut last_news = last_news.lock().unwrap_or_else(PoisonError::into_inner);
-            let indexes_are_news = last_news.elapsed() >= Duration::from_millis(INDEX_NEWS_INTERVAL_MS);
-            let news = is_news(published, &status, indexes_are_news);
-            if news {
-                *last_news = std::time::Instant::now();
-            }
+            // The contact time alone wakes nobody: it changes with every heartbeat.
+            let differs = ClusterStatus {
+                last_contact: published.last_contact,
+                ..status.clone()
+            } != *published;
             *published = status;
-            news
+            differs
         });
     };
     tokio::spawn(core.standings.clone().run(core.raft.clone(), publish));
     receiver
-}
-
-/// Whether followers of the status are woken. The contact time alone wakes nobody: it changes with every heartbeat.
-fn is_news(published: &ClusterStatus, status: &ClusterStatus, indexes_are_news: bool) -> bool {
-    let mut known = ClusterStatus {
-        last_contact: status.last_contact,
-        ..published.clone()
-    };
-    if !indexes_are_news {
-        known.last_log_index = status.last_log_index;
-        known.committed_index = status.committed_index;
-        known.applied_index = status.applied_index;
-        known.snapshot_index = status.snapshot_index;
-    }
-    known != *status
 }
 
 fn status_of(

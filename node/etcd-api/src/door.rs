@@ -46,7 +46,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often a port that is not open yet looks for its instance.
-const READY_RECHECK: Duration = Duration::from_millis(100);
+const READY_RECHECK: Duration = Duration::from_millis(10);
 
 /// How often a port looks whether users or roles have changed: no entry announces it.
 const AUTH_RECHECK: Duration = Duration::from_millis(100);
