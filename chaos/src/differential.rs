@@ -6,7 +6,7 @@
 //! from the beginning. The justified differences are in `docs/etcd-differences.md`, and the operations avoid them.
 //!
 //! Between two operations that may change something, reads and watches go out at the same time: they see the same state in
-//! any order. That is what makes 100,000 operations affordable in each verification.
+//! any order. That is what makes 100,000 operations affordable.
 //!
 //! It deliberately kills nothing: faults are the scenarios' matter.
 

@@ -1,5 +1,5 @@
-//! The KV beside real etcd: a few thousand operations on the development build. `cargo xtask verify` compares 100,000 on the
-//! release build, `cargo xtask differential` as many as wanted.
+//! The KV beside real etcd: a few thousand operations on the development build. `cargo xtask differential` compares as many
+//! as wanted on the release build.
 
 use anyhow::{Result, ensure};
 use quorate_chaos::differential::{Options, Programs, run};

@@ -3,7 +3,7 @@
 //!
 //! One open keyspace, etcd's ids, its bootstrap from `--initial-cluster`, its log lines. No console, no monitors, no join
 //! tokens, no key of the machine's own: consensus, keyspace and KV port are those of the appliance, everything else is left
-//! out. What etcd can do and this cannot is refused by the name of its flag ([`flags`]). Decision 50 says why it is so.
+//! out. What etcd can do and this cannot is refused by the name of its flag (`flags`). Decision 50 says why it is so.
 
 mod compaction;
 mod config;
