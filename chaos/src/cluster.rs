@@ -175,7 +175,7 @@ impl DevCluster {
     pub async fn wait_all_ready(&mut self, timeout: Duration) -> Result<()> {
         let deadline = Instant::now() + timeout;
         for node in self.info.nodes.clone() {
-            while !self.rest.ready(&node.console).await {
+            while !self.is_ready(&node).await {
                 if let Some(status) = self.launcher.try_wait()? {
                     bail!(
                         "the launcher ended with {status}: {}",
@@ -193,6 +193,11 @@ impl DevCluster {
             }
         }
         Ok(())
+    }
+
+    /// True if the node answers ready and takes connections on its KV port.
+    async fn is_ready(&self, node: &NodeInfo) -> bool {
+        self.rest.ready(&node.console).await && tokio::net::TcpStream::connect(&node.kv).await.is_ok()
     }
 
     /// A node by its id.
@@ -259,8 +264,8 @@ impl DevCluster {
     /// Waits until one node answers ready.
     pub async fn wait_ready(&self, id: u64, timeout: Duration) -> Result<Duration> {
         let started = Instant::now();
-        let console = self.node(id)?.console.clone();
-        while !self.rest.ready(&console).await {
+        let node = self.node(id)?.clone();
+        while !self.is_ready(&node).await {
             if started.elapsed() > timeout {
                 bail!(
                     "node {id} is not ready after {timeout:?}: {}",

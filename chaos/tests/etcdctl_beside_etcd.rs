@@ -270,7 +270,9 @@ fn normal(ended: &Ended, system: &System, how: How) -> String {
         if line.starts_with("[signal") {
             break;
         }
-        let times = ["took", "remaining("].iter().any(|word| line.contains(word));
+        let times = ["took", "remaining(", "\"ttl\"", "\"TTL\""]
+            .iter()
+            .any(|word| line.contains(word));
         lines.push(without_ids(line, how == How::Shape || times));
     }
     // Ids alone on a line come in the order of a list without one.

@@ -120,6 +120,7 @@ fn protected_routes() -> OpenApiRouter<ApiContext> {
         .routes(routes!(tokens::revoke_token))
         .routes(routes!(cluster::read_cluster))
         .routes(routes!(settings::read_quotas, settings::set_quotas))
+        .routes(routes!(settings::read_keyspace_quota, settings::set_keyspace_quota))
         .routes(routes!(settings::list_kind_settings))
         .routes(routes!(settings::set_kind_settings))
         .routes(routes!(registry::list_modules))

@@ -96,7 +96,7 @@ pub fn serve(options: ServeOptions) -> anyhow::Result<()> {
 
 /// Raises the soft limit of open files to the hard one: every connection takes a descriptor, and strangers on a door must not
 /// take those that the log and the snapshots need.
-fn raise_open_files_limit() {
+pub(crate) fn raise_open_files_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -202,7 +202,7 @@ fn profile(config: &Config, node_id: u64, hosts: Vec<String>) -> NodeProfile {
     }
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -33,6 +33,12 @@ enum Command {
     Join(JoinOptions),
     /// Run a whole cluster on this machine, for trying out and tests
     Dev(DevOptions),
+    /// Be one member of an etcd cluster: takes etcd's flags (`quorate etcd --help`), also under the program name `etcd`
+    #[command(disable_help_flag = true, disable_version_flag = true)]
+    Etcd {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAGS")]
+        flags: Vec<String>,
+    },
     /// Check or show configuration files
     Config {
         #[command(subcommand)]
@@ -49,6 +55,10 @@ fn main() -> ExitCode {
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .expect("no provider of cryptography was installed before");
+    let words: Vec<String> = std::env::args().collect();
+    if let Some(arguments) = quorate::etcd::arguments(&words) {
+        return quorate::etcd::main(arguments);
+    }
     let Arguments {
         options: operator,
         command,
@@ -59,6 +69,7 @@ fn main() -> ExitCode {
         Command::JoinToken(options) => commands::join_token(options),
         Command::Join(options) => commands::join(options),
         Command::Dev(options) => commands::dev(|| dev::run(options)),
+        Command::Etcd { flags } => return quorate::etcd::main(&flags),
         Command::Config { command } => commands::config(command),
         Command::Operator(noun) => match commands::operator(cli::Cli {
             options: operator,

@@ -103,6 +103,42 @@ fn the_sample_is_valid_and_says_the_defaults() {
 }
 
 #[test]
+fn name_servers_are_addresses_with_or_without_a_port() {
+    let none = load("", &Overrides::default()).expect("the defaults are valid").names();
+    assert_eq!((none.servers, none.max_stale.as_secs()), (Vec::new(), 3600));
+    let text = "[dns]\nservers = [\"10.0.0.53\", \"10.0.0.54:5353\", \"fd00::53\", \"[fd00::54]:5353\"]\nmax_stale_seconds = 0\n";
+    let config = load(text, &Overrides::default()).expect("the servers are valid");
+    let shown: Vec<String> = config.dns_servers.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        ["10.0.0.53:53", "10.0.0.54:5353", "[fd00::53]:53", "[fd00::54]:5353"]
+    );
+    assert_eq!(config.names().max_stale.as_secs(), 0);
+    let overrides = Overrides {
+        dns_servers: Some(vec!["192.0.2.53".parse().expect("a server")]),
+        ..Overrides::default()
+    };
+    let config = load(text, &overrides).expect("the servers are valid");
+    assert_eq!(config.dns_servers, ["192.0.2.53:53".parse().expect("a socket")]);
+
+    let refused = |text: &str| load(text, &Overrides::default()).expect_err(text);
+    for server in ["dns.example.com", "10.0.0.53:0", "10.0.0.53:65536", ""] {
+        let error = refused(&format!("[dns]\nservers = [{server:?}]\n"));
+        assert!(
+            error.contains("is no name server") && error.contains("line 2"),
+            "{error}"
+        );
+    }
+    let error = refused("[dns]\nmax_stale_seconds = 86401\n");
+    assert_eq!(error, "dns.max_stale_seconds: 86401; at most 86400");
+    let many = vec!["10.0.0.53"; 9];
+    assert_eq!(
+        refused(&format!("[dns]\nservers = {many:?}\n")),
+        "dns.servers: 9; at most 8"
+    );
+}
+
+#[test]
 fn relative_paths_are_taken_from_the_file() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("quorate.toml");

@@ -6,12 +6,14 @@
 
 pub mod judge;
 pub mod mysql;
+pub mod names;
 pub mod observation;
 pub mod schedule;
 pub mod secret;
 pub mod self_check;
 
 pub use judge::{Judge, JudgeSettings, Transition};
+pub use names::{NameSettings, Names};
 pub use observation::{Observation, RoleInfo, Stage, StageResult};
 pub use schedule::Schedule;
 pub use secret::Secret;

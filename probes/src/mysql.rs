@@ -24,7 +24,7 @@ pub use address::Address;
 pub use connection_test::test_connection;
 pub use target::{MysqlTarget, MysqlTls, TargetError};
 
-use address::Resolver;
+use address::resolve;
 use errors::Failure;
 
 /// Every how many cycles a fresh connection is opened beside the kept session.
@@ -48,7 +48,6 @@ struct LoginRefusal {
 #[derive(Debug)]
 pub struct MysqlProber {
     target: MysqlTarget,
-    resolver: Resolver,
     kept: Option<Conn>,
     cycle: u32,
     refusal: Option<LoginRefusal>,
@@ -58,10 +57,8 @@ pub struct MysqlProber {
 impl MysqlProber {
     /// A prober that has no connection yet.
     pub fn new(target: MysqlTarget) -> Self {
-        let resolver = Resolver::new(&target);
         Self {
             target,
-            resolver,
             kept: None,
             cycle: 0,
             refusal: None,
@@ -104,8 +101,8 @@ impl MysqlProber {
     }
 
     async fn attempt_fresh(&mut self, started: Instant, deadline: Instant) -> Observation {
-        let result = match self.resolver.resolve(deadline).await {
-            Ok(addresses) => self.login_and_ask(&addresses, deadline).await,
+        let result = match resolve(&self.target, deadline).await {
+            Ok(found) => self.login_and_ask(&found.sockets, deadline).await,
             Err(failure) => Err(failure),
         };
         match result {
@@ -163,8 +160,8 @@ impl MysqlProber {
         }
         refusal.check_at = started + REACHABILITY_INTERVAL;
         let text = refusal.text.clone();
-        let result = match self.resolver.resolve(deadline).await {
-            Ok(addresses) => reachability::check(&addresses, deadline).await,
+        let result = match resolve(&self.target, deadline).await {
+            Ok(found) => reachability::check(&found.sockets, deadline).await,
             Err(failure) => Err(failure),
         };
         let failure = result.err().unwrap_or(Failure {

@@ -257,6 +257,11 @@ impl Handle {
         self.running.core.promote(ids, deadline).await
     }
 
+    /// Gives a member another name, zone or peer address. Only on the leader. Waits until the change is committed.
+    pub async fn update_member(&self, id: u64, member: Member, deadline: Duration) -> Result<(), CallError> {
+        self.running.core.update_member(id, member, deadline).await
+    }
+
     /// Removes members, voters or learners. Only on the leader, and not the leader itself. Waits until the change is
     /// committed.
     pub async fn remove(&self, ids: Vec<u64>, deadline: Duration) -> Result<(), CallError> {

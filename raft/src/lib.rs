@@ -40,7 +40,7 @@ pub use greeting::Greeting;
 pub use handle::*;
 pub use machine_store::OpenError;
 pub use measures::{ConsensusMetrics, DurationHistogram};
-pub use network::{PeerDialer, PeerTls, Purpose, TcpDialer, TlsError, peer_certificate_name};
+pub use network::{NamelessTls, PeerDialer, PeerTls, Purpose, TcpDialer, TlsError, peer_certificate_name};
 pub use node_requests::{AskNodeError, MAX_NODE_ANSWER_BYTES, MAX_NODE_REQUEST_BYTES, NodeRequestHandler};
 pub use revisions::{MAX_PUBLISHED_BYTES, Revisions};
 pub use start::{Beginning, RaftOptions, StartError, start};

@@ -37,6 +37,12 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
         outcome::<RT>(RT::timeout(deadline, self.raft.change_membership(change, true)).await)
     }
 
+    /// Gives a member another address.
+    pub async fn update_member(&self, id: u64, member: Member, deadline: Duration) -> Result<(), CallError> {
+        let change = ChangeMembers::SetNodes([(id, member)].into());
+        outcome::<RT>(RT::timeout(deadline, self.raft.change_membership(change, true)).await)
+    }
+
     pub async fn remove(&self, ids: Vec<u64>, deadline: Duration) -> Result<(), CallError> {
         let ids: BTreeSet<u64> = ids.into_iter().collect();
         if ids.contains(&self.node_id) {

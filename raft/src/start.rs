@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::Instant;
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::error::{InitializeError, RaftError};
 use openraft_rt_tokio::TokioRuntime;
 use prost::Message;
 use quorate_machine::Id;
@@ -234,6 +235,10 @@ async fn assemble(options: RaftOptions) -> Result<Assembled, StartError> {
         fast_elections: options.fast_elections,
     });
     let core = Arc::new(core.await?);
+    // Before peers can reach this node: members that begin together vote for each other as soon as they can.
+    if let Beginning::Initialise(members) = options.beginning {
+        initialise(&core, members).await?;
+    }
     let listener = options.listener;
     listener.set_nonblocking(true).map_err(io("use the peer port"))?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(io("use the peer port"))?;
@@ -254,9 +259,6 @@ async fn assemble(options: RaftOptions) -> Result<Assembled, StartError> {
     }
     tokio::spawn(watch_stalls(core.clone(), log_reader.clone()));
     tokio::spawn(bound_log(core.clone(), options.retention));
-    if let Beginning::Initialise(members) = options.beginning {
-        initialise(&core, members).await?;
-    }
     Ok(Assembled {
         core,
         data_dir,
@@ -289,7 +291,11 @@ async fn initialise(core: &NodeCore, members: BTreeMap<u64, Member>) -> Result<(
     if core.raft.is_initialized().await.map_err(|error| refused(&error))? {
         return Ok(());
     }
-    core.raft.initialize(members).await.map_err(|error| refused(&error))
+    match core.raft.initialize(members).await {
+        // It voted in an earlier run and had no log yet: it gets the members from whom it voted for.
+        Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+        Err(error) => Err(refused(&error)),
+    }
 }
 
 /// Looks whether a leader is gone whenever a connection ends.

@@ -63,7 +63,8 @@ impl TestCa {
     /// Connects to peer ports by hand: with a node's certificate, or as a stranger that has none.
     pub fn connector(&self, node_id: Option<u64>) -> tokio_rustls::TlsConnector {
         if let Some(node_id) = node_id {
-            return self.tls(node_id).client.into();
+            let client = self.tls(node_id).client.expect("nodes of these tests speak TLS");
+            return client.into();
         }
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.issuer.der().clone()).expect("the CA is a certificate");

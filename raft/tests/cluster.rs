@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cluster_common::*;
-use quorate_raft::testing::{TestCa, TestCluster, single_node, three_nodes, wait_until};
+use quorate_raft::testing::{TestCluster, single_node, three_nodes, wait_until};
 use quorate_raft::{
-    AskNodeError, CallError, Handle, LeaderRequestHandler, MAX_NODE_REQUEST_BYTES, NodeRequestHandler, PeerDialer,
-    Purpose, Retention, TcpDialer,
+    AskNodeError, CallError, Handle, LeaderRequestHandler, MAX_NODE_REQUEST_BYTES, NodeRequestHandler, Retention,
 };
 
 async fn bootstrapped(directory: &std::path::Path) -> TestCluster {
@@ -464,39 +463,4 @@ async fn any_node_asks_any_other_and_names_the_silent_one() {
         "{silent:?}"
     );
     cluster.stop_all().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_peer_port_answers_only_nodes_of_the_cluster() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut cluster = TestCluster::start(directory.path(), 1).await;
-    let address = cluster.address(1).to_string();
-    let good = cluster.ca().tls(2);
-    assert_eq!(quorate_raft::testing::ping(&good, 1, &address).await, Ok(()));
-    let stranger = TestCa::default().tls(2);
-    assert!(
-        quorate_raft::testing::ping(&stranger, 1, &address).await.is_err(),
-        "a certificate of another CA"
-    );
-    let misnamed = cluster.ca().tls_named("laptop.example.org".to_owned());
-    assert!(
-        quorate_raft::testing::ping(&misnamed, 1, &address).await.is_err(),
-        "a certificate of no node"
-    );
-    assert!(
-        quorate_raft::testing::ping(&good, 2, &address).await.is_err(),
-        "node 1 taken for node 2"
-    );
-    cluster.stop_all().await;
-}
-
-#[tokio::test]
-async fn the_dialer_binds_its_source_address() {
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let source = "127.0.0.3".parse().unwrap();
-    let dialer = TcpDialer { source: Some(source) };
-    let (connected, accepted) = tokio::join!(dialer.connect(1, address, Purpose::Control), listener.accept());
-    connected.unwrap();
-    assert_eq!(accepted.unwrap().1.ip(), source);
 }

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use quorate_raft::testing::{TestCluster, ping, three_nodes};
+use quorate_raft::testing::{TestCa, TestCluster, ping, three_nodes};
+use quorate_raft::{PeerDialer, Purpose, TcpDialer};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -86,4 +87,33 @@ async fn one_node_takes_no_places_of_another(cluster: &TestCluster) {
         assert!(held.len() < 100, "a node may open any number of connections");
     }
     node_2_gets_through(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_peer_port_answers_only_nodes_of_the_cluster() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut cluster = TestCluster::start(directory.path(), 1).await;
+    let address = cluster.address(1).to_string();
+    let good = cluster.ca().tls(2);
+    assert_eq!(ping(&good, 1, &address).await, Ok(()));
+    let stranger = TestCa::default().tls(2);
+    assert!(
+        ping(&stranger, 1, &address).await.is_err(),
+        "a certificate of another CA"
+    );
+    let misnamed = cluster.ca().tls_named("laptop.example.org".to_owned());
+    assert!(ping(&misnamed, 1, &address).await.is_err(), "a certificate of no node");
+    assert!(ping(&good, 2, &address).await.is_err(), "node 1 taken for node 2");
+    cluster.stop_all().await;
+}
+
+#[tokio::test]
+async fn the_dialer_binds_its_source_address() {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let source = "127.0.0.3".parse().unwrap();
+    let dialer = TcpDialer { source: Some(source) };
+    let (connected, accepted) = tokio::join!(dialer.connect(1, address, Purpose::Control), listener.accept());
+    connected.unwrap();
+    assert_eq!(accepted.unwrap().1.ip(), source);
 }

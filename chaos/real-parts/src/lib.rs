@@ -6,6 +6,7 @@
 //! addresses, accounts and faults (kill, pause, stop).
 
 mod directory;
+mod dns;
 mod ports;
 mod process;
 mod program;
@@ -14,6 +15,7 @@ mod user;
 pub mod mariadb;
 
 pub use directory::ServerDirectory;
+pub use dns::{DnsMode, DnsServer};
 pub use ports::{PORTS_PER_BLOCK, PortBlock};
 pub use process::ServerProcess;
 pub use program::find_program;

@@ -78,7 +78,10 @@ normal! {
     AuthUserGrantRoleResponse;
     AuthUserRevokeRoleResponse;
     AuthRoleAddResponse;
-    AuthRoleGetResponse;
+    AuthRoleGetResponse, reply => {
+        // etcd sorts by the key alone, and its sort is not stable.
+        reply.perm.sort_by(|a, b| (&a.key, &a.range_end).cmp(&(&b.key, &b.range_end)));
+    };
     AuthRoleListResponse;
     AuthRoleDeleteResponse;
     AuthRoleGrantPermissionResponse;

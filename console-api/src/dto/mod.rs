@@ -34,7 +34,9 @@ pub(crate) use process::{ProcessView, ProcessesView};
 pub(crate) use record::{AuditView, EventView};
 pub(crate) use registry::{InstanceConnectionView, InstanceView, ModuleView, NamespaceView, instance_connection};
 pub(crate) use sdk::{SdkConfigurationView, sdk_view};
-pub(crate) use settings::{KindSettingsBody, KindSettingsView, QuotasBody, QuotasView};
+pub(crate) use settings::{
+    KeyspaceQuotaBody, KeyspaceQuotaView, KindSettingsBody, KindSettingsView, QuotasBody, QuotasView,
+};
 pub(crate) use switch::{
     AcknowledgeBody, ApplicationSwitchBody, MonitorSwitchBody, MonitorsSwitchBody, ReadWriteBody, SwitchOptions,
     SwitchView,

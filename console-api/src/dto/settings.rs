@@ -1,6 +1,6 @@
 //! Quotas (A1) and global settings per kind (C11).
 
-use quorate_machine::{KindSettings, Quotas, SetQuotas};
+use quorate_machine::{Id, KindSettings, Quotas, SetQuotas, State};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -94,5 +94,36 @@ impl From<&Quotas> for QuotasView {
             processes_per_application: quotas.processes_per_application,
             monitors_per_instance: quotas.monitors_per_instance,
         }
+    }
+}
+
+/// New quota of an instance's keyspace.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeyspaceQuotaBody {
+    /// Accounted bytes, 1 MiB to 8 GiB. Below what is stored, nothing is lost: what adds data is refused.
+    pub(crate) quota_bytes: u64,
+}
+
+/// Space of an instance's keyspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct KeyspaceQuotaView {
+    /// Accounted bytes that clients may fill.
+    pub(crate) quota_bytes: u64,
+    /// Accounted bytes that are stored, history included.
+    pub(crate) used_bytes: u64,
+    /// The quota was reached and the alarm `NOSPACE` has not been disarmed: clients add no data.
+    pub(crate) full: bool,
+}
+
+impl KeyspaceQuotaView {
+    /// `None` if there is no such instance.
+    pub(crate) fn new(state: &State, instance: &Id) -> Option<Self> {
+        let keyspace = state.keyspace(instance)?;
+        Some(Self {
+            quota_bytes: keyspace.quota_bytes(),
+            used_bytes: keyspace.size_bytes(),
+            full: state.keyspace_is_full(instance),
+        })
     }
 }

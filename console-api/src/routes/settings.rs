@@ -1,14 +1,16 @@
-//! Quotas (A1) and global settings per kind (C11).
+//! Quotas (A1), those of keyspaces too, and global settings per kind (C11).
 
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
-use quorate_machine::{Command, SetKindSettings, SetQuotas};
+use quorate_machine::{Command, SetKeyspaceQuota, SetKindSettings, SetQuotas};
 
 use super::find_instance;
 use crate::auth::Caller;
 use crate::context::ApiContext;
-use crate::dto::{KindSettingsBody, KindSettingsView, Page, QuotasBody, QuotasView, ReadQuery};
+use crate::dto::{
+    KeyspaceQuotaBody, KeyspaceQuotaView, KindSettingsBody, KindSettingsView, Page, QuotasBody, QuotasView, ReadQuery,
+};
 use crate::extract::{Body, Query, Segments};
 use crate::pages::ListQuery;
 use crate::problem::Problem;
@@ -38,6 +40,43 @@ pub(crate) async fn set_quotas(
     context
         .propose(&caller, Command::SetQuotas(SetQuotas::from(body)))
         .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Space of the instance's keyspace: quota and use.
+#[utoipa::path(get, path = "/instances/{instance}/quota", tag = "settings", params(ReadQuery),
+    responses((status = 200, body = KeyspaceQuotaView), (status = "default", body = Problem)))]
+pub(crate) async fn read_keyspace_quota(
+    State(context): State<ApiContext>,
+    Segments(instance): Segments<String>,
+    Query(query): Query<ReadQuery>,
+) -> Result<Json<KeyspaceQuotaView>, Problem> {
+    let read = context.read(query.serializable, |state| {
+        let found = find_instance(state, &instance)?;
+        KeyspaceQuotaView::new(state, &found.meta.id).ok_or_else(|| Problem::not_found("instance", &instance))
+    });
+    read.await?.map(Json)
+}
+
+/// Changes the quota of the instance's keyspace; for administrators. It raises and disarms no alarm.
+#[utoipa::path(put, path = "/instances/{instance}/quota", tag = "settings", request_body = KeyspaceQuotaBody,
+    responses((status = 204), (status = "default", body = Problem)))]
+pub(crate) async fn set_keyspace_quota(
+    State(context): State<ApiContext>,
+    caller: Caller,
+    Segments(instance): Segments<String>,
+    Body(body): Body<KeyspaceQuotaBody>,
+) -> Result<StatusCode, Problem> {
+    let instance = context
+        .read(false, |state| {
+            find_instance(state, &instance).map(|found| found.meta.id)
+        })
+        .await??;
+    let command = Command::SetKeyspaceQuota(SetKeyspaceQuota {
+        instance,
+        quota_bytes: body.quota_bytes,
+    });
+    context.propose(&caller, command).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -169,3 +169,61 @@ async fn settings_and_registry() {
     );
     assert_eq!(cluster.body["serving"], true);
 }
+
+#[tokio::test]
+async fn the_quota_of_a_keyspace_has_bounds_and_is_audited() {
+    let app = App::start().await;
+    let path = "/instances/default/quota";
+    let read = app.root("GET", path, "").await;
+    assert_eq!(read.body["quota_bytes"], 2_u64 << 30, "{}", read.body);
+    assert_eq!(read.body["full"], false, "{}", read.body);
+    let mut transcript = Transcript::default();
+    let set = async |bytes: &str| app.root("PUT", path, &format!(r#"{{"quota_bytes":{bytes}}}"#)).await;
+    for bytes in [
+        "1048575",
+        "1048576",
+        "4294967296",
+        "8589934592",
+        "8589934593",
+        "-1",
+        "0.5",
+        "\"1\"",
+    ] {
+        transcript.step(bytes, &set(bytes).await);
+    }
+    transcript.step("nothing", &app.root("PUT", path, "{}").await);
+    transcript.step(
+        "unknown instance",
+        &app.root("PUT", "/instances/nope/quota", r#"{"quota_bytes":1048576}"#)
+            .await,
+    );
+    let user = json!({"name": "ada", "role": "operator", "password": "ada-password"}).to_string();
+    app.root("POST", "/users", &user).await;
+    let ada = app.login("ada", "ada-password").await;
+    let body = r#"{"quota_bytes":1048576}"#;
+    let refused = app.call("PUT", &format!("/api/v1{path}"), &ada, &[], body).await;
+    transcript.step("an operator", &refused);
+    insta::assert_snapshot!(transcript.finish());
+    let read = app.root("GET", path, "").await;
+    assert_eq!(read.body["quota_bytes"], 8_u64 << 30, "{}", read.body);
+    let audit = app.root("GET", "/audit?limit=100", "").await.body.to_string();
+    assert_eq!(audit.matches("\"set-keyspace-quota\"").count(), 6, "{audit}");
+    assert_eq!(audit.matches("\"refused\"").count(), 3, "{audit}");
+}
+
+#[tokio::test]
+async fn a_token_sets_no_password() {
+    let app = App::start().await;
+    let body = json!({"name": "ci", "role": "root", "expires_in_seconds": 3600}).to_string();
+    let token = app.root("POST", "/tokens", &body).await.text("/token");
+    let user = json!({"name": "ada", "role": "operator", "password": "ada-password"}).to_string();
+    app.root("POST", "/users", &user).await;
+    for user in ["root", "ada"] {
+        let path = format!("/api/v1/users/{user}/password");
+        let refused = app
+            .call("PUT", &path, &token, &[], r#"{"password":"another-one"}"#)
+            .await;
+        assert_eq!(refused.line(), "403 permission-denied", "{user}");
+    }
+    app.login("ada", "ada-password").await;
+}

@@ -386,6 +386,7 @@ fn bootstrap() -> Bootstrap {
         kv: format!("10.0.1.{n}:2379"),
         console: format!("10.0.1.{n}:8443"),
         site: ["dc1", "dc2", "arbiter"][n as usize - 1].to_owned(),
+        learner: false,
     };
     Bootstrap {
         cluster_id: id(1),

@@ -17,6 +17,7 @@ use crate::clients::Clients;
 use crate::credentials::Credentials;
 use crate::errors;
 use crate::lessor::LeaseKeeper;
+use crate::members::MemberKeeper;
 use crate::metrics::Metrics;
 use crate::pb::etcdserverpb::ResponseHeader;
 use crate::token::{Claims, TokenKey};
@@ -49,6 +50,8 @@ pub(crate) struct Context {
     pub(crate) leases: Arc<dyn LeaseKeeper>,
     pub(crate) hub: WatchHub,
     pub(crate) clients: Arc<Clients>,
+    /// Who changes the members, where the port may.
+    pub(crate) members: Option<Arc<dyn MemberKeeper>>,
     pub(crate) metrics: Arc<Metrics>,
     /// When the port's certificate ends, in seconds since 1970.
     pub(crate) certificate_expiry: Option<watch::Receiver<i64>>,
@@ -179,11 +182,34 @@ impl Context {
 
     /// Refuses at once while this node has lost contact with a quorum, so that the client tries its next endpoint.
     pub(crate) fn ensure_serving(&self, client: &Client) -> Result<(), Status> {
-        let status = self.status.borrow();
-        if !status.serving || (client.requires_leader && status.leader.is_none()) {
-            return Err(errors::no_leader());
+        self.ensure_contact(client)?;
+        // A member that is to become a voter by itself serves at once; one that was added as a learner does not.
+        let own = self.handle.node_id();
+        let learns = self.status.borrow().learners.contains(&own);
+        if learns
+            && self
+                .handle
+                .read(|state| state.node(own).is_some_and(|node| node.learner))
+        {
+            return Err(errors::not_for_learners());
         }
         Ok(())
+    }
+
+    /// As [`Self::ensure_serving`], for a read: learners answer serializable ones.
+    pub(crate) fn ensure_reading(&self, client: &Client, serializable: bool) -> Result<(), Status> {
+        match serializable {
+            true => self.ensure_contact(client),
+            false => self.ensure_serving(client),
+        }
+    }
+
+    fn ensure_contact(&self, client: &Client) -> Result<(), Status> {
+        let status = self.status.borrow();
+        match !status.serving || (client.requires_leader && status.leader.is_none()) {
+            true => Err(errors::no_leader()),
+            false => Ok(()),
+        }
     }
 
     /// Looks at the keyspace under the state's short lock.

@@ -25,6 +25,7 @@ use crate::context::{Connection, Context, MAX_CONCURRENT_SNAPSHOTS, cluster_id, 
 use crate::credentials::Credentials;
 use crate::http2::{self, Protocol};
 use crate::lessor::LeaseKeeper;
+use crate::members::MemberKeeper;
 use crate::metered::Metered;
 use crate::metrics::Metrics;
 use crate::preface;
@@ -138,6 +139,10 @@ pub struct KvDoor {
     pub allow_plaintext: bool,
     /// Refuses plaintext and TLS without a client certificate.
     pub require_client_certificate: bool,
+    /// Who changes the members; `None` where the port may not ("permission denied").
+    pub members: Option<Arc<dyn MemberKeeper>>,
+    /// Only health, version and metrics are served, no keys.
+    pub pages_only: bool,
 }
 
 /// Serves a port until `shutdown` ends, then lets requests finish and ends streams.
@@ -168,6 +173,7 @@ pub async fn serve_kv(port: KvPort, door: KvDoor, shutdown: impl Future<Output =
         leases: door.leases,
         hub: door.hub,
         clients: door.clients,
+        members: door.members,
         metrics: Arc::default(),
         certificate_expiry: door.certificate_expiry,
         auth_revision: follow_auth_revision(door.handle.clone(), door.instance, drain.clone()),
@@ -188,6 +194,7 @@ pub async fn serve_kv(port: KvPort, door: KvDoor, shutdown: impl Future<Output =
         allow_plaintext: door.allow_plaintext && !door.require_client_certificate,
         require_client_certificate: door.require_client_certificate,
         metrics,
+        pages_only: door.pages_only,
         drain: drain.clone(),
     };
     let listener = port.listen()?;
@@ -306,6 +313,7 @@ struct Acceptor {
     allow_plaintext: bool,
     require_client_certificate: bool,
     metrics: Arc<Metrics>,
+    pages_only: bool,
     drain: CancellationToken,
 }
 
@@ -364,12 +372,32 @@ impl Acceptor {
         self.serve_http(stream, peer, name).await
     }
 
+    /// No gRPC, no gateway: who reaches a port for metrics reaches no key.
+    async fn serve_pages(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<(), ConnectionError> {
+        let routes = self.routes.clone();
+        let service = hyper::service::service_fn(move |request| routes.clone().page(request));
+        let served = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HANDSHAKE_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service);
+        match self.drain.run_until_cancelled(served).await {
+            Some(served) => Ok(served?),
+            None => Ok(()),
+        }
+    }
+
     async fn serve_http(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: SocketAddr,
         common_name: Option<Arc<str>>,
     ) -> Result<(), ConnectionError> {
+        if self.pages_only {
+            return self.serve_pages(stream).await;
+        }
         let connection = Connection {
             source: Arc::from(peer.to_string()),
             common_name,

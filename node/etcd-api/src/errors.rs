@@ -54,6 +54,10 @@ pub(crate) fn no_leader() -> Status {
     Status::unavailable("etcdserver: no leader")
 }
 
+pub(crate) fn not_for_learners() -> Status {
+    Status::failed_precondition("etcdserver: rpc not supported for learner")
+}
+
 pub(crate) fn server_stopped() -> Status {
     Status::unavailable("etcdserver: server stopped")
 }
@@ -79,9 +83,4 @@ pub(crate) fn unknown_instance() -> Status {
 
 fn leader_lost() -> Status {
     Status::unavailable("etcdserver: request timed out, possibly due to previous leader failure")
-}
-
-/// What the API does not offer yet.
-pub(crate) fn unimplemented(what: &str) -> Status {
-    Status::unimplemented(format!("quorate: {what} is not implemented"))
 }

@@ -27,6 +27,7 @@ mod errors;
 mod gateway;
 mod http2;
 mod lessor;
+mod members;
 mod metered;
 mod metrics;
 mod pages;
@@ -45,5 +46,6 @@ pub use clients::{Clients, ConnectedProcess, MAX_PROCESSES, MAX_UNKNOWN_KEYS, Un
 pub use context::{EMULATED_CLUSTER_VERSION, EMULATED_VERSION, REQUEST_TIMEOUT};
 pub use door::{DoorError, KvDoor, KvPort, MAX_CONNECTIONS, serve_kv};
 pub use lessor::{LEASE_REQUEST_TAG, LeaseKeeper, Lessor, Remaining};
+pub use members::{MAX_LEARNERS, MemberChange, MemberError, MemberKeeper};
 pub use token::TokenKey;
 pub use watch::{MAX_QUEUED_BYTES, MAX_STREAM_BYTES, MAX_STREAM_EVENTS, WatchHub};

@@ -80,6 +80,12 @@ impl Routes {
         }
     }
 
+    /// Answers on a port that serves no keys: health, version and metrics.
+    pub(crate) async fn page(self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        let uri = request.uri();
+        Ok(pages::serve(&self.context, request.method(), uri.path(), uri.query()).await)
+    }
+
     /// What the services and the hot calls of this port share.
     pub(crate) fn context(&self) -> &Arc<Context> {
         &self.context

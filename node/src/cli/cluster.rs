@@ -1,4 +1,4 @@
-//! `quorate cluster`: standing, quotas, global settings, KV endpoints.
+//! `quorate cluster`: standing, quotas (of the instance's keyspace too), global settings, KV endpoints.
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
@@ -20,10 +20,21 @@ pub enum Verb {
     Quotas,
     /// Change quotas; what is not named stays
     SetQuotas(QuotaOptions),
+    /// Quota and use of the instance's keyspace
+    KeyspaceQuota,
+    /// Change the quota of the instance's keyspace
+    SetKeyspaceQuota {
+        /// 1048576 (1 MiB) to 8589934592 (8 GiB)
+        #[arg(long, value_name = "BYTES")]
+        quota_bytes: u64,
+    },
     /// Global settings per kind
     Settings,
     /// Change the global settings of a kind
     SetSettings(SettingsOptions),
+    /// Members, as clients of the KV endpoint see and change them
+    #[command(subcommand)]
+    Member(super::kv::member::Verb),
 }
 
 /// New quotas.
@@ -95,6 +106,12 @@ const QUOTAS: &[Column] = &[
     ("monitors per instance", &["/monitors_per_instance"]),
 ];
 
+const KEYSPACE_QUOTA: &[Column] = &[
+    ("quota bytes", &["/quota_bytes"]),
+    ("used bytes", &["/used_bytes"]),
+    ("full", &["/full"]),
+];
+
 const SETTINGS: &[Column] = &[
     ("KIND", &["/kind"]),
     ("RETRY MS", &["/settings/retry_interval_ms"]),
@@ -107,6 +124,7 @@ const SETTINGS: &[Column] = &[
 pub async fn run(client: &Client, verb: &Verb) -> Result<Rendered, Failure> {
     match verb {
         Verb::Status => Ok(Rendered::object(client.get("/cluster").await?.body, STATUS)),
+        Verb::Member(_) => unreachable!("carried out without a REST client"),
         Verb::Nodes => Ok(Rendered::rows(client.get("/cluster").await?.body, "/nodes", NODES)),
         Verb::Endpoints => {
             let body = client.get(&client.of_instance("/connection")).await?.body;
@@ -116,6 +134,15 @@ pub async fn run(client: &Client, verb: &Verb) -> Result<Rendered, Failure> {
         Verb::SetQuotas(options) => {
             let done = client.put("/quotas", &options.body(), None).await?.body;
             Ok(Rendered::done("changed the quotas", done))
+        }
+        Verb::KeyspaceQuota => {
+            let body = client.get(&client.of_instance("/quota")).await?.body;
+            Ok(Rendered::object(body, KEYSPACE_QUOTA))
+        }
+        Verb::SetKeyspaceQuota { quota_bytes } => {
+            let body = json!({"quota_bytes": quota_bytes});
+            let done = client.put(&client.of_instance("/quota"), &body, None).await?.body;
+            Ok(Rendered::done("changed the quota of the keyspace", done))
         }
         Verb::Settings => {
             let body = client.get(&client.of_instance("/kind-settings")).await?.body;

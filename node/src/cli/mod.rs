@@ -140,6 +140,7 @@ async fn carry_out(cli: &Cli) -> Result<(), Failure> {
         Noun::Login(options) => return access::login(&cli.options, options).await,
         Noun::Logout => return access::logout(&cli.options),
         Noun::Kv(verb) => return kv::run(&cli.options, verb).await,
+        Noun::Cluster(cluster::Verb::Member(verb)) => return kv::member::run(&cli.options, verb).await,
         _ => {}
     }
     let client = Client::open(&cli.options).await?;

@@ -2,10 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use serde::Deserialize;
 
 use super::{ConfigError, LogFormat, MAX_CONFIG_BYTES};
+
+const DNS_PORT: u16 = 53;
 
 /// A configuration file as it was written.
 #[derive(Debug, Default, Deserialize)]
@@ -25,6 +28,8 @@ pub struct FileConfig {
     pub console: DoorSection,
     #[serde(default)]
     pub links: LinksSection,
+    #[serde(default)]
+    pub dns: DnsSection,
     #[serde(default)]
     pub limits: LimitsSection,
 }
@@ -80,6 +85,41 @@ impl KvSection {
 pub struct LinksSection {
     pub source_address: Option<IpAddr>,
     pub fault_proxy: Option<SocketAddr>,
+}
+
+/// `[dns]`: how the names of data sources are resolved.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DnsSection {
+    pub servers: Option<Vec<NameServer>>,
+    pub max_stale_seconds: Option<u32>,
+}
+
+/// A name server as `IP` or `IP:PORT`; port 53 where none is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct NameServer(pub SocketAddr);
+
+impl FromStr for NameServer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let address = text
+            .parse()
+            .or_else(|_| text.parse().map(|ip| SocketAddr::new(ip, DNS_PORT)));
+        let address: Option<SocketAddr> = address.ok().filter(|address| address.port() > 0);
+        address.map(Self).ok_or_else(|| {
+            format!("`{text}` is no name server: write an IP address, such as 10.0.0.53 or [fd00::53]:53")
+        })
+    }
+}
+
+impl TryFrom<String> for NameServer {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
 }
 
 /// `[limits]`.

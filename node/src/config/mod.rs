@@ -9,10 +9,13 @@ mod overrides;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use quorate_probes::NameSettings;
+use quorate_probes::names::{DEFAULT_MAX_STALE, LONGEST_MAX_STALE, MAX_SERVERS};
 use serde::{Deserialize, Serialize};
 
-pub use file::FileConfig;
+pub use file::{FileConfig, NameServer};
 pub use overrides::Overrides;
 
 /// The documented sample that `quorate config sample` prints; every key in it is commented out or holds its default.
@@ -93,6 +96,10 @@ pub struct Config {
     pub source_address: Option<IpAddr>,
     /// Fault proxy of a development cluster that connections to peers and databases pass.
     pub fault_proxy: Option<SocketAddr>,
+    /// Name servers that the names of data sources are asked of; empty: those of `/etc/resolv.conf`.
+    pub dns_servers: Vec<SocketAddr>,
+    /// How long addresses of data sources are used beyond their TTL while no name server answers, seconds.
+    pub dns_max_stale_seconds: u64,
     /// Free disk space below which the node is not ready, hands leadership on, and clients may add no data; bytes.
     pub minimum_free_bytes: u64,
     /// The same in percent of the file system, 0 to 50; the larger of both counts.
@@ -100,6 +107,16 @@ pub struct Config {
     /// Log entries after which a snapshot is made; `None`: as many as consensus thinks right.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshot_every_entries: Option<u64>,
+}
+
+impl Config {
+    /// How the names of data sources are resolved.
+    pub fn names(&self) -> NameSettings {
+        NameSettings {
+            servers: self.dns_servers.clone(),
+            max_stale: Duration::from_secs(self.dns_max_stale_seconds),
+        }
+    }
 }
 
 /// Ports and settings that hold where nothing else is said.
@@ -182,6 +199,16 @@ fn merge(file: FileConfig, over: &Overrides, base: &Path) -> Result<Config, Conf
         )?,
         source_address: over.source_address.or(file.links.source_address),
         fault_proxy: over.fault_proxy.or(file.links.fault_proxy),
+        dns_servers: over
+            .dns_servers
+            .clone()
+            .or(file.dns.servers)
+            .map(|servers| servers.iter().map(|server| server.0).collect())
+            .unwrap_or_default(),
+        dns_max_stale_seconds: over
+            .dns_max_stale_seconds
+            .or(file.dns.max_stale_seconds)
+            .map_or(DEFAULT_MAX_STALE.as_secs(), u64::from),
         minimum_free_bytes: over
             .minimum_free_bytes
             .or(file.limits.minimum_free_bytes)
@@ -260,12 +287,34 @@ fn check(config: &Config) -> Result<(), ConfigError> {
             problem: format!("{}; at most {MAX_MINIMUM_FREE_PERCENT}", config.minimum_free_percent),
         });
     }
+    check_dns(config)?;
     let listens = [config.peer.listen, config.kv.listen, config.console.listen];
     for (index, listen) in listens.iter().enumerate() {
         if listens[..index].contains(listen) {
             let problem = format!("{listen} is used twice: peers, KV and console need a port each");
             return Err(ConfigError::Invalid { key: "listen", problem });
         }
+    }
+    Ok(())
+}
+
+fn check_dns(config: &Config) -> Result<(), ConfigError> {
+    if config.dns_servers.len() > MAX_SERVERS {
+        return Err(ConfigError::Invalid {
+            key: "dns.servers",
+            problem: format!("{}; at most {MAX_SERVERS}", config.dns_servers.len()),
+        });
+    }
+    if config.dns_max_stale_seconds > LONGEST_MAX_STALE.as_secs() {
+        let problem = format!(
+            "{}; at most {}",
+            config.dns_max_stale_seconds,
+            LONGEST_MAX_STALE.as_secs()
+        );
+        return Err(ConfigError::Invalid {
+            key: "dns.max_stale_seconds",
+            problem,
+        });
     }
     Ok(())
 }

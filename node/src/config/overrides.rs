@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::LogFormat;
+use super::file::NameServer;
 
 /// Flags of `serve`, `bootstrap` and `join`; a flag wins over its variable, both over the file.
 #[derive(Debug, Default, Clone, clap::Args)]
@@ -60,6 +61,13 @@ pub struct Overrides {
     /// Fault proxy of a development cluster
     #[arg(long, env = "QUORATE_LINKS_FAULT_PROXY", value_name = "IP:PORT", hide = true)]
     pub fault_proxy: Option<SocketAddr>,
+    /// Name servers that the names of data sources are asked of, separated by commas; those of /etc/resolv.conf where none
+    /// is given
+    #[arg(long, env = "QUORATE_DNS_SERVERS", value_name = "IP[:PORT]", value_delimiter = ',')]
+    pub dns_servers: Option<Vec<NameServer>>,
+    /// How long the addresses of a data source are used beyond their TTL while no name server answers
+    #[arg(long, env = "QUORATE_DNS_MAX_STALE_SECONDS", value_name = "SECONDS")]
+    pub dns_max_stale_seconds: Option<u32>,
     /// Free disk space below which the node is not ready, bytes
     #[arg(long, env = "QUORATE_LIMITS_MINIMUM_FREE_BYTES", value_name = "BYTES")]
     pub minimum_free_bytes: Option<u64>,

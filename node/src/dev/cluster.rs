@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ports::{MAX_PORT_OFFSET, NODES, NodePorts, source_address};
 use super::{DevConsole, DevFile, DevKv, DevNode, DevUser};
+use crate::config::NameServer;
 use crate::identity::{
     Credentials, IdentityDirectory, IdentityError, NodeProfile, files, new_cluster, write_atomically,
 };
@@ -138,12 +139,14 @@ impl DevCluster {
         Ok(())
     }
 
-    /// Writes the configuration file of every node, for this run's fault proxy.
+    /// Writes the configuration file of every node, for this run's fault proxy and name servers.
     pub fn write_configurations(
         &self,
         log_filter: &str,
         fault_proxy: Option<std::net::SocketAddr>,
+        dns_servers: &[NameServer],
     ) -> Result<(), DevError> {
+        let servers: Vec<String> = dns_servers.iter().map(|server| server.0.to_string()).collect();
         for node in 1..=NODES {
             let ports = NodePorts::of(node, self.port_offset);
             let proxy = fault_proxy
@@ -159,6 +162,7 @@ impl DevCluster {
                  [kv]\nlisten = \"{}\"\nmutual_tls = false\nplaintext = true\n\n\
                  [console]\nlisten = \"{}\"\n\n\
                  [links]\nsource_address = \"{}\"\n{proxy}\n\
+                 [dns]\nservers = {servers:?}\n\n\
                  [limits]\nminimum_free_bytes = {DEV_MINIMUM_FREE_BYTES}\nminimum_free_percent = 0\n",
                 ports.peer,
                 ports.kv,

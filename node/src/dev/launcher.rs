@@ -23,6 +23,9 @@ const RESTART_PAUSE: Duration = Duration::from_millis(500);
 /// Between two looks at whether all nodes serve.
 const READY_POLL: Duration = Duration::from_millis(100);
 
+/// Variable of the nodes' name servers, as `quorate serve` has it.
+const DNS_SERVERS: &str = "QUORATE_DNS_SERVERS";
+
 /// What `quorate dev` was asked for.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DevOptions {
@@ -38,6 +41,10 @@ pub struct DevOptions {
     /// Let connections between nodes and to databases pass a fault proxy; its control address is `faults` in dev.json
     #[arg(long)]
     pub faults: bool,
+    /// Name servers that the nodes ask for the names of databases, separated by commas; those of /etc/resolv.conf where none
+    /// is given. Behind the fault proxy (--faults) the proxy resolves, with the system's
+    #[arg(long, env = DNS_SERVERS, value_name = "IP[:PORT]", value_delimiter = ',')]
+    pub dns_servers: Vec<crate::config::NameServer>,
     /// Which log lines the nodes write: a level, or target=level,…
     #[arg(long, value_name = "FILTER", default_value = crate::config::DEFAULT_LOG_FILTER)]
     pub log_filter: String,
@@ -53,7 +60,8 @@ pub async fn run(options: DevOptions) -> Result<(), DevError> {
     } else {
         None
     };
-    cluster.write_configurations(&options.log_filter, faults.as_ref().map(|faults| faults.proxy))?;
+    let proxy = faults.as_ref().map(|faults| faults.proxy);
+    cluster.write_configurations(&options.log_filter, proxy, &options.dns_servers)?;
     let stop = StopSignals::listen()?;
     let mut nodes = Nodes {
         cluster,
@@ -141,6 +149,8 @@ impl Nodes {
         let mut child = Command::new(&argv[0])
             .args(&argv[1..])
             .env(STOP_WITH_PARENT, "1")
+            // It stands in the configuration file, where a flag of this process has won over it.
+            .env_remove(DNS_SERVERS)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)

@@ -116,6 +116,7 @@ pub(crate) fn node_record(profile: &NodeProfile) -> NodeRecord {
         kv: profile.kv.clone(),
         console: profile.console.clone(),
         site: profile.site.clone(),
+        learner: false,
     }
 }
 

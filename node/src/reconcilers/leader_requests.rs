@@ -8,9 +8,12 @@ use quorate_etcd_api::{LEASE_REQUEST_TAG, Lessor};
 use quorate_raft::{Handle, LeaderRequestHandler};
 
 use super::heartbeats::{HEARTBEAT_REQUEST_TAG, Heartbeats};
+use crate::membership::{MEMBER_REQUEST_TAG, Membership};
 
 const _: () = assert!(
-    HEARTBEAT_REQUEST_TAG != LEASE_REQUEST_TAG,
+    HEARTBEAT_REQUEST_TAG != LEASE_REQUEST_TAG
+        && HEARTBEAT_REQUEST_TAG != MEMBER_REQUEST_TAG
+        && LEASE_REQUEST_TAG != MEMBER_REQUEST_TAG,
     "requests are told apart by their first byte"
 );
 
@@ -19,6 +22,7 @@ pub struct LeaderRequests {
     pub handle: Handle,
     pub heartbeats: Arc<Heartbeats>,
     pub lessor: Lessor,
+    pub membership: Membership,
 }
 
 impl LeaderRequestHandler for LeaderRequests {
@@ -29,6 +33,10 @@ impl LeaderRequestHandler for LeaderRequests {
                 Box::pin(std::future::ready(answer))
             }
             Some(&LEASE_REQUEST_TAG) => self.lessor.handle_leader_request(request),
+            Some(&MEMBER_REQUEST_TAG) => {
+                let membership = self.membership.clone();
+                Box::pin(async move { membership.answer(&request[1..]).await })
+            }
             _ => Box::pin(std::future::ready(Err(
                 "an unknown request: is this node older than the other?".to_string(),
             ))),

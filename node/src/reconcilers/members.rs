@@ -1,7 +1,7 @@
 //! Members: admits newcomers to the registry, and brings consensus in line with the registry while this node leads.
 //!
 //! A node that the registry names and consensus does not know yet becomes a learner; a learner that has caught up becomes a
-//! voter. Nobody is removed here.
+//! voter, unless it is to stay one. A member that the registry no longer names is removed from consensus.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -48,9 +48,13 @@ async fn register(handle: &Handle, mut profile: NodeProfile) -> Result<u64, Stri
             return Err(format!("the cluster has {MAX_MEMBERS} members already"));
         }
         if let Some(same) = nodes.iter().find(|node| node.peer == profile.peer) {
-            return Err(format!("{} is the peer address of {} already", profile.peer, same.name));
+            if !same.kv.is_empty() {
+                return Err(format!("{} is the peer address of {} already", profile.peer, same.name));
+            }
+            // Added by a client of the KV endpoint, and waited for since.
+            return take_place(handle, profile, same).await;
         }
-        profile.node_id = nodes.iter().map(|node| node.id).max().unwrap_or(0) + 1;
+        profile.node_id = handle.read(quorate_machine::State::next_node_id);
         let mut record = node_record(&profile);
         if record.name.is_empty() {
             record.name = format!("node-{}", profile.node_id);
@@ -70,6 +74,19 @@ async fn register(handle: &Handle, mut profile: NodeProfile) -> Result<u64, Stri
     Err("several nodes join at once: try again".to_string())
 }
 
+/// Fills the place of a member that was added before it came.
+async fn take_place(handle: &Handle, mut profile: NodeProfile, place: &NodeRecord) -> Result<u64, String> {
+    profile.node_id = place.id;
+    let mut node = node_record(&profile);
+    if node.name.is_empty() {
+        node.name = format!("node-{}", place.id);
+    }
+    node.learner = place.learner;
+    let command = Command::UpsertNode(UpsertNode { node });
+    propose(handle, command).await.map_err(|error| error.to_string())?;
+    Ok(place.id)
+}
+
 /// Looks for ever.
 pub async fn run(handle: Handle, heartbeats: Arc<Heartbeats>) {
     let mut interval = tokio::time::interval(LOOK_INTERVAL);
@@ -87,7 +104,9 @@ pub async fn run(handle: Handle, heartbeats: Arc<Heartbeats>) {
 
 async fn align(handle: &Handle, heartbeats: &Heartbeats) -> Result<(), quorate_raft::CallError> {
     let status = handle.status().borrow().clone();
-    let nodes: Vec<NodeRecord> = handle.read(|state| state.nodes().cloned().collect());
+    let Some(nodes) = registry(handle) else {
+        return Ok(());
+    };
     for node in nodes {
         if status.voters.contains(&node.id) {
             continue;
@@ -97,16 +116,54 @@ async fn align(handle: &Handle, heartbeats: &Heartbeats) -> Result<(), quorate_r
             let member = Member {
                 name: node.name,
                 zone: node.zone,
-                peer: node.peer,
+                peer: peer_address(&node.peer),
             };
             handle.add_learner(node.id, member, CHANGE_DEADLINE).await?;
-        } else if heartbeats
-            .applied_index(node.id)
-            .is_some_and(|applied| applied.saturating_add(CAUGHT_UP_ENTRIES) >= status.committed_index)
+        } else if !node.learner
+            && heartbeats
+                .applied_index(node.id)
+                .is_some_and(|applied| applied.saturating_add(CAUGHT_UP_ENTRIES) >= status.committed_index)
         {
             tracing::info!(node = node.id, "a learner has caught up and becomes a voter");
             handle.promote(vec![node.id], CHANGE_DEADLINE).await?;
         }
     }
-    Ok(())
+    remove_unregistered(handle).await
+}
+
+/// The registry; `None` before the bootstrap.
+fn registry(handle: &Handle) -> Option<Vec<NodeRecord>> {
+    handle.read(|state| state.cluster_id().map(|_| state.nodes().cloned().collect()))
+}
+
+/// Members that left the registry leave consensus; if this leader is one of them, another one sees to it.
+async fn remove_unregistered(handle: &Handle) -> Result<(), quorate_raft::CallError> {
+    let unregistered = || {
+        let nodes = registry(handle).unwrap_or_default();
+        let members = handle.members().into_keys();
+        members
+            .filter(|id| !nodes.iter().any(|node| node.id == *id))
+            .collect::<Vec<u64>>()
+    };
+    if unregistered().is_empty() {
+        return Ok(());
+    }
+    // The registry of a leader that has just begun may lack what its predecessor wrote there.
+    handle.read_index(CHANGE_DEADLINE).await?;
+    let gone = unregistered();
+    if gone.is_empty() || registry(handle).is_none() {
+        return Ok(());
+    }
+    if gone.contains(&handle.node_id()) {
+        return handle.transfer_leadership(None, CHANGE_DEADLINE).await;
+    }
+    tracing::info!(?gone, "members leave consensus");
+    handle.remove(gone, CHANGE_DEADLINE).await
+}
+
+/// `host:port` of a node's peer address, which is a list of URLs in a cluster that stands in for etcd.
+pub(crate) fn peer_address(registered: &str) -> String {
+    let first = registered.split(',').next().unwrap_or_default();
+    let address = first.split_once("://").map_or(first, |(_, address)| address);
+    address.trim_end_matches('/').to_string()
 }

@@ -34,6 +34,7 @@ pub use heartbeats::{HEARTBEAT_REQUEST_TAG, Heartbeats};
 pub use history::HistoryPolicy;
 pub use leader_priority::{LeaderPriority, prefer_leaders};
 pub use leader_requests::LeaderRequests;
+pub(crate) use members::peer_address;
 pub use members::registrar;
 pub use prober::{PASSWORD_FIELD, Probers};
 
@@ -122,12 +123,22 @@ impl Reconcilers {
     }
 }
 
+/// The reconcilers of a member of a cluster that stands in for etcd: no probes, no votes, no disks.
+pub(crate) fn member_tasks(handle: &Handle, heartbeats: Arc<Heartbeats>, stop: &CancellationToken) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let mut spawn = |task: BoxFuture<'static, ()>| tasks.spawn(stopping(stop.clone(), task));
+    spawn(Box::pin(heartbeats::send(handle.clone(), Arc::default())));
+    spawn(Box::pin(watch_consistency(handle.clone())));
+    spawn(Box::pin(members::run(handle.clone(), heartbeats)));
+    tasks
+}
+
 async fn stopping(stop: CancellationToken, task: impl Future<Output = ()>) {
     stop.run_until_cancelled(task).await;
 }
 
 /// Proposes on behalf of this node; `Err` with the refusal's code where the machine refused.
-async fn propose(handle: &Handle, command: Command) -> Result<Reply, ProposeError> {
+pub(crate) async fn propose(handle: &Handle, command: Command) -> Result<Reply, ProposeError> {
     let author = Principal {
         kind: Some(PrincipalKind::Node(handle.node_id())),
         source: String::new(),
@@ -145,7 +156,7 @@ async fn propose(handle: &Handle, command: Command) -> Result<Reply, ProposeErro
 
 /// Why a reconciler's proposal came to nothing.
 #[derive(Debug, thiserror::Error)]
-enum ProposeError {
+pub(crate) enum ProposeError {
     #[error(transparent)]
     Call(#[from] CallError),
     #[error("refused: {:?}", RefusalCode::try_from(.0.code).unwrap_or(RefusalCode::Unspecified))]

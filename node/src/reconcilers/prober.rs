@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use quorate_machine::{DataCenter, EffectiveTiming, Id, MonitorKind, MonitorRecord, MysqlSpec, Sealed};
 use quorate_probes::mysql::{MysqlProber, MysqlTarget};
-use quorate_probes::{JudgeSettings, Schedule, Secret};
+use quorate_probes::{JudgeSettings, Names, Schedule, Secret};
 use quorate_raft::Handle;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
@@ -97,16 +97,18 @@ pub struct Probers {
     board: Arc<Board>,
     key: ClusterKey,
     links: Links,
+    names: Names,
 }
 
 impl Probers {
-    /// Probers that write to `board`, open passwords with `key` and dial through `links`.
-    pub fn new(handle: Handle, board: Arc<Board>, key: ClusterKey, links: Links) -> Self {
+    /// Probers that write to `board`, open passwords with `key`, dial through `links` and resolve with `names`.
+    pub fn new(handle: Handle, board: Arc<Board>, key: ClusterKey, links: Links, names: Names) -> Self {
         Self {
             handle,
             board,
             key,
             links,
+            names,
         }
     }
 
@@ -191,6 +193,7 @@ impl Probers {
             &spec.database,
             timeout,
         )
+        .map(|target| target.with_names(self.names.clone()))
         .map_err(|error| error.to_string())
     }
 

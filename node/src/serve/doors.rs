@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use quorate_console_api::{ApiContext, ApiSettings, SessionKey, TlsFiles, router, serve_https};
 use quorate_etcd_api::{Clients, KvDoor, KvPort, Lessor, TokenKey, WatchHub, serve_kv};
+use quorate_probes::Names;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +16,7 @@ use super::ports::ReservedPort;
 use crate::config::Config;
 use crate::identity::{ClusterKey, IdentityDirectory, NodeIdentity, console_server_config};
 use crate::links::Links;
+use crate::membership::{Membership, Numbering};
 use crate::reconcilers::{LeaderRequests, Reconcilers};
 
 /// What the doors are made of.
@@ -24,6 +26,7 @@ pub struct Parts<'a> {
     pub identity: &'a NodeIdentity,
     pub key: ClusterKey,
     pub links: Links,
+    pub names: Names,
 }
 
 /// The open doors.
@@ -44,10 +47,12 @@ impl Doors {
         let handle = reconcilers.handle.clone();
         let lessor = Lessor::new(handle.clone());
         let clients = Arc::new(Clients::new());
+        let membership = Membership::new(handle.clone(), reconcilers.heartbeats.clone(), Numbering::Consecutive);
         handle.set_leader_request_handler(Arc::new(LeaderRequests {
             handle: handle.clone(),
             heartbeats: reconcilers.heartbeats.clone(),
             lessor: lessor.clone(),
+            membership: membership.clone(),
         }));
         let leases = stop.clone().run_until_cancelled_owned(lessor.clone().run());
         tasks.spawn(async move {
@@ -66,6 +71,8 @@ impl Doors {
             certificate_expiry: Some(certificates.expiry()),
             allow_plaintext: parts.config.kv_plaintext,
             require_client_certificate: parts.config.kv_mutual_tls,
+            members: Some(Arc::new(membership)),
+            pages_only: false,
         };
         tasks.spawn(certificates.follow(stop.clone())?);
         let fence = reconcilers.fence.clone();
@@ -94,6 +101,7 @@ impl Doors {
             tester: Arc::new(NodeTester {
                 key: parts.key,
                 links: parts.links,
+                names: parts.names,
             }),
             processes: Arc::new(NodeProcesses(clients)),
             tls_files: TlsFiles::default(),

@@ -10,7 +10,7 @@ use quorate_console_api::{
 use quorate_etcd_api::Clients;
 use quorate_machine::{FindingClass, Id, Sealed};
 use quorate_probes::mysql::{MysqlTarget, test_connection};
-use quorate_probes::{Secret, Stage, StageResult};
+use quorate_probes::{Names, Secret, Stage, StageResult};
 
 use crate::identity::ClusterKey;
 use crate::links::Links;
@@ -32,6 +32,7 @@ const PASSWORD_FIELD: &str = crate::reconcilers::PASSWORD_FIELD;
 pub struct NodeTester {
     pub key: ClusterKey,
     pub links: Links,
+    pub names: Names,
 }
 
 impl ConnectionTester for NodeTester {
@@ -111,7 +112,8 @@ impl NodeTester {
         };
         let timeout = test.access_timeout.max(Duration::from_millis(1));
         let target = MysqlTarget::new(address, &test.user, Secret::new(password), &test.database, timeout)
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| error.to_string())?
+            .with_names(self.names.clone());
         match self.links.forwarder(address).await {
             Ok(None) => Ok(target),
             Ok(Some(forwarder)) => Ok(target.via(forwarder)),

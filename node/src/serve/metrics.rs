@@ -64,7 +64,7 @@ impl Writer<'_> {
     fn durations(&mut self, name: &str, help: &str, durations: &DurationHistogram) -> std::fmt::Result {
         let bounds = durations.buckets.iter();
         let mut buckets: Vec<(f64, u64)> = bounds.map(|(bound, count)| (bound.as_secs_f64(), *count)).collect();
-        buckets.push((f64::MAX, durations.above));
+        buckets.push((f64::INFINITY, durations.above));
         let unit = Some(&Unit::Seconds);
         let mut encoder = self.0.encode_descriptor(name, help, unit, MetricType::Histogram)?;
         let sum = durations.sum.as_secs_f64();

@@ -14,9 +14,12 @@ mod metrics;
 mod ports;
 mod signals;
 
+pub(crate) use signals::StopRequest;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate_probes::Names;
 use quorate_raft::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -54,13 +57,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         "the node starts"
     );
 
+    let names = Names::new(config.names());
     let fence = Fence::default();
     let board = Arc::new(Board::default());
     let reconcilers = Reconcilers {
         handle: handle.clone(),
         board: board.clone(),
         heartbeats: Arc::new(Heartbeats::default()),
-        probers: Probers::new(handle.clone(), board, key.clone(), links.clone()),
+        probers: Probers::new(handle.clone(), board, key.clone(), links.clone(), names.clone()),
         disk: Arc::new(DiskGuard::new(
             handle.clone(),
             config.data_dir.clone(),
@@ -80,6 +84,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         identity: &identity,
         key,
         links,
+        names,
     };
     let doors = doors::Doors::open(parts, &reconcilers, ports.kv, ports.console, &stop)?;
     let tasks = reconcilers.start(&stop);

@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use quorate::identity::ClusterKey;
 use quorate::links::Links;
+use quorate::membership::{Membership, Numbering};
 use quorate::reconcilers::{
     Board, DiskGuard, DiskLimits, Fence, Heartbeats, LeaderPriority, LeaderRequests, Probers, Reconcilers,
 };
 use quorate_etcd_api::Lessor;
+use quorate_probes::Names;
 use quorate_raft::testing::{TestCluster, wait_until};
 use quorate_raft::{Handle, Retention};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +30,7 @@ fn reconcile(handle: &Handle, directory: &std::path::Path, stop: &CancellationTo
         handle: handle.clone(),
         heartbeats: heartbeats.clone(),
         lessor: Lessor::new(handle.clone()),
+        membership: Membership::new(handle.clone(), heartbeats.clone(), Numbering::Consecutive),
     }));
     let board = Arc::new(Board::default());
     let links = Links::new(handle.node_id(), None, None);
@@ -35,7 +38,7 @@ fn reconcile(handle: &Handle, directory: &std::path::Path, stop: &CancellationTo
         handle: handle.clone(),
         board: board.clone(),
         heartbeats,
-        probers: Probers::new(handle.clone(), board, ClusterKey::generate(), links),
+        probers: Probers::new(handle.clone(), board, ClusterKey::generate(), links, Names::default()),
         disk: Arc::new(DiskGuard::new(
             handle.clone(),
             directory.to_path_buf(),

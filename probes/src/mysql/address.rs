@@ -1,21 +1,18 @@
-//! Addresses and their resolution: bounded, one lookup at a time.
+//! Addresses of data sources as they are written, and what to dial for them.
 
 use std::{
-    fmt, io,
+    fmt,
     net::{IpAddr, Ipv6Addr, SocketAddr},
 };
 
 use quorate_machine::FindingClass;
-use tokio::{
-    task::JoinHandle,
-    time::{Instant, timeout_at},
-};
+use tokio::time::Instant;
 
 use super::{errors::Failure, target::MysqlTarget};
-use crate::observation::{Stage, bounded_text};
-
-/// Addresses of one name that are tried.
-const MAX_ADDRESSES_PER_NAME: usize = 8;
+use crate::{
+    names::NameError,
+    observation::{Stage, bounded_text},
+};
 
 /// `host:port` of a data source; the host is a name or an IP address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,56 +54,39 @@ impl fmt::Display for Address {
     }
 }
 
-/// Resolves one target's address. A lookup occupies a thread until the system's resolver gives up, so one that
-/// outlives its attempt is taken up by the next attempt instead of being doubled.
-#[derive(Debug)]
-pub(super) struct Resolver {
-    address: Address,
-    fixed: Option<SocketAddr>,
-    lookup: Option<JoinHandle<io::Result<Vec<SocketAddr>>>>,
+/// The sockets of one target.
+pub(super) struct Found {
+    /// At least one.
+    pub(super) sockets: Vec<SocketAddr>,
+    /// For an operator: the addresses and, where they are older than their TTL, why.
+    pub(super) text: String,
 }
 
-impl Resolver {
-    pub(super) fn new(target: &MysqlTarget) -> Self {
-        let address = target.address().clone();
-        let literal = address.host.parse::<IpAddr>().ok();
-        let fixed = target
-            .connect_to
-            .or(literal.map(|ip| SocketAddr::new(ip, address.port)));
-        Self {
-            address,
-            fixed,
-            lookup: None,
-        }
-    }
-
-    /// The addresses to dial.
-    pub(super) async fn resolve(&mut self, deadline: Instant) -> Result<Vec<SocketAddr>, Failure> {
-        if let Some(address) = self.fixed {
-            return Ok(vec![address]);
-        }
-        let Address { host, port } = self.address.clone();
-        let lookup = self.lookup.get_or_insert_with(|| {
-            tokio::spawn(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
+/// The sockets to dial, by `deadline`.
+pub(super) async fn resolve(target: &MysqlTarget, deadline: Instant) -> Result<Found, Failure> {
+    if let Some(proxy) = target.connect_to {
+        return Ok(Found {
+            sockets: vec![proxy],
+            text: proxy.ip().to_string(),
         });
-        let failure = |text: String| Failure {
-            stage: Stage::Dns,
-            class: FindingClass::Dns,
-            text: bounded_text(&text),
-        };
-        let Ok(joined) = timeout_at(deadline, lookup).await else {
-            return Err(failure(format!("no answer for the name {} in time", self.address.host)));
-        };
-        self.lookup = None;
-        let found = joined
-            .unwrap_or_else(|lost| Err(io::Error::other(lost)))
-            .map_err(|error| failure(error.to_string()))?;
-        let addresses: Vec<SocketAddr> = found.into_iter().take(MAX_ADDRESSES_PER_NAME).collect();
-        if addresses.is_empty() {
-            return Err(failure(format!("the name {} has no address", self.address.host)));
-        }
-        Ok(addresses)
     }
+    let Address { host, port } = target.address();
+    let failure = |error: NameError| Failure {
+        stage: Stage::Dns,
+        class: FindingClass::Dns,
+        text: bounded_text(&error.to_string()),
+    };
+    let resolved = target.names.resolve(host, deadline).await.map_err(failure)?;
+    let shown: Vec<String> = resolved.addresses.iter().map(IpAddr::to_string).collect();
+    let mut text = shown.join(", ");
+    if let Some(reason) = &resolved.stale {
+        text.push_str(&format!(" (remembered: {reason})"));
+    }
+    let sockets = resolved.addresses.iter().map(|ip| SocketAddr::new(*ip, *port));
+    Ok(Found {
+        sockets: sockets.collect(),
+        text,
+    })
 }
 
 #[cfg(test)]

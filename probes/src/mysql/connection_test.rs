@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{
-    address::Resolver,
+    address::resolve,
     errors::{Failure, classify_io},
     micros, session,
     target::{MysqlTarget, MysqlTls},
@@ -31,11 +31,8 @@ async fn run(target: &MysqlTarget, results: &mut Vec<StageResult>) -> Result<(),
     };
 
     let (started, deadline) = begin();
-    let resolved = Resolver::new(target).resolve(deadline).await;
-    let shown = resolved.map(|addresses| {
-        let list: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
-        (list.join(", "), addresses)
-    });
+    let resolved = resolve(target, deadline).await;
+    let shown = resolved.map(|found| (found.text, found.sockets));
     let addresses = step(results, Stage::Dns, started, shown)?;
 
     let (started, deadline) = begin();

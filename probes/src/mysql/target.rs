@@ -6,7 +6,7 @@ use mysql_async::{Opts, OptsBuilder, SslOpts};
 use thiserror::Error;
 
 use super::address::Address;
-use crate::Secret;
+use crate::{Names, Secret};
 
 /// Largest packet accepted from a server: its answers to a prober are small.
 const MAX_PACKET_BYTES: usize = 1024 * 1024;
@@ -47,6 +47,7 @@ pub struct MysqlTarget {
     pub(super) access_timeout: Duration,
     pub(super) tls: MysqlTls,
     pub(super) connect_to: Option<SocketAddr>,
+    pub(super) names: Names,
 }
 
 impl MysqlTarget {
@@ -73,12 +74,20 @@ impl MysqlTarget {
             access_timeout,
             tls: MysqlTls::Off,
             connect_to: None,
+            names: Names::default(),
         })
     }
 
     /// Encrypts the connection.
     pub fn with_tls(mut self, tls: MysqlTls) -> Self {
         self.tls = tls;
+        self
+    }
+
+    /// Resolves with `names`, which many targets may share; without it the target asks the system's name servers and remembers
+    /// for itself.
+    pub fn with_names(mut self, names: Names) -> Self {
+        self.names = names;
         self
     }
 

@@ -132,7 +132,11 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
     };
     let check = |action, object| authorize(state, author, action, object);
     match command {
-        Command::Bootstrap(_) | Command::LeaderStarted(_) | Command::WorkerSeen(_) | Command::WorkerLapsed(_) => {
+        Command::Bootstrap(_)
+        | Command::BootstrapEtcd(_)
+        | Command::LeaderStarted(_)
+        | Command::WorkerSeen(_)
+        | Command::WorkerLapsed(_) => {
             return check(Action::System, Object::Cluster);
         }
         Command::Tick(_) => return check(Action::System, Object::Cluster),
@@ -143,9 +147,11 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
         Command::ReportHealth(c) => node(c.node),
         Command::ReportStateHash(c) => node(c.node),
         Command::ReportDisk(c) => node(c.node),
-        Command::UpsertNode(_) | Command::Republish(_) | Command::ExpireLease(_) => {
+        Command::UpsertNode(_) | Command::RemoveNode(_) | Command::Republish(_) | Command::ExpireLease(_) => {
             check(Action::System, Object::Cluster)
         }
+        // A cluster that stands in for etcd is set up by the flags of its members.
+        Command::SetKeyspaceQuota(_) if state.stands_in_for_etcd() => check(Action::System, Object::Cluster),
         Command::CreateApplication(_) => check(Action::Edit, Object::Cluster),
         Command::UpdateApplication(c) => check(Action::Edit, application(state, &c.id)),
         Command::DeleteApplication(c) => check(Action::Edit, application(state, &c.id)),
@@ -170,17 +176,16 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
             check(Action::Users, Object::Cluster)?;
             below_own_rank(state, author, Role::try_from(c.role).unwrap_or(Role::Root))
         }
-        Command::SetUserPassword(c) => match state.user(&c.name) {
-            Some(user) if !is_user(author, &c.name) => {
-                check(Action::Users, Object::Cluster)?;
-                below_own_rank(state, author, user.role())
+        Command::SetUserPassword(c) => {
+            match state.user(&c.name) {
+                Some(user) if !is_user(author, &c.name) => {
+                    check(Action::Users, Object::Cluster)?;
+                    below_own_rank(state, author, user.role())?;
+                }
+                _ => check(Action::Own, Object::OwnedBy(&c.name))?,
             }
-            _ => {
-                check(Action::Own, Object::OwnedBy(&c.name))?;
-                let role = state.user(&c.name).map_or(Role::Viewer, User::role);
-                at_most_effective_role(state, author, role)
-            }
-        },
+            log_in_for_passwords(state, author)
+        }
         Command::CreateApiToken(c) => {
             check(Action::Own, Object::Cluster)?;
             // An unknown role is refused by the handler, with the field that is wrong.
@@ -201,6 +206,7 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
             _ => check(Action::Settings, Object::Cluster),
         },
         Command::Bootstrap(_)
+        | Command::BootstrapEtcd(_)
         | Command::LeaderStarted(_)
         | Command::WorkerSeen(_)
         | Command::WorkerLapsed(_)
@@ -236,12 +242,21 @@ impl MonitorRecord {
     }
 }
 
+/// With a password, whoever holds an API token would outlast it, and its bounds.
+fn log_in_for_passwords(state: &State, author: &Principal) -> Result<(), Refusal> {
+    let (principal, own) = author_role(state, author)?;
+    if principal.token.is_none() {
+        Ok(())
+    } else {
+        Err(Refusal::new(RefusalCode::PermissionDenied).with("role", own.code()))
+    }
+}
+
 fn is_user(author: &Principal, name: &str) -> bool {
     matches!(&author.kind, Some(PrincipalKind::User(user)) if user.name == name)
 }
 
-/// A request under a narrowed API token can neither make a token with a wider role nor set the user's password: the
-/// narrowing would be worth nothing.
+/// A request under a narrowed API token cannot make a token with a wider role: the narrowing would be worth nothing.
 fn at_most_effective_role(state: &State, author: &Principal, role: Role) -> Result<(), Refusal> {
     let (principal, own) = author_role(state, author)?;
     let most = state.user(&principal.name).map_or(own, User::role);

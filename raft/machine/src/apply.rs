@@ -128,6 +128,7 @@ fn execute(state: &mut State, context: &mut Context<'_>, command: Command) -> Re
 fn dispatch(state: &mut State, context: &mut Context<'_>, command: Command) -> Result<ReplyKind, Refusal> {
     match command {
         Command::Bootstrap(c) => registry::bootstrap(state, context, *c),
+        Command::BootstrapEtcd(c) => registry::bootstrap_etcd(state, context, *c),
         Command::LeaderStarted(c) => health::leader_started(state, context, c),
         Command::WorkerSeen(c) => health::worker_seen(state, context, c),
         Command::WorkerLapsed(c) => health::worker_lapsed(state, context, c),
@@ -153,6 +154,7 @@ fn dispatch(state: &mut State, context: &mut Context<'_>, command: Command) -> R
         Command::CreateApiToken(c) => registry::create_api_token(state, context, c),
         Command::RevokeApiToken(c) => registry::revoke_api_token(state, context, c),
         Command::UpsertNode(c) => registry::upsert_node(state, context, c),
+        Command::RemoveNode(c) => registry::remove_node(state, context, c),
         Command::Kv(c) => keyspaces::kv(state, context, c),
         Command::ExpireLease(c) => keyspaces::expire_lease(state, context, c),
         Command::ReportDisk(c) => health::disk_reported(state, context, c),

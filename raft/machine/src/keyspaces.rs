@@ -20,13 +20,22 @@ use crate::reply::*;
 use crate::sdk_keys::RESERVED_PREFIX;
 use crate::state::State;
 
+impl State {
+    /// Whether the quota of an instance's keyspace was reached and its alarm `NOSPACE` has not been disarmed.
+    pub fn keyspace_is_full(&self, instance: &Id) -> bool {
+        let keyspace = self.keyspace(instance);
+        keyspace.is_some_and(|keyspace| keyspace.has_alarm(AlarmKind::NoSpace))
+    }
+}
+
 pub(crate) fn kv(state: &mut State, context: &mut Context<'_>, command: KvCommand) -> Result<ReplyKind, Refusal> {
+    let all_keys_are_clients = state.stands_in_for_etcd();
     let short_of_disk = state.nodes_short_of_disk().next().is_some();
     let keyspace = keyspace_mut(state, &command.instance)?;
     let Some(op) = command.op else {
         return Err(Refusal::invalid_field("/op", "required", "name an operation"));
     };
-    if op_writes_into(&op, RESERVED_PREFIX.as_bytes()) {
+    if !all_keys_are_clients && op_writes_into(&op, RESERVED_PREFIX.as_bytes()) {
         let refused = KvResult::Refused(KvError::PermissionDenied as i32);
         return Ok(ReplyKind::Kv(KvReply {
             revision: keyspace.revision(),

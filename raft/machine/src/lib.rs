@@ -43,7 +43,7 @@ pub use audit::{AuditRecord, Change, MAX_AUDIT_RECORDS, actor};
 pub use command::*;
 pub use deadline::next_deadline;
 pub use digest::{DigestVote, worker_digest};
-pub use etcd_ids::{etcd_cluster_id, etcd_member_id};
+pub use etcd_ids::{FIRST_ETCD_MEMBER_ID, etcd_cluster_id, etcd_member_id, etcd_numbered_cluster};
 pub use events::{EventCode, EventRecord, Level, MAX_EVENTS_RECORDS};
 pub use health::{Decision, LEADER_SETTLE_MS, REPEAT_BLOCK_MS, Tally, Verdict, decide, tally};
 pub use live::*;

@@ -362,6 +362,12 @@ pub struct Cluster {
     /// Wall time of the bootstrap.
     #[prost(int64, tag = "3")]
     pub created_at_ms: i64,
+    /// Set in a cluster that stands in for etcd: what its members sign KV tokens with.
+    #[prost(message, optional, tag = "4")]
+    pub etcd_token_secret: Option<Id>,
+    /// Highest id of a removed node that was numbered; 0 before the first.
+    #[prost(uint64, tag = "5")]
+    pub removed_up_to: u64,
 }
 
 /// Quotas in force (A1).

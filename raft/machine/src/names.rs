@@ -8,6 +8,7 @@ impl Command {
     pub const fn name(&self) -> &'static str {
         match self {
             Command::Bootstrap(_) => "bootstrap",
+            Command::BootstrapEtcd(_) => "bootstrap-etcd",
             Command::LeaderStarted(_) => "leader-started",
             Command::WorkerSeen(_) => "worker-seen",
             Command::WorkerLapsed(_) => "worker-lapsed",
@@ -33,6 +34,7 @@ impl Command {
             Command::CreateApiToken(_) => "create-api-token",
             Command::RevokeApiToken(_) => "revoke-api-token",
             Command::UpsertNode(_) => "upsert-node",
+            Command::RemoveNode(_) => "remove-node",
             Command::Kv(_) => "kv",
             Command::ExpireLease(_) => "expire-lease",
             Command::ReportDisk(_) => "report-disk",

@@ -8,6 +8,7 @@ use imbl::OrdMap;
 use quorate_kv::Keyspace;
 
 use crate::audit::{AuditRecord, MAX_AUDIT_RECORDS};
+use crate::etcd_ids::FIRST_ETCD_MEMBER_ID;
 use crate::events::{EventRecord, MAX_EVENTS_RECORDS};
 use crate::live::*;
 use crate::model::*;
@@ -90,6 +91,11 @@ impl State {
         self.cluster.map(|cluster| cluster.id)
     }
 
+    /// True for a cluster that stands in for etcd: one keyspace, in which no key is the machine's own.
+    pub fn stands_in_for_etcd(&self) -> bool {
+        self.cluster.is_some_and(|cluster| cluster.etcd_token_secret.is_some())
+    }
+
     /// Members in order of id.
     pub fn nodes(&self) -> impl Iterator<Item = &NodeRecord> {
         self.nodes.values()
@@ -98,6 +104,13 @@ impl State {
     /// One member.
     pub fn node(&self, id: u64) -> Option<&NodeRecord> {
         self.nodes.get(&id)
+    }
+
+    /// The id for one more node: one that no node has or had.
+    pub fn next_node_id(&self) -> u64 {
+        let removed = self.cluster.map_or(0, |cluster| cluster.removed_up_to);
+        let numbered = self.nodes.keys().copied().filter(|id| *id < FIRST_ETCD_MEMBER_ID);
+        numbered.max().unwrap_or(0).max(removed) + 1
     }
 
     /// Workers in order of node id.

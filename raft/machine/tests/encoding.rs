@@ -40,6 +40,20 @@ fn proposals() {
         (root.clone(), Command::CreateMonitor(Box::new(create))),
         (build::node_principal(2), Command::ReportHealth(report)),
         (root, Command::Switch(switch)),
+        (
+            build::node_principal(1),
+            Command::BootstrapEtcd(Box::new(BootstrapEtcd {
+                cluster_id: etcd_numbered_cluster(7),
+                nodes: vec![NodeRecord {
+                    learner: true,
+                    ..build::node(4)
+                }],
+                instance_id: build::instance(),
+                namespace_id: build::id(4, 1),
+                token_secret: build::id(9, 9),
+            })),
+        ),
+        (build::node_principal(1), Command::RemoveNode(RemoveNode { node: 4 })),
     ];
     let mut out = String::new();
     for (author, command) in commands {

@@ -31,7 +31,7 @@ fn bootstrap(change: impl FnOnce(&mut Bootstrap)) -> Command {
 fn a_node_has_bounded_texts() {
     let mut state = State::new();
     assert_eq!(apply_as_node(&mut state, build::bootstrap()).refusal(), None);
-    let long = "x".repeat(300);
+    let long = "x".repeat(1_100);
     type Change = fn(&mut NodeRecord, String);
     let changes: [(&str, Change); 5] = [
         ("/name", |node, text| node.name = text),
@@ -65,4 +65,76 @@ fn a_bootstrap_gives_no_id_twice() {
         bootstrap(|command| command.kv_sdk_password_hash = vec![b'x'; 2_000].into()),
     );
     assert_eq!(fields(&reply), [("/root_password_hash", "too-long")]);
+}
+
+fn bootstrap_etcd() -> Command {
+    Command::BootstrapEtcd(Box::new(BootstrapEtcd {
+        cluster_id: etcd_numbered_cluster(5),
+        nodes: vec![build::node(1), build::node(2)],
+        instance_id: build::instance(),
+        namespace_id: build::id(4, 1),
+        token_secret: build::id(9, 9),
+    }))
+}
+
+#[test]
+fn a_cluster_that_stands_in_for_etcd_is_open_and_keeps_no_key_for_itself() {
+    let mut state = State::new();
+    assert_eq!(apply_as_node(&mut state, bootstrap_etcd()).refusal(), None);
+    assert!(state.stands_in_for_etcd());
+    assert_eq!(state.users().count(), 0);
+    assert!(!state.keyspace(&build::instance()).expect("it exists").auth_enabled());
+    let put = |key: &'static str| {
+        Command::Kv(KvCommand {
+            instance: build::instance(),
+            op: Some(quorate_kv::KvOp::Put(quorate_kv::PutRequest {
+                key: key.into(),
+                value: "v".into(),
+                ..quorate_kv::PutRequest::default()
+            })),
+        })
+    };
+    let reply = apply_as_node(&mut state, put("/mas-monitor/x"));
+    let Some(ReplyKind::Kv(reply)) = reply.kind else {
+        panic!("an operation on keys is answered as such")
+    };
+    assert_eq!(
+        (
+            reply.revision,
+            matches!(reply.result, Some(quorate_kv::KvResult::Put(_)))
+        ),
+        (2, true)
+    );
+    let again = apply_as_node(&mut state, bootstrap_etcd());
+    assert_eq!(
+        again.refusal().expect("only once").code(),
+        RefusalCode::AlreadyBootstrapped
+    );
+    // It survives a snapshot.
+    let mut decoder = StateDecoder::new();
+    for block in encode_snapshot(&state) {
+        decoder.push(&block).expect("a good block");
+    }
+    let decoded = decoder.finish().expect("a whole state");
+    assert!(decoded.stands_in_for_etcd());
+    assert_eq!(decoded.state_hash(), state.state_hash());
+}
+
+#[test]
+fn a_removed_node_leaves_nothing_behind() {
+    let mut state = State::new();
+    assert_eq!(apply_as_node(&mut state, bootstrap_etcd()).refusal(), None);
+    let seen = Command::WorkerSeen(WorkerSeen {
+        node: 2,
+        incarnation: 1,
+        term: 1,
+    });
+    apply_as_node(&mut state, Command::LeaderStarted(LeaderStarted { term: 1, node: 1 }));
+    apply_as_node(&mut state, seen);
+    assert!(state.worker(2).is_some());
+    for _ in 0..2 {
+        let reply = apply_as_node(&mut state, Command::RemoveNode(RemoveNode { node: 2 }));
+        assert_eq!(reply.refusal(), None, "to remove a node again changes nothing");
+        assert!(state.node(2).is_none() && state.worker(2).is_none());
+    }
 }

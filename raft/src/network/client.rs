@@ -20,6 +20,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
@@ -27,7 +28,7 @@ use tonic::{Request, Status};
 use super::grpc::{
     BytesCodec, CALL_PATH, KEEP_ALIVE_INTERVAL_MS, KEEP_ALIVE_TIMEOUT_MS, MAX_MESSAGE_BYTES, WINDOW_BYTES, stream_path,
 };
-use super::tls::{PeerTls, server_name};
+use super::tls::{CLUSTER_HEADER, NODE_HEADER, Naming, PeerTls, host_name, server_name};
 use super::{Frames, Peer, Purpose, StreamKind, Transport, TransportError};
 
 /// How long a connection may take to be made, TLS included.
@@ -154,6 +155,19 @@ impl GrpcTransport {
         Ok(channel)
     }
 
+    /// A request that says whose it is, where the certificate does not.
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Naming::Headers(own) = &self.shared.tls.naming {
+            let metadata = request.metadata_mut();
+            metadata.insert(NODE_HEADER, own.node.into());
+            if let Ok(cluster) = own.cluster.parse() {
+                metadata.insert(CLUSTER_HEADER, cluster);
+            }
+        }
+        request
+    }
+
     fn client(&self, to: &Peer, purpose: Purpose) -> Result<Grpc<Channel>, TransportError> {
         let client = Grpc::new(self.channel(to, purpose)?);
         Ok(client
@@ -166,10 +180,16 @@ async fn connect(shared: &Arc<Shared>, to: &Peer, purpose: Purpose) -> io::Resul
     let connecting = async {
         let stream = shared.dialer.connect(to.id, to.address.clone(), purpose).await?;
         stream.set_nodelay(true)?;
-        let name = server_name(to.id).ok_or_else(|| io::Error::other("the node id makes no certificate name"))?;
-        TlsConnector::from(shared.tls.client.clone())
-            .connect(name, stream)
-            .await
+        let Some(config) = &shared.tls.client else {
+            return Ok::<_, io::Error>(Either::Right(stream));
+        };
+        let name = match &shared.tls.naming {
+            Naming::Certificates => server_name(to.id),
+            Naming::Headers(_) => host_name(&to.address),
+        };
+        let name = name.ok_or_else(|| io::Error::other("the peer has no name that a certificate could have"))?;
+        let connected = TlsConnector::from(config.clone()).connect(name, stream).await?;
+        Ok(Either::Left(connected))
     };
     let limit = Duration::from_millis(CONNECT_TIMEOUT_MS);
     let stream = tokio::time::timeout(limit, connecting)
@@ -186,7 +206,7 @@ async fn connect(shared: &Arc<Shared>, to: &Peer, purpose: Purpose) -> io::Resul
 
 /// A connection that tells when it ends.
 struct Watched {
-    stream: TlsStream<TcpStream>,
+    stream: Either<TlsStream<TcpStream>, TcpStream>,
     peer: u64,
     losses: mpsc::Sender<u64>,
 }
@@ -247,7 +267,7 @@ impl Transport for GrpcTransport {
         client.ready().await.map_err(not_ready)?;
         let path = PathAndQuery::from_static(CALL_PATH);
         let answer = client
-            .unary(Request::new(frame), path, BytesCodec)
+            .unary(self.request(frame), path, BytesCodec)
             .await
             .map_err(lost)?;
         self.shared.heard.note(to.id);
@@ -265,7 +285,7 @@ impl Transport for GrpcTransport {
         client.ready().await.map_err(not_ready)?;
         let path = PathAndQuery::from_static(stream_path(kind));
         let answer = client
-            .streaming(Request::new(frames), path, BytesCodec)
+            .streaming(self.request(frames), path, BytesCodec)
             .await
             .map_err(lost)?;
         Ok(answer.into_inner().map(|frame| frame.map_err(lost)).boxed())

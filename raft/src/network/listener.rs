@@ -1,4 +1,4 @@
-//! The peer port: mutual TLS, and behind it the peer protocol for nodes and extra routes for everybody else.
+//! The peer port: TLS, mutual in an appliance, and behind it the peer protocol for nodes and extra routes for everybody else.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -12,10 +12,11 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, StreamingService, UnaryService};
 use tonic::service::Routes;
@@ -27,7 +28,7 @@ use super::grpc::{
     BytesCodec, CALL_PATH, KEEP_ALIVE_INTERVAL_MS, KEEP_ALIVE_TIMEOUT_MS, MAX_MESSAGE_BYTES, SERVICE, WINDOW_BYTES,
     stream_kind,
 };
-use super::tls::{PeerTls, node_of};
+use super::tls::{CLUSTER_HEADER, NODE_HEADER, Naming, PeerTls, node_of};
 use super::{PeerHandler, StreamKind, TransportError};
 use crate::greeting::Greeting;
 
@@ -40,6 +41,8 @@ const MAX_UNKNOWN_CONNECTIONS: usize = 256;
 const MAX_CONNECTIONS_PER_NODE: usize = 32;
 /// Connections of clients without a node's certificate (nodes that join). Further ones are closed.
 const MAX_ANONYMOUS_CONNECTIONS: usize = 64;
+/// Connections of a port whose peers say in headers who they are: what a cluster needs, and as many for others.
+const MAX_UNNAMED_CONNECTIONS: usize = 512;
 /// Life of a connection without a node's certificate: a join takes seconds.
 const ANONYMOUS_LIFETIME_MS: u64 = 60_000;
 /// Pause after the system refused to accept a connection (out of descriptors).
@@ -62,7 +65,7 @@ pub(crate) async fn serve_peers(
     let routes = anonymous
         .unwrap_or_default()
         .add_service(PeerService { handler, heard });
-    let acceptor = TlsAcceptor::from(tls.server);
+    let acceptor = tls.server.map(TlsAcceptor::from);
     let places = Places::default();
     loop {
         let unknown = places.unknown.clone().acquire_owned().await;
@@ -72,6 +75,7 @@ pub(crate) async fn serve_peers(
                 let connection = Connection {
                     routes: routes.clone(),
                     places: places.clone(),
+                    naming: tls.naming.clone(),
                 };
                 tokio::spawn(connection.serve(stream, acceptor.clone(), unknown));
             }
@@ -88,6 +92,7 @@ pub(crate) async fn serve_peers(
 struct Places {
     unknown: Arc<Semaphore>,
     anonymous: Arc<Semaphore>,
+    unnamed: Arc<Semaphore>,
     nodes: Arc<Mutex<BTreeMap<u64, Arc<Semaphore>>>>,
 }
 
@@ -96,6 +101,7 @@ impl Default for Places {
         Self {
             unknown: Arc::new(Semaphore::new(MAX_UNKNOWN_CONNECTIONS)),
             anonymous: Arc::new(Semaphore::new(MAX_ANONYMOUS_CONNECTIONS)),
+            unnamed: Arc::new(Semaphore::new(MAX_UNNAMED_CONNECTIONS)),
             nodes: Arc::default(),
         }
     }
@@ -122,14 +128,18 @@ impl Places {
 struct Connection {
     routes: Routes,
     places: Places,
+    naming: Naming,
 }
 
 impl Connection {
-    async fn serve(self, stream: TcpStream, acceptor: TlsAcceptor, unknown: OwnedSemaphorePermit) {
+    async fn serve(self, stream: TcpStream, acceptor: Option<TlsAcceptor>, unknown: OwnedSemaphorePermit) {
         let limit = Duration::from_millis(HANDSHAKE_TIMEOUT_MS);
         let accepted = async {
             stream.set_nodelay(true)?;
-            acceptor.accept(stream).await
+            match acceptor {
+                Some(acceptor) => acceptor.accept(stream).await.map(Either::Left),
+                None => Ok(Either::Right(stream)),
+            }
         };
         let stream = match tokio::time::timeout(limit, accepted).await {
             Ok(Ok(stream)) => stream,
@@ -139,7 +149,19 @@ impl Connection {
             }
             Err(_) => return,
         };
-        let certificates = stream.get_ref().1.peer_certificates();
+        if let Naming::Headers(_) = &self.naming {
+            let Ok(_place) = self.places.unnamed.clone().try_acquire_owned() else {
+                tracing::warn!("a connection to the peer port is closed: too many are open");
+                return;
+            };
+            drop(unknown);
+            http2(Greeting::within(limit, stream), Other::Says(self.naming), self.routes).await;
+            return;
+        }
+        let certificates = match &stream {
+            Either::Left(stream) => stream.get_ref().1.peer_certificates(),
+            Either::Right(_) => None,
+        };
         let identity = certificates
             .and_then(|chain| chain.first())
             .and_then(node_of)
@@ -154,7 +176,7 @@ impl Connection {
         };
         drop(unknown);
         let stream = Greeting::within(limit, stream);
-        let served = http2(stream, identity, self.routes);
+        let served = http2(stream, Other::Shown(identity), self.routes);
         if identity.is_some() {
             served.await;
         } else if tokio::time::timeout(Duration::from_millis(ANONYMOUS_LIFETIME_MS), served)
@@ -166,9 +188,31 @@ impl Connection {
     }
 }
 
-async fn http2(stream: Greeting<TlsStream<TcpStream>>, identity: Option<PeerIdentity>, routes: Routes) {
+/// Who is at the other end of a connection.
+enum Other {
+    /// Whom the certificate names, if it names a node.
+    Shown(Option<PeerIdentity>),
+    /// Whom each request names.
+    Says(Naming),
+}
+
+impl Other {
+    fn identity(&self, headers: &http::HeaderMap) -> Option<PeerIdentity> {
+        match self {
+            Self::Shown(identity) => *identity,
+            Self::Says(Naming::Certificates) => None,
+            Self::Says(Naming::Headers(own)) => {
+                let cluster = headers.get(CLUSTER_HEADER)?;
+                let node = headers.get(NODE_HEADER)?.to_str().ok()?.parse().ok()?;
+                (cluster.as_bytes() == own.cluster.as_bytes()).then_some(PeerIdentity(node))
+            }
+        }
+    }
+}
+
+async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, other: Other, routes: Routes) {
     let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
-        if let Some(identity) = identity {
+        if let Some(identity) = other.identity(request.headers()) {
             request.extensions_mut().insert(identity);
         }
         routes.clone().oneshot(request)

@@ -24,7 +24,7 @@ pub(crate) use client::{GrpcTransport, Heard, LOSSES_CAPACITY};
 pub use client::{PeerDialer, TcpDialer};
 pub(crate) use listener::serve_peers;
 pub(crate) use server::{AskSlot, PeerServer, PeerServerParts, answer_ask};
-pub use tls::{PeerTls, TlsError, peer_certificate_name};
+pub use tls::{NamelessTls, PeerTls, TlsError, peer_certificate_name};
 
 /// What a connection to a peer is for. Each has a connection of its own, so that a snapshot or a burst of entries never
 /// holds up a heartbeat.

@@ -1,4 +1,8 @@
-//! Mutual TLS between peers: one private CA, one certificate per node, the node's id in its name.
+//! How peers know each other.
+//!
+//! An appliance's nodes speak mutual TLS: one private CA, one certificate per node, the node's id in its name. A cluster that
+//! stands in for etcd has the operator's certificates or none; there a node says who it is in a header of every request, and
+//! who may connect is a matter of those certificates and of the network, as with etcd.
 
 use std::sync::Arc;
 
@@ -38,11 +42,64 @@ pub enum TlsError {
 /// What a node shows to its peers and believes of them.
 #[derive(Clone)]
 pub struct PeerTls {
-    pub(crate) client: Arc<ClientConfig>,
-    pub(crate) server: Arc<ServerConfig>,
+    /// `None`: connections to peers are plain.
+    pub(crate) client: Option<Arc<ClientConfig>>,
+    /// `None`: the peer port is plain.
+    pub(crate) server: Option<Arc<ServerConfig>>,
+    pub(crate) naming: Naming,
+}
+
+/// What tells which node is at the other end.
+#[derive(Clone)]
+pub(crate) enum Naming {
+    /// The name in its certificate.
+    Certificates,
+    /// What it says in the headers of its requests.
+    Headers(Arc<PeerHeaders>),
+}
+
+/// What a node says of itself in every request, where certificates carry no names of nodes.
+pub(crate) struct PeerHeaders {
+    pub node: u64,
+    pub cluster: String,
+}
+
+/// Header with the sender's node id.
+pub(crate) const NODE_HEADER: &str = "x-quorate-node";
+/// Header with the sender's cluster: nodes of two clusters that were given each other's addresses do not mix.
+pub(crate) const CLUSTER_HEADER: &str = "x-quorate-cluster";
+
+/// TLS settings of a peer port whose certificates carry no names of nodes.
+#[derive(Clone)]
+pub struct NamelessTls {
+    /// Verifies the peers' certificates against the host names of their addresses.
+    pub client: Arc<ClientConfig>,
+    /// Decides whether a peer must show a certificate.
+    pub server: Arc<ServerConfig>,
 }
 
 impl PeerTls {
+    /// Peers that are known by what they say: node `node` of cluster `cluster`, over `tls` or in the clear. ALPN is set here.
+    pub fn by_headers(node: u64, cluster: String, tls: Option<NamelessTls>) -> Self {
+        let headers = Arc::new(PeerHeaders { node, cluster });
+        let naming = Naming::Headers(headers);
+        let Some(NamelessTls { client, server }) = tls else {
+            return Self {
+                client: None,
+                server: None,
+                naming,
+            };
+        };
+        let (mut client, mut server) = (ClientConfig::clone(&client), ServerConfig::clone(&server));
+        client.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
+        server.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
+        Self {
+            client: Some(Arc::new(client)),
+            server: Some(Arc::new(server)),
+            naming,
+        }
+    }
+
     /// From the peer CA, this node's certificate chain and its key, all PEM. The certificate needs the name of
     /// [`peer_certificate_name`] and both key usages (server and client).
     ///
@@ -73,8 +130,9 @@ impl PeerTls {
             .with_single_cert(chain, key)?;
         server.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
         Ok(Self {
-            client: Arc::new(client),
-            server: Arc::new(server),
+            client: Some(Arc::new(client)),
+            server: Some(Arc::new(server)),
+            naming: Naming::Certificates,
         })
     }
 }
@@ -82,6 +140,13 @@ impl PeerTls {
 /// The name that the certificate of `node_id` must have.
 pub(crate) fn server_name(node_id: u64) -> Option<ServerName<'static>> {
     ServerName::try_from(peer_certificate_name(node_id)).ok()
+}
+
+/// The host of `host:port`, as a name that a certificate can have.
+pub(crate) fn host_name(address: &str) -> Option<ServerName<'static>> {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    ServerName::try_from(host.to_owned()).ok()
 }
 
 /// The node that a verified certificate belongs to; `None` if it is no node's.

@@ -1,7 +1,8 @@
 //! Alarms of the port's keyspace, as Maintenance tells, raises and disarms them.
 //!
 //! Beside the alarms that stay until they are disarmed, `NOSPACE` is told for every member whose disk runs full. That one
-//! ends by itself, with the shortage; disarming it does nothing.
+//! ends by itself, with the shortage; disarming it does nothing. So does `CORRUPT` of every member while no majority of the
+//! nodes has the same state: nobody can say which of them is the corrupt one.
 
 use std::collections::BTreeSet;
 
@@ -49,8 +50,13 @@ pub(crate) fn active(context: &Context) -> Result<Vec<pb::AlarmMember>, Status> 
         let short = state
             .nodes_short_of_disk()
             .map(|node| (AlarmKind::NoSpace as i32, member_id(context.cluster_id, node)));
+        let lost = state.hash_majority_lost();
+        let corrupt = state
+            .nodes()
+            .filter(|_| lost)
+            .map(|node| (AlarmKind::Corrupt as i32, member_id(context.cluster_id, node.id)));
         let raised = keyspace.alarms().map(|alarm| (alarm.kind, alarm.member));
-        Some(raised.chain(short).collect::<BTreeSet<_>>())
+        Some(raised.chain(short).chain(corrupt).collect::<BTreeSet<_>>())
     });
     let alarms = alarms.ok_or_else(errors::unknown_instance)?;
     let told = |(alarm, member_id)| pb::AlarmMember { member_id, alarm };

@@ -110,7 +110,7 @@ fn begin_range(context: &Arc<Context>, client: &Client, stream: u32, message: By
     }
     let serializable = request.serializable;
     let request = kv::RangeRequest::from(request);
-    let checked = context.ensure_serving(&client);
+    let checked = context.ensure_reading(&client, serializable);
     if let Err(status) = checked.and_then(|()| kv::validate_range(&request).map_err(kv_status)) {
         return Begun::Answered(Err(status));
     }

@@ -149,7 +149,7 @@ pub(super) async fn range(
 ) -> Result<pb::RangeResponse, Status> {
     let serializable = request.serializable;
     let request = kv::RangeRequest::from(request);
-    context.ensure_serving(client)?;
+    context.ensure_reading(client, serializable)?;
     kv::validate_range(&request).map_err(kv_status)?;
     if !serializable {
         context.read_index().await?;

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use quorate_etcd_api::pb::etcdserverpb as pb;
-use quorate_machine::{Command, ReportDisk, SetKeyspaceQuota};
+use quorate_machine::{Command, ReportDisk, ReportStateHash, SetKeyspaceQuota};
 use tonic::Code;
 
-use crate::support::{INSTANCE, Login, Node, propose, propose_as_root};
+use crate::support::{INSTANCE, Login, Node, propose, propose_as_node, propose_as_root};
 
 const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
 
@@ -176,5 +176,53 @@ async fn a_full_disk_is_told_as_an_alarm_that_ends_by_itself() {
     assert_eq!(errors(&mut root).await.len(), 1);
     propose(&node.handle, report(2, false)).await;
     assert_eq!(alarm(&mut root, Get, 0).await, []);
+    root.put("k", "w").await;
+}
+
+#[tokio::test]
+async fn states_without_a_majority_are_told_as_corrupt_until_one_agrees() {
+    use pb::alarm_request::AlarmAction::{Deactivate, Get};
+    let node = Node::start_of(3).await;
+    let mut root = node.root().await;
+    root.put("k", "v").await;
+    let report = |node: u64, hash: u8| {
+        Command::ReportStateHash(ReportStateHash {
+            node,
+            index: 1,
+            hash: Bytes::from(vec![hash; 32]),
+        })
+    };
+    for node_id in 1..=3 {
+        assert_eq!(alarm(&mut root, Get, 0).await, []);
+        propose_as_node(&node.handle, node_id, report(node_id, node_id as u8)).await;
+    }
+    let corrupt = pb::AlarmType::Corrupt as i32;
+    let told = alarm(&mut root, Get, 0).await;
+    assert_eq!(told.iter().map(|(_, kind)| *kind).collect::<Vec<_>>(), [corrupt; 3]);
+    assert!(
+        errors(&mut root)
+            .await
+            .iter()
+            .all(|error| error.ends_with("alarm:CORRUPT "))
+    );
+    let all = [(); 3].map(|()| (Code::DataLoss, "etcdserver: corrupt cluster".to_owned()));
+    assert_eq!(refusals(&mut root, b"v").await, all);
+    assert_eq!(root.get("k").await.as_deref(), Some(&b"v"[..]));
+    let disarm = pb::AlarmRequest {
+        action: Deactivate as i32,
+        member_id: told[0].0,
+        alarm: corrupt,
+    };
+    let refused = root
+        .maintenance
+        .alarm(disarm)
+        .await
+        .expect_err("nothing is written now");
+    assert_eq!(refused.code(), Code::DataLoss);
+    assert_eq!(alarm(&mut root, Get, 0).await, told);
+
+    propose_as_node(&node.handle, 2, report(2, 1)).await;
+    assert_eq!(alarm(&mut root, Get, 0).await, []);
+    assert!(errors(&mut root).await.is_empty());
     root.put("k", "w").await;
 }

@@ -60,12 +60,21 @@ impl Node {
         Node::start_with(|_| {}).await
     }
 
+    /// Starts a node whose state knows `nodes` members; it is the only one that runs.
+    pub async fn start_of(nodes: u64) -> Node {
+        Node::start_among(nodes, |_| {}).await
+    }
+
     /// Starts a node whose door `change` has adapted.
     pub async fn start_with(change: impl FnOnce(&mut KvDoor)) -> Node {
+        Node::start_among(1, change).await
+    }
+
+    async fn start_among(nodes: u64, change: impl FnOnce(&mut KvDoor)) -> Node {
         let turn = turn().await;
         let directory = tempfile::tempdir().expect("temporary directory");
         let handle = quorate_raft::testing::single_node(directory.path()).await;
-        bootstrap(&handle, 1).await;
+        bootstrap(&handle, nodes).await;
         let mut node = Node::on(handle, change).await;
         node.directory = Some(directory);
         node.turn = Some(turn);
@@ -90,6 +99,8 @@ impl Node {
             certificate_expiry: None,
             allow_plaintext: true,
             require_client_certificate: false,
+            members: None,
+            pages_only: false,
         };
         change(&mut door);
         let port = KvPort::reserve("127.0.0.1:0".parse().expect("address")).expect("free port");
@@ -255,6 +266,11 @@ pub async fn propose(handle: &Handle, command: Command) {
     propose_as(handle, PrincipalKind::Node(1), command).await;
 }
 
+/// Proposes as another node than the one that runs.
+pub async fn propose_as_node(handle: &Handle, node: u64, command: Command) {
+    propose_as(handle, PrincipalKind::Node(node), command).await;
+}
+
 /// Proposes as the console's root.
 pub async fn propose_as_root(handle: &Handle, command: Command) {
     let root = UserPrincipal {
@@ -287,6 +303,7 @@ pub async fn bootstrap(handle: &Handle, nodes: u64) {
         kv: format!("127.0.0.{id}:2379"),
         console: format!("127.0.0.{id}:8443"),
         site: "dc1".to_owned(),
+        learner: false,
     };
     let hash = |password: &str| bcrypt::hash(password, 4).expect("hash");
     let command = Bootstrap {

@@ -8,6 +8,7 @@ use clap::Args;
 use hyper_util::rt::TokioIo;
 use quorate_etcd_api::pb::etcdserverpb::AuthenticateRequest;
 use quorate_etcd_api::pb::etcdserverpb::auth_client::AuthClient;
+use quorate_etcd_api::pb::etcdserverpb::cluster_client::ClusterClient;
 use quorate_etcd_api::pb::etcdserverpb::kv_client::KvClient;
 use quorate_etcd_api::pb::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate_etcd_api::pb::etcdserverpb::watch_client::WatchClient;
@@ -91,6 +92,11 @@ impl Door {
     /// Client of keys.
     pub fn kv(&mut self) -> KvClient<Channel> {
         KvClient::new(self.channel.clone())
+    }
+
+    /// Client of the members.
+    pub fn cluster(&mut self) -> ClusterClient<Channel> {
+        ClusterClient::new(self.channel.clone())
     }
 
     /// Client of snapshots.

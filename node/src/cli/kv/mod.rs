@@ -3,6 +3,7 @@
 //! A convenience for operators, not a replacement of etcd's own tools, which work on the same port.
 
 mod door;
+pub mod member;
 mod snapshot;
 
 use clap::{Args, Subcommand};

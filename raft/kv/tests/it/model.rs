@@ -136,11 +136,12 @@ impl Model {
 
     fn put(&self, draft: &mut Step, request: &PutRequest) -> Result<PutResponse, KvError> {
         let before = draft.keys.get(&request.key).cloned();
-        if (request.ignore_value || request.ignore_lease) && before.is_none() {
-            return Err(KvError::KeyNotFound);
-        }
+        // As etcd: a put by itself asks for the lease first, one in a transaction for the key.
         if request.lease != 0 && !self.leases.contains_key(&request.lease) {
             return Err(KvError::LeaseNotFound);
+        }
+        if (request.ignore_value || request.ignore_lease) && before.is_none() {
+            return Err(KvError::KeyNotFound);
         }
         let revision = self.revision() + 1;
         let kept = before.clone().unwrap_or_default();

@@ -136,6 +136,9 @@ pub struct NodeRecord {
     /// Which site the node stands for: `dc1`, `dc2` or `arbiter`.
     #[prost(string, tag = "7")]
     pub site: String,
+    /// Stays a learner until it is promoted; otherwise it becomes a voter as soon as it has caught up.
+    #[prost(bool, tag = "8")]
+    pub learner: bool,
 }
 
 /// Feature points of the edition `same-city` that exist in this version.

@@ -72,6 +72,8 @@ pub(crate) fn bootstrap(
         id: command.cluster_id,
         default_instance: command.instance_id,
         created_at_ms: context.wall_ms,
+        etcd_token_secret: None,
+        removed_up_to: 0,
     });
     state.nodes = command.nodes.iter().map(|node| (node.id, node.clone())).collect();
     state.users.insert(ROOT.to_owned(), root);

@@ -4,6 +4,7 @@
 
 mod application;
 mod bootstrap;
+mod bootstrap_etcd;
 mod deletion;
 mod describe;
 mod monitor;
@@ -14,9 +15,10 @@ mod users;
 
 pub(crate) use application::{create_application, delete_application, update_application};
 pub(crate) use bootstrap::bootstrap;
+pub(crate) use bootstrap_etcd::bootstrap_etcd;
 pub(crate) use deletion::{delete_monitor, delete_monitors};
 pub(crate) use monitor::{create_monitor, update_monitor};
-pub(crate) use nodes::upsert_node;
+pub(crate) use nodes::{remove_node, upsert_node};
 pub(crate) use pool::set_connection_pool;
 pub use settings::{MAX_KEYSPACE_QUOTA_BYTES, MIN_KEYSPACE_QUOTA_BYTES};
 pub(crate) use settings::{set_keyspace_quota, set_kind_settings, set_quotas};

@@ -2,7 +2,9 @@
 
 use crate::apply::{Context, done};
 use crate::audit;
-use crate::command::UpsertNode;
+use crate::command::{RemoveNode, UpsertNode};
+use crate::etcd_ids::FIRST_ETCD_MEMBER_ID;
+use crate::health;
 use crate::model::NodeRecord;
 use crate::registry::check_quota;
 use crate::reply::*;
@@ -40,10 +42,35 @@ pub(crate) fn upsert_node(
     done()
 }
 
+/// A node that is unknown is gone already. What it voted, and what it said of its disk, goes with it.
+pub(crate) fn remove_node(
+    state: &mut State,
+    context: &mut Context<'_>,
+    command: RemoveNode,
+) -> Result<ReplyKind, Refusal> {
+    let Some(node) = state.nodes.remove(&command.node) else {
+        return done();
+    };
+    let changes = audit::differences(&describe(&node), &[]);
+    let params = vec![Param::new("node", node.id)];
+    audit::record(state, context, "remove-node", None, params, changes);
+    if let Some(cluster) = &mut state.cluster
+        && node.id < FIRST_ETCD_MEMBER_ID
+    {
+        cluster.removed_up_to = cluster.removed_up_to.max(node.id);
+    }
+    state.workers.remove(&command.node);
+    state.disks.remove(&command.node);
+    context.wake.membership = true;
+    context.wake.monitors = true;
+    health::evaluate_all(state, context);
+    done()
+}
+
 /// Characters of a node's name and zone.
 const MAX_NODE_NAME_CHARS: usize = 64;
-/// Characters of an address `host:port`: the longest DNS name, a colon, five digits.
-const MAX_NODE_ADDRESS_CHARS: usize = 259;
+/// Characters of an address `host:port`, or of the URLs of a member of a cluster that stands in for etcd.
+const MAX_NODE_ADDRESS_CHARS: usize = 1_024;
 
 pub(super) fn check_node(node: &NodeRecord) -> Result<(), Refusal> {
     let mut problems = Problems::default();
@@ -68,13 +95,14 @@ pub(super) fn check_node(node: &NodeRecord) -> Result<(), Refusal> {
 
 fn describe(node: &NodeRecord) -> Vec<(String, String)> {
     [
-        ("name", &node.name),
-        ("zone", &node.zone),
-        ("peer", &node.peer),
-        ("kv", &node.kv),
-        ("console", &node.console),
-        ("site", &node.site),
+        ("name", node.name.as_str()),
+        ("zone", node.zone.as_str()),
+        ("peer", node.peer.as_str()),
+        ("kv", node.kv.as_str()),
+        ("console", node.console.as_str()),
+        ("site", node.site.as_str()),
+        ("learner", if node.learner { "true" } else { "" }),
     ]
-    .map(|(field, value)| (field.to_owned(), value.clone()))
+    .map(|(field, value)| (field.to_owned(), value.to_owned()))
     .to_vec()
 }

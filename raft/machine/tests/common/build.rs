@@ -43,6 +43,7 @@ pub fn node(id: u64) -> NodeRecord {
         kv: format!("127.0.0.1:{id}2379"),
         console: format!("127.0.0.1:{id}8443"),
         site: ["dc1", "dc2", "arbiter"][(id as usize - 1) % 3].to_owned(),
+        learner: false,
     }
 }
 
