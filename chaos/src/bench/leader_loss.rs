@@ -1,11 +1,13 @@
 //! Loss of the KV's leader, or of a follower, under writers with a deadline of 1 s on the surviving nodes.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
 use super::{Programs, cluster, directory};
 use crate::checkers;
+use crate::cluster::DevCluster;
 use crate::demo::read_all;
 use crate::faults::Signal;
 use crate::kv;
@@ -13,6 +15,7 @@ use crate::statistics::summary;
 use crate::writers::{WriterOptions, Writers, failures, longest_gap};
 
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Which node is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +61,7 @@ pub async fn run(programs: &Programs, runs: usize, signal: Signal, victim: Victi
             _ => cluster.restart(lost).await?,
         }
         cluster.wait_ready(lost, READY_TIMEOUT).await?;
-        let present = read_all(&cluster.info, &cluster.node(lost)?.kv.clone(), &options.prefix).await?;
+        let present = read_from(&cluster, lost, &options.prefix).await?;
         let mut violations = checkers::lost_writes(&writes, &present);
         violations.extend(checkers::revision_order(&writes, &[]));
         ensure!(violations.is_empty(), "{}", violations.join("; "));
@@ -66,4 +69,17 @@ pub async fn run(programs: &Programs, runs: usize, signal: Signal, victim: Victi
     println!("{victim:?} {signal:?}: write gap {}", summary(&mut gaps));
     println!("{victim:?} {signal:?}: {failed} of {total} puts failed; no acknowledged put lost or applied twice");
     cluster.stop().await
+}
+
+/// Everything under the prefix, from a node that has just returned: its KV port opens a moment after it says that it is
+/// ready.
+async fn read_from(cluster: &DevCluster, node: u64, prefix: &str) -> Result<BTreeMap<String, (String, i64)>> {
+    let endpoint = cluster.node(node)?.kv.clone();
+    let deadline = Instant::now() + READY_TIMEOUT;
+    loop {
+        match read_all(&cluster.info, &endpoint, prefix).await {
+            Err(_) if Instant::now() < deadline => tokio::time::sleep(LOOK_AGAIN).await,
+            outcome => return outcome,
+        }
+    }
 }

@@ -252,8 +252,10 @@ async fn count_leader_changes(mut status: watch::Receiver<ClusterStatus>, metric
 /// Waits until this node can serve the instance; gives the cluster's id.
 async fn ready(door: &KvDoor) -> Result<Id, DoorError> {
     let mut status = door.handle.status();
+    let mut wakeups = door.handle.wakeups();
     loop {
         let serving = status.borrow_and_update().serving;
+        wakeups.borrow_and_update();
         let cluster = door.handle.read(|state| {
             state.keyspace(&door.instance)?;
             state.cluster_id()
@@ -262,7 +264,13 @@ async fn ready(door: &KvDoor) -> Result<Id, DoorError> {
             return Ok(cluster);
         }
         // The instance may come with an entry or a snapshot, neither of which has to show in the standing.
-        if let Ok(changed) = timeout(READY_RECHECK, status.changed()).await {
+        let news = async {
+            tokio::select! {
+                changed = status.changed() => changed,
+                changed = wakeups.changed() => changed,
+            }
+        };
+        if let Ok(changed) = timeout(READY_RECHECK, news).await {
             changed.map_err(|_| DoorError::Stopped)?;
         }
     }
