@@ -12,6 +12,8 @@ pub mod kept;
 pub mod mysql;
 pub mod names;
 pub mod observation;
+pub mod postgresql;
+pub mod redis;
 pub mod schedule;
 pub mod secret;
 pub mod self_check;
