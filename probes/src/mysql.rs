@@ -15,6 +15,7 @@ use crate::observation::{Observation, RoleInfo, Stage};
 
 mod address;
 mod connection_test;
+mod engine;
 pub mod errors;
 mod reachability;
 mod session;
@@ -22,6 +23,7 @@ mod target;
 
 pub use address::Address;
 pub use connection_test::test_connection;
+pub use engine::Mysql;
 pub use target::{MysqlTarget, MysqlTls, TargetError};
 
 use address::resolve;

@@ -49,10 +49,10 @@ async fn run(target: &MysqlTarget, results: &mut Vec<StageResult>) -> Result<(),
 
     let (started, deadline) = begin();
     let opened = session::open(target, &addresses, deadline).await;
-    let encrypted = if target.tls == MysqlTls::Off {
-        ""
-    } else {
-        ", TLS verified"
+    let encrypted = match target.tls {
+        MysqlTls::Off => "",
+        MysqlTls::Unverified => ", TLS without verification",
+        MysqlTls::Verify { .. } => ", TLS verified",
     };
     let shown = opened.map(|session| (format!("logged in as {}{encrypted}", target.user), session));
     let mut session = step(results, Stage::Login, started, shown)?;
