@@ -3,6 +3,7 @@
 //! Every type here is a prost message because snapshots hold it as it is. Times named `_ms` are cluster time in
 //! milliseconds unless they say wall time.
 
+pub use crate::live_sites::*;
 use crate::model::*;
 
 /// A monitor: configuration and live state together.
@@ -177,6 +178,8 @@ pub enum SwitchCause {
     Forced = 1,
     /// The cluster decided: the active source was abnormal (C5).
     SourceAbnormal = 2,
+    /// The cluster decided: the primary site was lost (D4).
+    SiteLost = 3,
 }
 
 impl SwitchCause {
@@ -186,12 +189,13 @@ impl SwitchCause {
             SwitchCause::Manual => "manual",
             SwitchCause::Forced => "manual-forced",
             SwitchCause::SourceAbnormal => "source-abnormal",
+            SwitchCause::SiteLost => "site-lost",
         }
     }
 
     /// True for a failover.
     pub const fn automatic(self) -> bool {
-        matches!(self, SwitchCause::SourceAbnormal)
+        matches!(self, SwitchCause::SourceAbnormal | SwitchCause::SiteLost)
     }
 }
 
@@ -277,6 +281,10 @@ pub enum HoldReason {
     RepeatBlock = 9,
     /// The source is abnormal from before a break in the votes or an edit, and fails again: the monitor timeout runs anew.
     TimeoutRunning = 10,
+    /// All automatic switching of the cluster or the instance is paused.
+    Paused = 70,
+    /// A maintenance window is open.
+    Maintenance = 71,
 }
 
 impl HoldReason {
@@ -294,6 +302,8 @@ impl HoldReason {
             HoldReason::TargetNotSteady => "target-not-steady",
             HoldReason::RepeatBlock => "repeat-block",
             HoldReason::TimeoutRunning => "timeout-running",
+            HoldReason::Paused => "paused",
+            HoldReason::Maintenance => "maintenance",
         }
     }
 }
