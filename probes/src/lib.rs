@@ -5,6 +5,7 @@
 //! keeps no schedule: [`schedule`] says when an attempt is due, the caller makes one at a time per target.
 
 mod address;
+pub mod elasticsearch;
 mod endpoint;
 mod failure;
 pub mod judge;
@@ -12,9 +13,11 @@ pub mod kept;
 pub mod mysql;
 pub mod names;
 pub mod observation;
+mod refusals;
 pub mod schedule;
 pub mod secret;
 pub mod self_check;
+mod several;
 mod steps;
 mod tls;
 
@@ -26,4 +29,5 @@ pub use observation::{Observation, RoleInfo, Stage, StageResult};
 pub use schedule::Schedule;
 pub use secret::Secret;
 pub use self_check::WorkerSummary;
+pub use several::{AddressTest, MAX_ADDRESSES};
 pub use tls::Tls;
