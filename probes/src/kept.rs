@@ -5,7 +5,7 @@
 //! exhausted pools, refused logins and TLS faults show only there. One budget, the access timeout, bounds the whole
 //! attempt with all its steps (C3). A refused login is not repeated for a while; meanwhile a reachability check that uses
 //! no account of the user goes on. It does not pool, retry or schedule: one call is one attempt. What an engine says and
-//! how it is asked is the [`Engine`]'s part.
+//! how it is asked is the [`Dialect`]'s part.
 
 use std::{future::Future, time::Duration};
 
@@ -38,7 +38,7 @@ pub(crate) struct Answer {
 }
 
 /// One engine as the kept-session prober sees it. Every call ends by its deadline.
-pub(crate) trait Engine: Send {
+pub(crate) trait Dialect: Send {
     /// A connection that is logged in. Dropping it closes it.
     type Session: Send;
 
@@ -81,18 +81,18 @@ struct LoginRefusal {
 
 /// Prober with a kept session. Dropping it closes the session.
 #[derive(Debug)]
-pub(crate) struct Kept<E: Engine> {
-    pub(crate) engine: E,
-    session: Option<E::Session>,
+pub(crate) struct Kept<D: Dialect> {
+    pub(crate) dialect: D,
+    session: Option<D::Session>,
     cycle: u32,
     refusal: Option<LoginRefusal>,
 }
 
-impl<E: Engine> Kept<E> {
+impl<D: Dialect> Kept<D> {
     /// A prober that has no connection yet.
-    pub(crate) fn new(engine: E) -> Self {
+    pub(crate) fn new(dialect: D) -> Self {
         Self {
-            engine,
+            dialect,
             session: None,
             cycle: 0,
             refusal: None,
@@ -103,7 +103,7 @@ impl<E: Engine> Kept<E> {
     /// nothing was sent (the prober backs off after a refused login).
     pub(crate) async fn attempt(&mut self) -> Option<Observation> {
         let started = Instant::now();
-        let deadline = started + self.engine.access_timeout();
+        let deadline = started + self.dialect.access_timeout();
         let fresh_due = self.cycle.is_multiple_of(FRESH_EVERY_CYCLES);
         self.cycle = self.cycle.wrapping_add(1);
         let may_login = self.refusal.as_ref().is_none_or(|refusal| started >= refusal.retry_at);
@@ -111,7 +111,7 @@ impl<E: Engine> Kept<E> {
         if !(fresh_due && may_login)
             && let Some(mut session) = self.session.take()
         {
-            match self.engine.ask(&mut session, false, deadline).await {
+            match self.dialect.ask(&mut session, false, deadline).await {
                 Ok(answer) => {
                     self.session = answer.reusable.then_some(session);
                     return Some(self.answered(answer, started, false));
@@ -121,7 +121,7 @@ impl<E: Engine> Kept<E> {
                 }
                 // The server may have ended this idle session for reasons of its own: only a fresh one tells.
                 Err(failure) => tracing::debug!(
-                    address = %self.engine.place(),
+                    address = %self.dialect.place(),
                     "kept session lost: {failure}"
                 ),
             }
@@ -139,7 +139,7 @@ impl<E: Engine> Kept<E> {
                 self.refusal = None;
                 let session = answer.reusable.then_some(session);
                 if let Some(old) = std::mem::replace(&mut self.session, session) {
-                    E::close(old);
+                    D::close(old);
                 }
                 self.answered(answer, started, true)
             }
@@ -149,7 +149,7 @@ impl<E: Engine> Kept<E> {
                         let now = Instant::now();
                         self.refusal = Some(LoginRefusal {
                             text: failure.text.clone(),
-                            retry_at: now + self.engine.login_backoff(),
+                            retry_at: now + self.dialect.login_backoff(),
                             check_at: now + REACHABILITY_INTERVAL,
                         });
                     }
@@ -163,9 +163,9 @@ impl<E: Engine> Kept<E> {
         }
     }
 
-    async fn open_and_ask(&mut self, deadline: Instant) -> Result<(E::Session, Answer), Failure> {
-        let mut session = self.engine.open(deadline).await?;
-        let answer = self.engine.ask(&mut session, true, deadline).await?;
+    async fn open_and_ask(&mut self, deadline: Instant) -> Result<(D::Session, Answer), Failure> {
+        let mut session = self.dialect.open(deadline).await?;
+        let answer = self.dialect.ask(&mut session, true, deadline).await?;
         Ok((session, answer))
     }
 
@@ -182,13 +182,13 @@ impl<E: Engine> Kept<E> {
             class: FindingClass::Auth,
             text: refusal.text.clone(),
         };
-        let result = self.engine.check_reachability(deadline).await;
+        let result = self.dialect.check_reachability(deadline).await;
         Some(result.err().unwrap_or(refused).observed(started, true))
     }
 
     fn answered(&self, answer: Answer, started: Instant, fresh: bool) -> Observation {
         let latency = started.elapsed();
-        let slow = latency >= self.engine.access_timeout() / SLOW_DIVISOR;
+        let slow = latency >= self.dialect.access_timeout() / SLOW_DIVISOR;
         let (class, engine_text) = match (answer.ailment, slow) {
             (Some(ailment), _) => ailment,
             (None, true) => (FindingClass::Slow, format!("answered after {} ms", latency.as_millis())),

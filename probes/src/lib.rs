@@ -14,6 +14,8 @@ pub mod mysql;
 pub mod names;
 pub mod observation;
 mod refusals;
+pub mod postgresql;
+pub mod redis;
 pub mod schedule;
 pub mod secret;
 pub mod self_check;

@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::{
     failure::Failure,
-    kept::{Answer, Engine, Kept},
+    kept::{Answer, Dialect, Kept},
     observation::Observation,
 };
 
@@ -27,12 +27,12 @@ pub use target::{MysqlTarget, MysqlTls, TargetError};
 
 /// Prober of one address. Dropping it closes its session.
 #[derive(Debug)]
-pub struct MysqlProber(Kept<Mysql>);
+pub struct MysqlProber(Kept<MysqlDialect>);
 
 impl MysqlProber {
     /// A prober that has no connection yet.
     pub fn new(target: MysqlTarget) -> Self {
-        Self(Kept::new(Mysql {
+        Self(Kept::new(MysqlDialect {
             target,
             lag: session::Lag::default(),
         }))
@@ -46,12 +46,12 @@ impl MysqlProber {
 }
 
 #[derive(Debug)]
-struct Mysql {
+struct MysqlDialect {
     target: MysqlTarget,
     lag: session::Lag,
 }
 
-impl Engine for Mysql {
+impl Dialect for MysqlDialect {
     type Session = Conn;
 
     fn access_timeout(&self) -> Duration {
