@@ -13,6 +13,7 @@ use crate::{
 };
 
 mod connection_test;
+mod engine;
 pub mod errors;
 mod reachability;
 mod session;
@@ -23,6 +24,7 @@ pub use crate::{
     kept::{FRESH_EVERY_CYCLES, LOGIN_BACKOFF, REACHABILITY_INTERVAL},
 };
 pub use connection_test::test_connection;
+pub use engine::Mysql;
 pub use target::{MysqlTarget, MysqlTls, TargetError};
 
 /// Prober of one address. Dropping it closes its session.

@@ -40,10 +40,10 @@ async fn run(target: &MysqlTarget, steps: &mut Steps) -> Result<(), Stopped> {
 
     let (started, deadline) = begin();
     let opened = session::open(target, &addresses, deadline).await;
-    let encrypted = if target.tls == MysqlTls::Off {
-        ""
-    } else {
-        ", TLS verified"
+    let encrypted = match target.tls {
+        MysqlTls::Off => "",
+        MysqlTls::Unverified => ", TLS without verification",
+        MysqlTls::Verify { .. } => ", TLS verified",
     };
     let shown = opened.map(|session| (format!("logged in as {}{encrypted}", target.user), session));
     let mut session = steps.record(Stage::Login, started, shown)?;

@@ -18,9 +18,11 @@ pub enum MysqlTls {
     /// Plain TCP. The password still travels hashed or RSA-encrypted.
     #[default]
     Off,
+    /// TLS with whatever certificate the server shows.
+    Unverified,
     /// TLS; the server's certificate must be valid for the target's host and signed by one of these CAs (PEM).
     Verify {
-        /// CA certificates, PEM.
+        /// CA certificates, PEM; empty: the public ones.
         ca_pem: Vec<u8>,
     },
 }
@@ -91,6 +93,8 @@ impl MysqlTarget {
     pub(super) fn options(&self, addresses: &[SocketAddr]) -> Opts {
         let tls = match &self.tls {
             MysqlTls::Off => None,
+            MysqlTls::Unverified => Some(SslOpts::default().with_danger_accept_invalid_certs(true)),
+            MysqlTls::Verify { ca_pem } if ca_pem.is_empty() => Some(SslOpts::default()),
             MysqlTls::Verify { ca_pem } => Some(
                 SslOpts::default()
                     .with_disable_built_in_roots(true)

@@ -30,7 +30,9 @@ pub fn decide(state: &State, monitor: &MonitorRecord, now_ms: u64) -> Decision {
     let timing = state.effective_timing(monitor);
     let precision = timing.health_precision;
     let failed = |tally: Tally| tally.verdict() == Verdict::Failed;
-    let held = if !monitor.spec.probing {
+    let held = if !monitor.spec.has_active_side() {
+        HoldReason::NoActiveSide
+    } else if !monitor.spec.probing {
         HoldReason::ProbingOff
     } else if monitor.active() != DataCenter::Dc1 {
         HoldReason::NotArmed
@@ -44,7 +46,7 @@ pub fn decide(state: &State, monitor: &MonitorRecord, now_ms: u64) -> Decision {
         HoldReason::TimeoutRunning
     } else if !monitor.spec.automatic_switch {
         HoldReason::AutomaticSwitchOff
-    } else if monitor.pool.is_none() {
+    } else if !monitor.sdk_keys_published() {
         HoldReason::NoConnectionPool
     } else if !workers_heard(state, now_ms) {
         HoldReason::LeaderSettling

@@ -62,7 +62,7 @@ pub(crate) fn check_monitor(
             .with("monitor", &monitor.spec.name)
             .with("data_center", to.name())
     };
-    if monitor.pool.is_none() {
+    if !monitor.sdk_keys_published() {
         return Err(refused(RefusalCode::NoConnectionPool));
     }
     if monitor.active() == to {
