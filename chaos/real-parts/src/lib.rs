@@ -5,6 +5,7 @@
 //! never a silent skip. This crate installs nothing and knows nothing of the appliance: what it hands out are
 //! addresses, accounts and faults (kill, pause, stop).
 
+mod cache;
 mod directory;
 mod dns;
 mod ports;
@@ -13,6 +14,7 @@ mod program;
 mod user;
 
 pub mod mariadb;
+pub mod search;
 
 pub use directory::ServerDirectory;
 pub use dns::{DnsMode, DnsServer};
