@@ -5,7 +5,7 @@
 mod failover;
 mod leader_loss;
 mod load;
-mod report;
+pub(crate) mod report;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -79,7 +79,7 @@ pub async fn run(options: &Options) -> Result<()> {
 }
 
 /// Database servers run as an ordinary user and must be able to search the directory.
-fn open_for_servers(directory: &Path) -> Result<()> {
+pub(crate) fn open_for_servers(directory: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755))?;
     std::fs::create_dir_all(directory.join("databases"))?;

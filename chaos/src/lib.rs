@@ -20,6 +20,7 @@ pub mod readers;
 pub mod rest;
 pub mod scenario;
 pub mod sdk;
+pub mod sdk_trial;
 pub mod statistics;
 pub mod timeline;
 pub mod watcher;

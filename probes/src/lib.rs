@@ -5,6 +5,7 @@
 //! keeps no schedule: [`schedule`] says when an attempt is due, the caller makes one at a time per target.
 
 mod address;
+pub mod elasticsearch;
 mod endpoint;
 mod failure;
 pub mod judge;
@@ -15,9 +16,11 @@ pub mod observation;
 pub mod postgresql;
 pub mod prober;
 pub mod redis;
+mod refusals;
 pub mod schedule;
 pub mod secret;
 pub mod self_check;
+mod several;
 mod steps;
 mod tls;
 
@@ -30,4 +33,5 @@ pub use prober::{AddressTest, Engine, Paths, ProbeTarget, Prober, StartError, en
 pub use schedule::Schedule;
 pub use secret::Secret;
 pub use self_check::WorkerSummary;
+pub use several::{AddressTest, MAX_ADDRESSES};
 pub use tls::Tls;

@@ -1,6 +1,6 @@
-//! `cargo xtask demo`, `bench`, `codegen`: prepare, build, then hand over to the program that does it.
+//! `cargo xtask demo`, `bench`, `sdk-trial`, `codegen`: prepare, build, then hand over to the program that does it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -51,6 +51,19 @@ pub fn differential(arguments: &[String]) -> Result<ExitCode> {
         .arg("--etcd")
         .arg(setup::etcd_directory())
         .args(arguments);
+    hand_over(&mut command)
+}
+
+/// The trial of an unmodified Go SDK: see `chaos/src/bin/quorate-sdk-trial.rs`.
+pub fn sdk_trial(sdk: &Path) -> Result<ExitCode> {
+    // Said before anything is built: a wrong path is the commonest mistake.
+    let sdk = sdk.canonicalize().with_context(|| format!("--sdk {}", sdk.display()))?;
+    step("setup", || setup::run(false))?;
+    let go = setup::go()?;
+    let directory = step("build", || build("dev", "quorate-sdk-trial"))?;
+    let mut command = Command::new(directory.join("quorate-sdk-trial"));
+    command.arg("--quorate").arg(directory.join("quorate"));
+    command.arg("--sdk").arg(sdk).arg("--go").arg(go);
     hand_over(&mut command)
 }
 

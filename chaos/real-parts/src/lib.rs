@@ -6,6 +6,7 @@
 //! addresses, accounts and faults (kill, pause, stop).
 
 mod account;
+mod cache;
 mod directory;
 mod dns;
 mod ports;
@@ -17,6 +18,7 @@ mod user;
 pub mod mariadb;
 pub mod postgresql;
 pub mod redis;
+pub mod search;
 
 pub use account::Account;
 pub use directory::ServerDirectory;

@@ -25,6 +25,8 @@ const PAUSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct ServerProcess {
     name: String,
     child: Child,
+    /// The server where it is a child of what was started (a launcher): faults go to it.
+    worker: Option<Pid>,
     log: PathBuf,
 }
 
@@ -44,13 +46,34 @@ impl ServerProcess {
         Ok(Self {
             name: name.to_owned(),
             child,
+            worker: None,
             log: log.to_owned(),
         })
     }
 
     /// Process id of the server itself.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.server().as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Looks for the server below the launcher that was started; to be called once it answers. A launcher that has become the server
+    /// itself has no child.
+    ///
+    /// # Errors
+    /// `/proc` does not tell.
+    pub fn find_worker(&mut self) -> Result<()> {
+        let launcher = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{launcher}/task/{launcher}/children"))
+            .with_context(|| format!("children of {}", self.name))?;
+        self.worker = match children.split_whitespace().next() {
+            None => None,
+            Some(pid) => Pid::from_raw(pid.parse()?),
+        };
+        Ok(())
+    }
+
+    fn server(&self) -> Pid {
+        self.worker.unwrap_or_else(|| Pid::from_child(&self.child))
     }
 
     /// Fails with the end of the log when the process has ended.
@@ -80,9 +103,17 @@ impl ServerProcess {
     /// The signal cannot be sent.
     pub fn kill(&mut self) -> Result<()> {
         let children = tree::children(self.pid());
+        self.kill_worker();
         self.child.kill().with_context(|| format!("kill {}", self.name))?;
         self.child.wait()?;
         tree::kill_and_wait(&children, PAUSE_TIMEOUT)
+    }
+
+    /// Kills the server below a launcher, and waits until it is gone.
+    fn kill_worker(&mut self) {
+        let Some(worker) = self.worker.take() else { return };
+        // An error means that it is gone already.
+        let _ = tree::kill_and_wait(&[worker.as_raw_nonzero().get().unsigned_abs()], PAUSE_TIMEOUT);
     }
 
     /// SIGSTOP to the process and its children, and waits until every thread has stopped: from then on the kernel still
@@ -168,7 +199,7 @@ impl ServerProcess {
 
     fn signal(&mut self, signal: Signal) -> Result<()> {
         self.check_alive()?;
-        kill_process(Pid::from_child(&self.child), signal).with_context(|| format!("send {signal:?} to {}", self.name))
+        kill_process(self.server(), signal).with_context(|| format!("send {signal:?} to {}", self.name))
     }
 }
 
@@ -176,6 +207,7 @@ impl Drop for ServerProcess {
     fn drop(&mut self) {
         // An error means that it is gone already. A paused child would outlive its parent.
         let children = tree::children(self.pid());
+        self.kill_worker();
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = tree::kill_and_wait(&children, PAUSE_TIMEOUT);

@@ -75,7 +75,7 @@ pub fn certificate(directory: &ServerDirectory, name: &str) -> Result<Certificat
     // PostgreSQL takes a key that only its owner reads.
     let user = quorate_real_parts::ServerUser::current()?;
     std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-    user.give(&key)?;
+    user.own(&key)?;
     Ok(Certificate {
         pem: made.cert.pem(),
         certificate,
