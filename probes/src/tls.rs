@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use quorate_machine::FindingClass;
+use quorate_machine::{FindingClass, TlsMode, TlsSpec};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -35,6 +35,17 @@ pub enum Tls {
 }
 
 impl Tls {
+    /// As a monitor's specification says.
+    pub(crate) fn of(spec: &TlsSpec) -> Self {
+        match spec.mode() {
+            TlsMode::Off => Tls::Off,
+            TlsMode::Unverified => Tls::Required,
+            TlsMode::Verified => Tls::Verified {
+                ca_pem: (!spec.ca_pem.is_empty()).then(|| spec.ca_pem.clone().into_bytes()),
+            },
+        }
+    }
+
     /// The configuration for connections; `None` for plain TCP.
     ///
     /// # Errors

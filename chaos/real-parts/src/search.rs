@@ -117,7 +117,10 @@ impl SearchServer {
         if options.passwords {
             write("users", &users()?)?;
             let (monitor, administrator) = (MONITOR.user, ADMINISTRATOR.user);
-            write("users_roles", &format!("quorate_mon_role:{monitor}\nsuperuser:{administrator}\n"))?;
+            write(
+                "users_roles",
+                &format!("quorate_mon_role:{monitor}\nsuperuser:{administrator}\n"),
+            )?;
             write("roles.yml", "quorate_mon_role:\n  cluster: [ \"monitor\" ]\n")?;
         }
         if let Some((certificate, key)) = &options.tls {
@@ -195,14 +198,19 @@ impl SearchServer {
     /// No answer within 20 s.
     pub async fn request(&self, method: Method, path: &str, body: Option<&str>) -> Result<(StatusCode, String)> {
         let scheme = if self.options.tls.is_some() { "https" } else { "http" };
-        let mut request = self.client.request(method, format!("{scheme}://{}{path}", self.address()));
+        let mut request = self
+            .client
+            .request(method, format!("{scheme}://{}{path}", self.address()));
         if self.options.passwords {
             request = request.basic_auth(ADMINISTRATOR.user, Some(ADMINISTRATOR.password));
         }
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body.to_owned());
         }
-        let response = request.send().await.with_context(|| format!("{path} of {}", self.address()))?;
+        let response = request
+            .send()
+            .await
+            .with_context(|| format!("{path} of {}", self.address()))?;
         Ok((response.status(), response.text().await?))
     }
 
@@ -212,7 +220,8 @@ impl SearchServer {
     /// The server refuses it.
     pub async fn turn_red(&self) -> Result<()> {
         let nowhere = r#"{"settings":{"number_of_shards":1,"number_of_replicas":0,"index.routing.allocation.require.box":"none"}}"#;
-        self.done(Method::PUT, "/red?wait_for_active_shards=0", Some(nowhere)).await
+        self.done(Method::PUT, "/red?wait_for_active_shards=0", Some(nowhere))
+            .await
     }
 
     /// Creates an index whose replica has no second node to live on: the cluster turns yellow.
@@ -229,7 +238,8 @@ impl SearchServer {
     /// # Errors
     /// The server refuses it.
     pub async fn turn_green(&self) -> Result<()> {
-        self.done(Method::DELETE, "/red,yellow?ignore_unavailable=true", None).await
+        self.done(Method::DELETE, "/red,yellow?ignore_unavailable=true", None)
+            .await
     }
 
     /// Sets or lifts the cluster's write block.
@@ -307,8 +317,7 @@ fn settings(directory: &Path, options: &SearchOptions) -> String {
     if options.product == Product::Elasticsearch {
         let passwords = options.passwords;
         lines.push_str(&format!(
-            "xpack.security.enabled: {passwords}\nxpack.security.autoconfiguration.enabled: false\n\
-             xpack.ml.enabled: false\ningest.geoip.downloader.enabled: false\n"
+            "xpack.security.enabled: {passwords}\nxpack.security.autoconfiguration.enabled: false\n"
         ));
     }
     if options.tls.is_some() {
@@ -333,6 +342,9 @@ fn users() -> Result<String> {
 
 fn java_home() -> Result<PathBuf> {
     let java = fs::canonicalize(crate::find_program(&["java"])?)?;
-    let home = java.parent().and_then(Path::parent).context("java lies in no bin directory")?;
+    let home = java
+        .parent()
+        .and_then(Path::parent)
+        .context("java lies in no bin directory")?;
     Ok(home.to_owned())
 }

@@ -20,7 +20,10 @@ async fn a_cluster_serves_while_it_is_not_red() -> Result<()> {
     let green = attempt(&mut prober).await;
     assert!(serves(&green), "{green:?}");
     let role = green.role.context("a role")?;
-    assert_eq!((role.read_only, role.server_version.as_str()), (false, "OpenSearch 2.19.1"));
+    assert_eq!(
+        (role.read_only, role.server_version.as_str()),
+        (false, "OpenSearch 2.19.1")
+    );
 
     server.turn_yellow().await?;
     let yellow = attempt(&mut prober).await;
@@ -28,8 +31,15 @@ async fn a_cluster_serves_while_it_is_not_red() -> Result<()> {
 
     server.turn_red().await?;
     let red = attempt(&mut prober).await;
-    assert_eq!((red.class, red.stage), (FindingClass::WrongAnswer, Stage::Role), "{red:?}");
-    assert!(red.engine_text.contains("is red: ") && red.engine_text.contains("unassigned"), "{red:?}");
+    assert_eq!(
+        (red.class, red.stage),
+        (FindingClass::WrongAnswer, Stage::Role),
+        "{red:?}"
+    );
+    assert!(
+        red.engine_text.contains("is red: ") && red.engine_text.contains("unassigned"),
+        "{red:?}"
+    );
     assert_eq!(red.role, None);
 
     server.turn_green().await?;
@@ -44,12 +54,24 @@ async fn a_write_block_is_read_only() -> Result<()> {
     let server = &shared.server;
     server.turn_green().await?;
     server.set_read_only(true).await?;
-    let blocked = attempt(&mut ElasticsearchProber::new(plain(&[&server.address()], ACCESS_TIMEOUT))).await;
+    let blocked = attempt(&mut ElasticsearchProber::new(plain(
+        &[&server.address()],
+        ACCESS_TIMEOUT,
+    )))
+    .await;
     server.set_read_only(false).await?;
-    assert_eq!((blocked.class, blocked.stage), (FindingClass::ReadOnly, Stage::Role), "{blocked:?}");
+    assert_eq!(
+        (blocked.class, blocked.stage),
+        (FindingClass::ReadOnly, Stage::Role),
+        "{blocked:?}"
+    );
     assert!(blocked.engine_text.contains("read-only"), "{blocked:?}");
     assert!(blocked.role.context("a role")?.read_only);
-    let free = attempt(&mut ElasticsearchProber::new(plain(&[&server.address()], ACCESS_TIMEOUT))).await;
+    let free = attempt(&mut ElasticsearchProber::new(plain(
+        &[&server.address()],
+        ACCESS_TIMEOUT,
+    )))
+    .await;
     assert!(serves(&free), "{free:?}");
     Ok(())
 }
@@ -81,7 +103,11 @@ async fn killed_is_refused_and_silent_is_a_timeout() -> Result<()> {
     attempt_within(SHORT_ACCESS_TIMEOUT, &mut impatient).await;
     shared.server.pause()?;
     let kept = attempt_within(SHORT_ACCESS_TIMEOUT, &mut impatient).await;
-    assert_eq!((kept.class, kept.stage), (FindingClass::Timeout, Stage::Query), "{kept:?}");
+    assert_eq!(
+        (kept.class, kept.stage),
+        (FindingClass::Timeout, Stage::Query),
+        "{kept:?}"
+    );
     let fresh = attempt_within(SHORT_ACCESS_TIMEOUT, &mut impatient).await;
     assert_eq!(found(&fresh), (FindingClass::Timeout, Stage::Query, true), "{fresh:?}");
     shared.server.resume()?;
@@ -91,7 +117,11 @@ async fn killed_is_refused_and_silent_is_a_timeout() -> Result<()> {
     shared.server.kill()?;
     let started = std::time::Instant::now();
     let refused = attempt(&mut prober).await;
-    assert_eq!(found(&refused), (FindingClass::Refused, Stage::Tcp, true), "{refused:?}");
+    assert_eq!(
+        found(&refused),
+        (FindingClass::Refused, Stage::Tcp, true),
+        "{refused:?}"
+    );
     assert!(started.elapsed() < ACCESS_TIMEOUT / 2, "{:?}", started.elapsed());
     Ok(())
 }
@@ -123,7 +153,11 @@ async fn any_address_that_answers_serves() -> Result<()> {
     let other = PortBlock::claim()?;
     let mut prober = ElasticsearchProber::new(plain(&[&dead, &dead_address(&other)], ACCESS_TIMEOUT));
     let observation = attempt(&mut prober).await;
-    assert_eq!(found(&observation), (FindingClass::Refused, Stage::Tcp, true), "{observation:?}");
+    assert_eq!(
+        found(&observation),
+        (FindingClass::Refused, Stage::Tcp, true),
+        "{observation:?}"
+    );
     assert!(observation.engine_text.contains(&dead), "{observation:?}");
     Ok(())
 }
@@ -146,7 +180,11 @@ async fn a_node_that_falls_silent_is_left_within_the_attempt() -> Result<()> {
 
 #[tokio::test]
 async fn what_is_no_cluster_is_a_wrong_answer() -> Result<()> {
-    for greeting in [&b""[..], b"\x16\x03\x01nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"] {
+    for greeting in [
+        &b""[..],
+        b"\x16\x03\x01nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+    ] {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?.to_string();
         let server = tokio::spawn(async move {
@@ -163,7 +201,11 @@ async fn what_is_no_cluster_is_a_wrong_answer() -> Result<()> {
     for (status, body, class) in [
         ("200 OK", "{\"you\":\"know\"}", FindingClass::WrongAnswer),
         ("301 Moved Permanently", "", FindingClass::WrongAnswer),
-        ("503 Service Unavailable", "{\"error\":\"not yet\"}", FindingClass::ServerStarting),
+        (
+            "503 Service Unavailable",
+            "{\"error\":\"not yet\"}",
+            FindingClass::ServerStarting,
+        ),
         ("429 Too Many Requests", "{}", FindingClass::TooManyConnections),
     ] {
         let node = counting::node(status, body).await?;

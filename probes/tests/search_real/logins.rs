@@ -22,18 +22,34 @@ async fn a_login_over_verified_tls_reads_the_health() -> Result<()> {
         let mut prober =
             ElasticsearchProber::new(target(&[&address], Some(MONITOR.password), tls.clone(), ACCESS_TIMEOUT));
         let observation = attempt(&mut prober).await;
-        assert!(serves(&observation), "{tls:?}: {observation:?}");
+        assert!(serves(&observation), "{observation:?}");
         let role = observation.role.context("a role")?;
-        assert_eq!((role.read_only, role.server_version.as_str()), (false, "Elasticsearch 8.19.4"));
+        assert_eq!(
+            (role.read_only, role.server_version.as_str()),
+            (false, "Elasticsearch 8.19.4")
+        );
     }
     let other = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()])?;
-    let distrusted = target(&[&address], Some(MONITOR.password), verified(&other.cert.pem()), ACCESS_TIMEOUT);
+    let distrusted = target(
+        &[&address],
+        Some(MONITOR.password),
+        verified(&other.cert.pem()),
+        ACCESS_TIMEOUT,
+    );
     let observation = attempt(&mut ElasticsearchProber::new(distrusted)).await;
-    assert_eq!(found(&observation), (FindingClass::Tls, Stage::Tls, true), "{observation:?}");
+    assert_eq!(
+        found(&observation),
+        (FindingClass::Tls, Stage::Tls, true),
+        "{observation:?}"
+    );
     // Without TLS the server hangs up; that is no health either.
     let unencrypted = plain(&[&address], ACCESS_TIMEOUT);
     let observation = attempt(&mut ElasticsearchProber::new(unencrypted)).await;
-    assert_eq!((observation.class, observation.fresh), (FindingClass::WrongAnswer, true), "{observation:?}");
+    assert_eq!(
+        (observation.class, observation.fresh),
+        (FindingClass::WrongAnswer, true),
+        "{observation:?}"
+    );
     Ok(())
 }
 
@@ -43,12 +59,22 @@ async fn a_real_refusal_pauses_every_login_for_fifteen_minutes() -> Result<()> {
     shared.server.turn_green().await?;
     let proxy = counting::proxy(socket(&shared.server.address())).await?;
     let address = proxy.address.to_string();
-    let wrong = || target(&[&address], Some("wrong"), verified(&shared.certificate), ACCESS_TIMEOUT);
+    let wrong = || {
+        target(
+            &[&address],
+            Some("wrong"),
+            verified(&shared.certificate),
+            ACCESS_TIMEOUT,
+        )
+    };
     let mut prober = ElasticsearchProber::new(wrong());
     let refused = attempt(&mut prober).await;
     assert_eq!(found(&refused), (FindingClass::Auth, Stage::Login, true), "{refused:?}");
     assert!(
-        refused.engine_text.contains("unable to authenticate user [quorate_mon]") && refused.engine_text.contains("15 minutes"),
+        refused
+            .engine_text
+            .contains("unable to authenticate user [quorate_mon]")
+            && refused.engine_text.contains("15 minutes"),
         "{refused:?}"
     );
     for _ in 0..20 {
@@ -59,7 +85,11 @@ async fn a_real_refusal_pauses_every_login_for_fifteen_minutes() -> Result<()> {
     // The reachability check gets an answer without a login.
     skip(REACHABILITY_INTERVAL).await;
     let reachable = attempt(&mut prober).await;
-    assert_eq!(found(&reachable), (FindingClass::Auth, Stage::Login, true), "{reachable:?}");
+    assert_eq!(
+        found(&reachable),
+        (FindingClass::Auth, Stage::Login, true),
+        "{reachable:?}"
+    );
     assert_eq!(proxy.counts.connections(), 2);
 
     // A silent server is seen in spite of the pause.
@@ -96,9 +126,13 @@ async fn one_login_leaves_for_a_refused_account_whoever_asks() -> Result<()> {
     // A new prober of the same account (the monitor was retimed, the task failed) and a connection test know of it.
     let mut restarted = ElasticsearchProber::new(of("wrong"));
     let remembered = attempt(&mut restarted).await;
-    assert_eq!(found(&remembered), (FindingClass::Auth, Stage::Login, true), "{remembered:?}");
+    assert_eq!(
+        found(&remembered),
+        (FindingClass::Auth, Stage::Login, true),
+        "{remembered:?}"
+    );
     for test in test_connection(&of("wrong")).await {
-        let last = test.results.last().context("a step")?;
+        let last = test.steps.last().context("a step")?;
         assert_eq!((last.stage, last.class), (Stage::Login, FindingClass::Auth), "{test:?}");
     }
     assert_eq!(logins(), 1);
@@ -151,25 +185,45 @@ async fn a_connection_test_names_the_step_that_fails() -> Result<()> {
     let address = shared.server.address();
     let ports = quorate_real_parts::PortBlock::claim()?;
     let dead = crate::dead_address(&ports);
-    let good = target(&[&dead, &address], Some(MONITOR.password), verified(&shared.certificate), ACCESS_TIMEOUT);
+    let good = target(
+        &[&dead, &address],
+        Some(MONITOR.password),
+        verified(&shared.certificate),
+        ACCESS_TIMEOUT,
+    );
     let tests = test_connection(&good).await;
     let steps = |index: usize| -> Vec<(Stage, FindingClass)> {
-        let results = &tests[index].results;
+        let results = &tests[index].steps;
         results.iter().map(|result| (result.stage, result.class)).collect()
     };
     use FindingClass::{Auth, Ok as Good, Refused};
     assert_eq!(steps(0), vec![(Stage::Dns, Good), (Stage::Tcp, Refused)]);
-    let all = [Stage::Dns, Stage::Tcp, Stage::Tls, Stage::Login, Stage::Query, Stage::Role];
+    let all = [
+        Stage::Dns,
+        Stage::Tcp,
+        Stage::Tls,
+        Stage::Login,
+        Stage::Query,
+        Stage::Role,
+    ];
     assert_eq!(steps(1), all.map(|stage| (stage, Good)));
-    let texts: Vec<&str> = tests[1].results.iter().map(|result| result.text.as_str()).collect();
+    let texts: Vec<&str> = tests[1].steps.iter().map(|result| result.text.as_str()).collect();
     assert_eq!(texts[2], "TLS verified");
     assert_eq!(texts[3], "logged in as quorate_mon");
-    assert!(texts[4].starts_with("Elasticsearch 8.19.4, cluster quorate-"), "{texts:?}");
+    assert!(
+        texts[4].starts_with("Elasticsearch 8.19.4, cluster quorate-"),
+        "{texts:?}"
+    );
     assert_eq!(texts[5], "green, 1 nodes, 0 unassigned shards");
 
-    let wrong = target(&[&address], Some("wrong too"), verified(&shared.certificate), ACCESS_TIMEOUT);
+    let wrong = target(
+        &[&address],
+        Some("wrong too"),
+        verified(&shared.certificate),
+        ACCESS_TIMEOUT,
+    );
     let tests = test_connection(&wrong).await;
-    let last = tests[0].results.last().context("a step")?;
+    let last = tests[0].steps.last().context("a step")?;
     assert_eq!((last.stage, last.class), (Stage::Login, Auth), "{last:?}");
     Ok(())
 }
