@@ -16,9 +16,11 @@ mod answers;
 mod connection_test;
 mod engine;
 mod http;
+mod seam;
 mod target;
 
 pub use connection_test::test_connection;
+pub use seam::Elasticsearch;
 pub use target::{ElasticsearchTarget, MAX_ATTEMPT};
 
 /// Pause after a refused login before the next one: as long as the source may be locked (C25).

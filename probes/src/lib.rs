@@ -10,6 +10,7 @@ mod endpoint;
 mod failure;
 pub mod judge;
 pub mod kept;
+pub mod mongodb;
 pub mod mysql;
 pub mod names;
 pub mod observation;
@@ -33,5 +34,5 @@ pub use prober::{AddressTest, Engine, Paths, ProbeTarget, Prober, StartError, en
 pub use schedule::Schedule;
 pub use secret::Secret;
 pub use self_check::WorkerSummary;
-pub use several::{AddressTest, MAX_ADDRESSES};
+pub use several::MAX_ADDRESSES;
 pub use tls::Tls;

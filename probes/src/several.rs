@@ -1,27 +1,19 @@
 //! Sources with several addresses: one attempt asks one after the other, each within a share of the budget.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use quorate_machine::FindingClass;
 use tokio::time::Instant;
 
 use crate::{
-    Address, Stage, StageResult,
+    Stage,
     endpoint::{Endpoint, TargetError},
     failure::Failure,
+    prober::{ProbeTarget, StartError},
 };
 
 /// Most addresses of one side of a monitor.
 pub const MAX_ADDRESSES: usize = 50;
-
-/// Result of a connection test of one address of several (C6).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AddressTest {
-    /// The address.
-    pub address: Address,
-    /// Its steps in their order; the last one is the failed one, or [`Stage::Role`] when all passed.
-    pub results: Vec<StageResult>,
-}
 
 /// The addresses of `texts`, each `host:port`.
 ///
@@ -41,6 +33,20 @@ pub(crate) fn endpoints(texts: &[String]) -> Result<Arc<[Endpoint]>, TargetError
         found.push(endpoint);
     }
     Ok(found.into())
+}
+
+/// The sockets to dial in place of the addresses of `target`, where there are any.
+///
+/// # Errors
+/// A path cannot be had yet.
+pub(crate) async fn forwarders(target: &ProbeTarget) -> Result<BTreeMap<String, SocketAddr>, StartError> {
+    let mut found = BTreeMap::new();
+    for address in &target.side.addresses {
+        if let Some(socket) = target.via(address).await? {
+            found.insert(address.clone(), socket);
+        }
+    }
+    Ok(found)
 }
 
 /// One pass over the addresses, beginning with a preferred one.

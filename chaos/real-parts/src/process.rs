@@ -62,13 +62,14 @@ impl ServerProcess {
     /// # Errors
     /// `/proc` does not tell.
     pub fn find_worker(&mut self) -> Result<()> {
-        let launcher = self.child.id();
-        let children = std::fs::read_to_string(format!("/proc/{launcher}/task/{launcher}/children"))
-            .with_context(|| format!("children of {}", self.name))?;
-        self.worker = match children.split_whitespace().next() {
-            None => None,
-            Some(pid) => Pid::from_raw(pid.parse()?),
-        };
+        self.worker = None;
+        // Children are listed under the thread that started them.
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let children = std::fs::read_to_string(task?.path().join("children")).unwrap_or_default();
+            if let Some(pid) = children.split_whitespace().next() {
+                self.worker = Pid::from_raw(pid.parse()?);
+            }
+        }
         Ok(())
     }
 

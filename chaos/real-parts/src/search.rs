@@ -317,8 +317,7 @@ fn settings(directory: &Path, options: &SearchOptions) -> String {
     if options.product == Product::Elasticsearch {
         let passwords = options.passwords;
         lines.push_str(&format!(
-            "xpack.security.enabled: {passwords}\nxpack.security.autoconfiguration.enabled: false\n\
-             xpack.ml.enabled: false\ningest.geoip.downloader.enabled: false\n"
+            "xpack.security.enabled: {passwords}\nxpack.security.autoconfiguration.enabled: false\n"
         ));
     }
     if options.tls.is_some() {

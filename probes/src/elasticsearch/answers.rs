@@ -90,6 +90,29 @@ pub(super) fn banner(reply: &Reply) -> Result<Banner, Failure> {
     })
 }
 
+/// Whether the node does not serve `GET /`: builds without that module, and gateways that keep it from callers.
+pub(super) fn has_no_banner(reply: &Reply) -> bool {
+    matches!(reply.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)
+}
+
+/// Reads `/_nodes/_local`, which tells the version too.
+pub(super) fn node_banner(reply: &Reply) -> Result<Banner, Failure> {
+    if reply.status != StatusCode::OK {
+        return Err(refusal(reply, Stage::Query));
+    }
+    let value: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    let nodes = value["nodes"].as_object();
+    let version = nodes.and_then(|nodes| nodes.values().find_map(|node| node["version"].as_str()));
+    let version = version.ok_or_else(|| {
+        let text = "what answers is neither Elasticsearch nor OpenSearch";
+        Failure::new(Stage::Query, FindingClass::WrongAnswer, text)
+    })?;
+    Ok(Banner {
+        version: format!("Elasticsearch {version}"),
+        cluster: value["cluster_name"].as_str().unwrap_or_default().to_owned(),
+    })
+}
+
 /// Reads `/_cluster/health`: yellow is healthy (a replica is missing, no data is); red and no master are not.
 pub(super) fn health(reply: &Reply) -> Result<Health, Failure> {
     #[derive(Deserialize)]
@@ -202,6 +225,20 @@ mod tests {
         for other in ["", "<html>", "{}", r#"{"version":"1"}"#] {
             assert_eq!(banner(&reply(200, other)).unwrap_err().class, FindingClass::WrongAnswer);
         }
+    }
+
+    #[test]
+    fn a_node_without_a_banner_tells_its_version_elsewhere() {
+        assert!(has_no_banner(&reply(405, "")) && has_no_banner(&reply(404, "")) && !has_no_banner(&reply(401, "")));
+        let nodes = r#"{"cluster_name":"c","nodes":{"x1":{"name":"n","version":"8.19.4"}}}"#;
+        assert_eq!(node_banner(&reply(200, nodes)).unwrap().version, "Elasticsearch 8.19.4");
+        for other in ["{}", "", r#"{"nodes":{}}"#] {
+            assert_eq!(
+                node_banner(&reply(200, other)).unwrap_err().class,
+                FindingClass::WrongAnswer
+            );
+        }
+        assert_eq!(node_banner(&reply(401, "")).unwrap_err().class, FindingClass::Auth);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! The connection test before a monitor is saved (C6): every address, step by step, with the engine's own words.
 
-use hyper::Method;
 use quorate_machine::FindingClass;
 use tokio::time::Instant;
 
-use super::{ElasticsearchTarget, LOGIN_BACKOFF, answers, http};
+use super::{
+    ElasticsearchTarget, LOGIN_BACKOFF, answers,
+    engine::{ask_banner, get},
+    http,
+};
 use crate::{
     AddressTest,
     endpoint::{Endpoint, dial},
@@ -22,8 +25,8 @@ pub async fn test_connection(target: &ElasticsearchTarget) -> Vec<AddressTest> {
         // The failed step has told its reason already.
         let _ = run(target, endpoint, &mut steps).await;
         tests.push(AddressTest {
-            address: (*endpoint.address).clone(),
-            results: steps.into_results(),
+            address: endpoint.address.to_string(),
+            steps: steps.into_results(),
         });
     }
     tests
@@ -61,14 +64,9 @@ async fn run(target: &ElasticsearchTarget, endpoint: &Endpoint, steps: &mut Step
 
     let (started, deadline) = begin();
     let account = target.account();
-    let authorization = target.authorization();
-    let authorization = authorization.as_ref().map(|header| header.as_str());
     let banner = match account.refused() {
         Some((text, _)) => Err(Failure::new(Stage::Login, FindingClass::Auth, &text)),
-        None => match session.ask(Method::GET, "/", authorization, deadline).await {
-            Ok(reply) => answers::banner(&reply),
-            Err(failure) => Err(failure),
-        },
+        None => ask_banner(target, &mut session, deadline).await,
     };
     if let Err(failure) = &banner
         && failure.class == FindingClass::Auth
@@ -84,7 +82,7 @@ async fn run(target: &ElasticsearchTarget, endpoint: &Endpoint, steps: &mut Step
 
     let (started, deadline) = begin();
     let path = "/_cluster/health?timeout=1s&master_timeout=1s";
-    let health = match session.ask(Method::GET, path, authorization, deadline).await {
+    let health = match get(target, &mut session, path, deadline).await {
         Ok(reply) => answers::health(&reply),
         Err(failure) => Err(failure),
     };

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     failure::Failure,
-    kept::{Answer, Engine},
+    kept::{Answer, Dialect},
     observation::{RoleInfo, Stage},
     refusals::Account,
     several::Round,
@@ -78,7 +78,7 @@ impl Cluster {
     async fn open_node(&mut self, index: usize, deadline: Instant) -> Result<NodeSession, Failure> {
         let endpoint = &self.target.endpoints[index];
         let mut http = http::open(endpoint, self.target.encryption.as_ref(), deadline).await?;
-        let banner = self.banner(&mut http, deadline).await?;
+        let banner = ask_banner(&self.target, &mut http, deadline).await?;
         let mut answer = self.health(&mut http, &banner, deadline).await?;
         answer.reusable = self.ask_blocks(&mut http, deadline).await?;
         self.note_block(&mut answer);
@@ -88,10 +88,6 @@ impl Cluster {
             banner,
             first: Some(answer),
         })
-    }
-
-    async fn banner(&self, http: &mut HttpSession, deadline: Instant) -> Result<Banner, Failure> {
-        answers::banner(&self.get(http, "/", deadline).await?)
     }
 
     async fn health(&self, http: &mut HttpSession, banner: &Banner, deadline: Instant) -> Result<Answer, Failure> {
@@ -146,9 +142,7 @@ impl Cluster {
     }
 
     async fn get(&self, http: &mut HttpSession, path: &str, deadline: Instant) -> Result<http::Reply, Failure> {
-        let authorization = self.target.authorization();
-        let authorization = authorization.as_ref().map(|header| header.as_str());
-        http.ask(Method::GET, path, authorization, deadline).await
+        get(&self.target, http, path, deadline).await
     }
 
     /// Every request carries the login: none is sent while the account rests.
@@ -171,7 +165,7 @@ impl Cluster {
     }
 }
 
-impl Engine for Cluster {
+impl Dialect for Cluster {
     type Session = NodeSession;
 
     fn access_timeout(&self) -> Duration {
@@ -231,6 +225,32 @@ impl Engine for Cluster {
         // HTTP has no farewell: the connection ends when its sender is dropped.
         drop(session);
     }
+}
+
+/// Asks with the target's login.
+pub(super) async fn get(
+    target: &ElasticsearchTarget,
+    http: &mut HttpSession,
+    path: &str,
+    deadline: Instant,
+) -> Result<http::Reply, Failure> {
+    let authorization = target.authorization();
+    let authorization = authorization.as_ref().map(|header| header.as_str());
+    http.ask(Method::GET, path, authorization, deadline).await
+}
+
+/// Who the node is.
+pub(super) async fn ask_banner(
+    target: &ElasticsearchTarget,
+    http: &mut HttpSession,
+    deadline: Instant,
+) -> Result<Banner, Failure> {
+    let reply = get(target, http, "/", deadline).await?;
+    if !answers::has_no_banner(&reply) {
+        return answers::banner(&reply);
+    }
+    let path = "/_nodes/_local/_none?filter_path=cluster_name,nodes.*.version";
+    answers::node_banner(&get(target, http, path, deadline).await?)
 }
 
 /// Any answer at all, without a login: both products let `OPTIONS` pass unauthenticated (for browsers' preflights), so that this is no

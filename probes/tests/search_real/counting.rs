@@ -12,7 +12,7 @@ use anyhow::Result;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, copy_bidirectional},
     net::{TcpListener, TcpStream},
-    task::AbortHandle,
+    task::{AbortHandle, JoinSet},
 };
 
 /// What came in.
@@ -58,9 +58,11 @@ pub async fn proxy(server: SocketAddr) -> Result<Counter> {
     let counts = Arc::new(Counts::default());
     let counted = counts.clone();
     let task = tokio::spawn(async move {
+        // Dropped with this task: the connections end with their listener.
+        let mut connections = JoinSet::new();
         while let Ok((mut stream, _)) = listener.accept().await {
             counted.connections.fetch_add(1, Ordering::SeqCst);
-            tokio::spawn(async move {
+            connections.spawn(async move {
                 let mut server = TcpStream::connect(server).await?;
                 copy_bidirectional(&mut stream, &mut server).await
             });
@@ -77,10 +79,12 @@ pub async fn node(status: &'static str, body: &'static str) -> Result<Counter> {
     let counts = Arc::new(Counts::default());
     let counted = counts.clone();
     let task = tokio::spawn(async move {
+        // Dropped with this task: the connections end with their listener.
+        let mut connections = JoinSet::new();
         while let Ok((stream, _)) = listener.accept().await {
             counted.connections.fetch_add(1, Ordering::SeqCst);
             let counted = counted.clone();
-            tokio::spawn(async move { answer(stream, &counted, status, body).await });
+            connections.spawn(async move { answer(stream, &counted, status, body).await });
         }
     })
     .abort_handle();

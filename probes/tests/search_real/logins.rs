@@ -22,7 +22,7 @@ async fn a_login_over_verified_tls_reads_the_health() -> Result<()> {
         let mut prober =
             ElasticsearchProber::new(target(&[&address], Some(MONITOR.password), tls.clone(), ACCESS_TIMEOUT));
         let observation = attempt(&mut prober).await;
-        assert!(serves(&observation), "{tls:?}: {observation:?}");
+        assert!(serves(&observation), "{observation:?}");
         let role = observation.role.context("a role")?;
         assert_eq!(
             (role.read_only, role.server_version.as_str()),
@@ -132,7 +132,7 @@ async fn one_login_leaves_for_a_refused_account_whoever_asks() -> Result<()> {
         "{remembered:?}"
     );
     for test in test_connection(&of("wrong")).await {
-        let last = test.results.last().context("a step")?;
+        let last = test.steps.last().context("a step")?;
         assert_eq!((last.stage, last.class), (Stage::Login, FindingClass::Auth), "{test:?}");
     }
     assert_eq!(logins(), 1);
@@ -193,7 +193,7 @@ async fn a_connection_test_names_the_step_that_fails() -> Result<()> {
     );
     let tests = test_connection(&good).await;
     let steps = |index: usize| -> Vec<(Stage, FindingClass)> {
-        let results = &tests[index].results;
+        let results = &tests[index].steps;
         results.iter().map(|result| (result.stage, result.class)).collect()
     };
     use FindingClass::{Auth, Ok as Good, Refused};
@@ -207,7 +207,7 @@ async fn a_connection_test_names_the_step_that_fails() -> Result<()> {
         Stage::Role,
     ];
     assert_eq!(steps(1), all.map(|stage| (stage, Good)));
-    let texts: Vec<&str> = tests[1].results.iter().map(|result| result.text.as_str()).collect();
+    let texts: Vec<&str> = tests[1].steps.iter().map(|result| result.text.as_str()).collect();
     assert_eq!(texts[2], "TLS verified");
     assert_eq!(texts[3], "logged in as quorate_mon");
     assert!(
@@ -223,7 +223,7 @@ async fn a_connection_test_names_the_step_that_fails() -> Result<()> {
         ACCESS_TIMEOUT,
     );
     let tests = test_connection(&wrong).await;
-    let last = tests[0].results.last().context("a step")?;
+    let last = tests[0].steps.last().context("a step")?;
     assert_eq!((last.stage, last.class), (Stage::Login, Auth), "{last:?}");
     Ok(())
 }
