@@ -21,6 +21,7 @@ pub mod rest;
 pub mod scenario;
 pub mod sdk;
 pub mod statistics;
+pub mod suites;
 pub mod timeline;
 pub mod watcher;
 pub mod wire;
