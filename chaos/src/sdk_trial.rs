@@ -17,6 +17,7 @@ use quorate_real_parts::mariadb::{APPLICATION, MariaDb};
 use crate::cluster::DevCluster;
 use crate::demo::open_for_servers;
 use crate::demo::report::Report;
+use crate::harness::eventually;
 use crate::ports;
 use crate::scenario::{Stage, Timing};
 use application::Application;
@@ -95,6 +96,10 @@ pub async fn run(options: &Options) -> Result<()> {
     cluster.stop().await
 }
 
+/// The configuration as the console hands it out.
+const HANDED_OUT: &str = "sdk.yaml";
+/// The same as the SDK's own README writes it: TLS without certificates.
+const UNVERIFIED: &str = "sdk-unverified.yaml";
 /// Rows say which server wrote them; the server's own value travels with the row to the other side.
 const TABLE: &str = "CREATE TABLE orders.sdk_trial (id BIGINT AUTO_INCREMENT PRIMARY KEY, worker VARCHAR(64) NOT NULL, \
                      number BIGINT NOT NULL, server BIGINT NOT NULL)";
@@ -108,7 +113,10 @@ async fn hand_out(cluster: &DevCluster, stage: &Stage, directory: &Path) -> Resu
         "the console warns: {}",
         handed_out["warnings"]
     );
-    std::fs::write(directory.join("sdk.yaml"), yaml)?;
+    std::fs::write(directory.join(HANDED_OUT), yaml)?;
+    let unverified = yaml.replace("httpsEnable: true", "httpsEnable: false");
+    ensure!(unverified != yaml, "the configuration does not say httpsEnable: true");
+    std::fs::write(directory.join(UNVERIFIED), unverified)?;
     let file = |name: &str| {
         let name = handed_out["properties"][name].as_str().unwrap_or_default();
         directory.join(name)
@@ -125,14 +133,14 @@ async fn hand_out(cluster: &DevCluster, stage: &Stage, directory: &Path) -> Resu
 }
 
 impl Trial {
-    /// Starts one more application process.
-    fn start_application(&mut self, name: &str) -> Result<()> {
+    /// Starts one more application process with the file `configuration`.
+    fn start_application(&mut self, name: &str, configuration: &str) -> Result<()> {
         let environment = [
             ("QUORATE_KV_PASSWORD", self.cluster.info.kv.sdk.password.as_str()),
             ("DATABASE_USER", APPLICATION.user),
             ("DATABASE_PASSWORD", APPLICATION.password),
         ];
-        let application = Application::start(&self.program, &self.directory, name, &environment)?;
+        let application = Application::start(&self.program, &self.directory, configuration, name, &environment)?;
         self.applications.push(application);
         Ok(())
     }
@@ -153,11 +161,7 @@ async fn check(stage: &Stage, applications: Vec<Application>, report: &mut Repor
         let name = application.name.clone();
         records.push((name, application.finish().await?));
     }
-    let (dc1, dc2) = (&stage.pair.dc1, &stage.pair.dc2);
-    stage.pair.wait_caught_up(dc1, dc2, acts::CATCH_UP_TIMEOUT).await?;
-    stage.pair.wait_caught_up(dc2, dc1, acts::CATCH_UP_TIMEOUT).await?;
-    let rows = rows_of(dc1).await?;
-    ensure!(rows == rows_of(dc2).await?, "both sides do not hold the same rows");
+    let rows = rows_of_both(stage).await?;
     for (name, record) in &mut records {
         let missing = record.locate(&rows);
         ensure!(
@@ -187,6 +191,18 @@ fn summary_of(name: &str, record: &Record) -> String {
         record.statements.len(),
         record.changes.len()
     )
+}
+
+/// The rows once both sides have the same: what was under way when a process ended is committed a moment later.
+async fn rows_of_both(stage: &Stage) -> Result<BTreeMap<(String, i64), i64>> {
+    let (dc1, dc2) = (&stage.pair.dc1, &stage.pair.dc2);
+    eventually("both sides hold the same rows", acts::CATCH_UP_TIMEOUT, async || {
+        stage.pair.wait_caught_up(dc1, dc2, acts::CATCH_UP_TIMEOUT).await?;
+        stage.pair.wait_caught_up(dc2, dc1, acts::CATCH_UP_TIMEOUT).await?;
+        let rows = rows_of(dc1).await?;
+        Ok((rows == rows_of(dc2).await?).then_some(rows))
+    })
+    .await
 }
 
 /// Rows of one server: worker and number to the server that wrote it.

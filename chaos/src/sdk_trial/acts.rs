@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::record::UnixMicros;
-use super::{Trial, now_us, servers};
+use super::{HANDED_OUT, Trial, UNVERIFIED, now_us, servers};
 use crate::demo::report::Report;
 use crate::demo::{sightings, watch_active};
 use crate::faults::Signal;
@@ -32,8 +32,9 @@ struct Followed {
 impl Trial {
     /// All acts in order.
     pub(super) async fn acts(&mut self, report: &mut Report) -> Result<()> {
-        report.act("The application starts, writes and asks which server it is on");
-        self.start_and_wait("process", "dc1", report).await?;
+        report.act("Two applications start, write and ask which server they are on; one has no certificates");
+        self.start_and_wait("verified", HANDED_OUT, "dc1", report).await?;
+        self.start_and_wait("unverified", UNVERIFIED, "dc1", report).await?;
         self.failover(report).await?;
 
         report.act("dc1 comes back and is switched back to by hand");
@@ -49,7 +50,7 @@ impl Trial {
         report.act("The leader is killed, an application starts without it, then a switch by hand");
         let leader = self.cluster.leader(CATCH_UP_TIMEOUT).await?;
         self.cluster.signal(leader, Signal::Kill)?;
-        self.start_and_wait("late", "dc2", report).await?;
+        self.start_and_wait("late", HANDED_OUT, "dc2", report).await?;
         self.switch_by_hand("dc1", "switch with the leader killed", report)
             .await?;
         self.bring_back(leader, report).await?;
@@ -77,9 +78,9 @@ impl Trial {
             .await
     }
 
-    async fn start_and_wait(&mut self, name: &str, side: &str, report: &Report) -> Result<()> {
+    async fn start_and_wait(&mut self, name: &str, configuration: &str, side: &str, report: &Report) -> Result<()> {
         let begun = now_us();
-        self.start_application(name)?;
+        self.start_application(name, configuration)?;
         let server = servers()[side];
         let deadline = Instant::now() + FOLLOW_TIMEOUT;
         loop {
@@ -141,9 +142,22 @@ impl Trial {
             .await?;
         let asked = now_us();
         let extra = json!({"reason": "trial of the SDK", "acknowledge": true, "restore_readable": true});
-        self.stage.switch(rest, to, extra).await?.success()?;
+        self.ask_until_judged(to, extra).await?;
         let followed = self.follow(to, asked).await?;
         self.tabulate(what, asked, &followed, report).await
+    }
+
+    /// Asks for a switch as an operator does: again while the refusal says that the nodes have not judged the target yet,
+    /// as after a restart of all of them.
+    async fn ask_until_judged(&self, to: &str, body: Value) -> Result<()> {
+        let deadline = Instant::now() + FOLLOW_TIMEOUT;
+        loop {
+            let answer = self.stage.switch(&self.cluster.rest, to, body.clone()).await?;
+            if answer.code() != "target-abnormal" || Instant::now() > deadline {
+                return answer.success().map(drop);
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     async fn kill_and_switch(&mut self, node: u64, to: &str, what: &str, report: &mut Report) -> Result<()> {

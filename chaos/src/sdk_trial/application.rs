@@ -76,10 +76,16 @@ pub struct Application {
 }
 
 impl Application {
-    /// Starts `program` in `directory`, where the configuration's certificate files lie, with `environment` added.
-    pub fn start(program: &Path, directory: &Path, name: &str, environment: &[(&str, &str)]) -> Result<Self> {
+    /// Starts `program` in `directory`, where `configuration` and its certificate files lie, with `environment` added.
+    pub fn start(
+        program: &Path,
+        directory: &Path,
+        configuration: &str,
+        name: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
         let mut child = Command::new(program)
-            .args(["-configuration", "sdk.yaml", "-name", name])
+            .args(["-configuration", configuration, "-name", name])
             .current_dir(directory)
             // The SDK keeps a copy of what it read below the home directory.
             .env("HOME", directory)
