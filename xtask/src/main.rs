@@ -68,6 +68,9 @@ enum Command {
         /// Checkout of github.com/huaweicloud/devcloud-go; it is only read.
         #[arg(long)]
         sdk: PathBuf,
+        /// The KV port demands client certificates, as by default in production.
+        #[arg(long)]
+        mutual_tls: bool,
     },
     /// Write the generated protobuf code anew.
     Codegen,
@@ -92,7 +95,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Verify => verify::run()?,
         Command::Bench { arguments } => return programs::bench(&arguments),
         Command::Differential { arguments } => return programs::differential(&arguments),
-        Command::SdkTrial { sdk } => return programs::sdk_trial(&sdk),
+        Command::SdkTrial { sdk, mutual_tls } => return programs::sdk_trial(&sdk, mutual_tls),
         Command::Codegen => programs::codegen()?,
     }
     Ok(ExitCode::SUCCESS)
