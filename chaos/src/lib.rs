@@ -22,6 +22,7 @@ pub mod scenario;
 pub mod sdk;
 pub mod sdk_trial;
 pub mod statistics;
+pub mod suites;
 pub mod timeline;
 pub mod watcher;
 pub mod wire;

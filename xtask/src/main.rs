@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask setup | demo | test | verify | bench | differential | sdk-trial | codegen`.
+//! Developer commands: `cargo xtask setup | demo | test | verify | bench | differential | suites | sdk-trial | codegen`.
 //!
 //! This binary only prepares the machine, calls cargo and checks the source tree. What the commands run against a live
 //! cluster lives in `chaos`, so that this stays quick to build.
@@ -72,6 +72,12 @@ enum Command {
         #[arg(long)]
         mutual_tls: bool,
     },
+    /// Run public clients of etcd with their own tests, and Patroni, against Quorate and real etcd.
+    Suites {
+        /// Passed on to the program: `rust`, `python`, `node`, `patroni`; nothing runs all.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Write the generated protobuf code anew.
     Codegen,
 }
@@ -96,6 +102,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench { arguments } => return programs::bench(&arguments),
         Command::Differential { arguments } => return programs::differential(&arguments),
         Command::SdkTrial { sdk, mutual_tls } => return programs::sdk_trial(&sdk, mutual_tls),
+        Command::Suites { arguments } => return programs::suites(&arguments),
         Command::Codegen => programs::codegen()?,
     }
     Ok(ExitCode::SUCCESS)

@@ -71,6 +71,20 @@ pub fn sdk_trial(sdk: &Path, mutual_tls: bool) -> Result<ExitCode> {
     hand_over(&mut command)
 }
 
+/// Public clients of etcd, in the development profile: see `chaos/src/bin/quorate-suites.rs`.
+pub fn suites(arguments: &[String]) -> Result<ExitCode> {
+    step("setup", || setup::run(true))?;
+    let directory = step("build", || build("dev", "quorate-suites"))?;
+    let mut command = Command::new(directory.join("quorate-suites"));
+    command
+        .arg("--quorate")
+        .arg(directory.join("quorate"))
+        .arg("--etcd")
+        .arg(setup::etcd_directory())
+        .args(arguments);
+    hand_over(&mut command)
+}
+
 /// Writes the generated protobuf code anew.
 pub fn codegen() -> Result<()> {
     step("codegen", || {
