@@ -40,6 +40,21 @@ const PACKAGES: &[Package] = &[
         present: || find_program("mariadbd").is_some() && find_program("mariadb-install-db").is_some(),
     },
     Package {
+        name: "postgresql-15",
+        why: "a real PostgreSQL for the demo and the tests",
+        present: || std::path::Path::new("/usr/lib/postgresql/15/bin/initdb").is_file(),
+    },
+    Package {
+        name: "redis-server",
+        why: "a real Redis for the demo and the tests",
+        present: || find_program("redis-server").is_some() && find_program("redis-cli").is_some(),
+    },
+    Package {
+        name: "redis-sentinel",
+        why: "real sentinels for the tests",
+        present: || find_program("redis-sentinel").is_some(),
+    },
+    Package {
         name: "faketime",
         why: "gives one node a wrong clock in the tests",
         present: || find_program("faketime").is_some(),

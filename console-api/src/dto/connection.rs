@@ -80,7 +80,16 @@ fn password_of(typed: Option<String>, stored: Option<&MonitorRecord>) -> Result<
     if let Some(typed) = typed {
         return check_password("/password", typed).map(TestPassword::Plain);
     }
-    let sealed = stored.and_then(|monitor| Some((monitor.id(), monitor.spec.mysql()?.password.clone()?)));
+    let sealed = stored.and_then(|monitor| {
+        let (_, sealed) = monitor
+            .spec
+            .kind
+            .as_ref()?
+            .secrets()
+            .into_iter()
+            .find(|(field, _)| field == "password")?;
+        Some((monitor.id(), sealed?))
+    });
     match sealed {
         Some((object, sealed)) => Ok(TestPassword::Stored { object, sealed }),
         None => {

@@ -1,7 +1,7 @@
 //! What a user sets of a monitor (C2, C3, C20).
 
 use quorate_machine::{
-    FencePolicy, MonitorKind, MonitorRecord, MonitorSpec, MysqlSpec, RelationalSite, Sealed, Timing,
+    FencePolicy, MonitorKind, MonitorRecord, MonitorSpec, RelationalSite, RelationalSpec, Sealed, Timing,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -150,7 +150,7 @@ impl MonitorBody {
 }
 
 impl MysqlBody {
-    fn into_spec(self, seal: impl FnOnce(&[u8]) -> Sealed) -> Result<MysqlSpec, Problem> {
+    fn into_spec(self, seal: impl FnOnce(&[u8]) -> Sealed) -> Result<RelationalSpec, Problem> {
         let password = self
             .password
             .map(|password| check_password("/mysql/password", password))
@@ -160,13 +160,15 @@ impl MysqlBody {
         } else {
             self.connecting_database
         };
-        Ok(MysqlSpec {
+        Ok(RelationalSpec {
             user: self.user,
             password: password.map(|password| seal(password.as_bytes())),
             monitoring_database: self.monitoring_database,
             connecting_database: connecting,
             dc1: self.dc1.into(),
             dc2: self.dc2.into(),
+            tls: None,
+            database_is_sid: false,
         })
     }
 }

@@ -1,6 +1,8 @@
 //! A monitor as the API shows it: configuration and live state per data center and node (C1, C7).
 
-use quorate_machine::{DataCenter, HoldReason, MonitorRecord, MysqlSpec, NodeVote, Side, State, SwitchRecord};
+use quorate_machine::{
+    DataCenter, HoldReason, MonitorKind, MonitorRecord, NodeVote, RelationalSpec, Side, State, SwitchRecord,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -155,7 +157,10 @@ impl MonitorView {
                 health_precision: timing.health_precision,
             },
             fence_policy: monitor.spec.fence_policy().into(),
-            mysql: monitor.spec.mysql().map(MysqlView::from),
+            mysql: match &monitor.spec.kind {
+                Some(MonitorKind::Mysql(spec)) => Some(MysqlView::from(spec)),
+                _ => None,
+            },
             connection_pool: monitor.pool.as_ref().map(PoolBody::from),
             active: monitor.active_dc().into(),
             epoch: monitor.epoch,
@@ -174,8 +179,8 @@ impl MonitorView {
     }
 }
 
-impl From<&MysqlSpec> for MysqlView {
-    fn from(spec: &MysqlSpec) -> Self {
+impl From<&RelationalSpec> for MysqlView {
+    fn from(spec: &RelationalSpec) -> Self {
         Self {
             user: spec.user.clone(),
             password_set: spec.password.is_some(),

@@ -271,7 +271,7 @@ pub(crate) struct SiteSwitchView {
 impl SiteSwitchView {
     pub(crate) fn new(state: &State, instance: &Id) -> Self {
         let concerned = state.monitors(instance).filter(|monitor| {
-            let armed = monitor.active_dc() == quorate_machine::DataCenter::Dc1 && monitor.kind_name() != "api";
+            let armed = monitor.active_dc() == quorate_machine::DataCenter::Dc1 && monitor.spec.has_active_side();
             armed && monitor.spec.automatic_switch && monitor.spec.probing && monitor.pool.is_some()
         });
         Self {

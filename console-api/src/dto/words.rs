@@ -32,10 +32,13 @@ words! {
     DataCenterName mirrors DataCenter { Dc1 = "dc1", Dc2 = "dc2" }
 }
 words! {
-    /// Routing algorithm of relational kinds (C20).
+    /// Routing algorithm; which ones a kind knows is told by the refusal of the others (C20, C23, C25).
     RoutingName mirrors Routing {
         SingleReadWrite = "single-read-write",
         LocalReadSingleWrite = "local-read-single-write",
+        SingleReadAsyncDoubleWrite = "single-read-async-double-write",
+        LocalReadAsyncDoubleWrite = "local-read-async-double-write",
+        LocalReadWrite = "local-read-write",
     }
 }
 words! {

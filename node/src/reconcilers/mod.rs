@@ -42,7 +42,7 @@ pub use leader_requests::LeaderRequests;
 pub use links::LinkBoard;
 pub(crate) use members::peer_address;
 pub use members::registrar;
-pub use prober::{PASSWORD_FIELD, Probers};
+pub use prober::{Probers, opened};
 
 /// Time that a reconciler's proposal may take; it is made again where it did not get through.
 const PROPOSAL_DEADLINE: Duration = Duration::from_secs(5);

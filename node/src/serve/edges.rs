@@ -1,16 +1,15 @@
 //! What the node lends to the console: sealing of secrets, connection tests, connected processes.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use quorate_console_api::{
     AddressReport, ConnectedProcess, ConnectionTest, ConnectionTester, EdgeFuture, ProcessSource, Sealer, StageReport,
     TestPassword,
 };
 use quorate_etcd_api::Clients;
-use quorate_machine::{FindingClass, Id, Sealed};
-use quorate_probes::mysql::{MysqlTarget, test_connection};
-use quorate_probes::{Names, Secret, Stage, StageResult};
+use quorate_machine::{FindingClass, Id, ProbedDetail, ProbedSide, Sealed, TlsSpec};
+use quorate_probes::{AddressTest, Names, ProbeTarget, Secret, StageResult, engine};
 
 use crate::identity::ClusterKey;
 use crate::links::Links;
@@ -25,7 +24,7 @@ impl Sealer for NodeSealer {
 }
 
 /// Field of a monitor's sealed password.
-const PASSWORD_FIELD: &str = crate::reconcilers::PASSWORD_FIELD;
+const PASSWORD_FIELD: &str = "password";
 
 /// Tests connections from this node.
 #[derive(Clone)]
@@ -38,10 +37,7 @@ pub struct NodeTester {
 impl ConnectionTester for NodeTester {
     fn test(&self, test: ConnectionTest) -> EdgeFuture<Vec<AddressReport>> {
         let tester = self.clone();
-        Box::pin(async move {
-            let tests = test.addresses.iter().map(|address| tester.one(&test, address));
-            futures_util::future::join_all(tests).await
-        })
+        Box::pin(async move { tester.run(&test).await.iter().map(report).collect() })
     }
 }
 
@@ -71,35 +67,23 @@ impl ProcessSource for NodeProcesses {
 }
 
 impl NodeTester {
-    async fn one(&self, test: &ConnectionTest, address: &str) -> AddressReport {
-        let started = Instant::now();
-        let steps = match self.target(test, address).await {
-            Ok(target) => test_connection(&target).await,
-            Err(text) => {
-                let class = FindingClass::Misconfigured;
-                vec![StageResult {
-                    stage: Stage::Dns,
-                    class,
-                    text,
-                    latency_us: 0,
-                }]
-            }
+    async fn run(&self, test: &ConnectionTest) -> Vec<AddressTest> {
+        let all_fail = |text: &str| {
+            test.addresses
+                .iter()
+                .map(|address| AddressTest::not_begun(address, text))
+                .collect()
         };
-        let failed = steps.iter().find(|step| step.class != FindingClass::Ok);
-        AddressReport {
-            address: address.to_string(),
-            passed: failed.is_none(),
-            class: failed.map_or(FindingClass::Ok, |step| step.class).code().to_string(),
-            text: failed.map(|step| step.text.clone()).unwrap_or_default(),
-            elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            stages: steps.iter().map(stage_report).collect(),
+        let Some(engine) = engine(test.kind) else {
+            return all_fail(&format!("no prober for this kind in this version: {}", test.kind));
+        };
+        match self.target(test) {
+            Ok(target) => engine.test(target).await,
+            Err(text) => all_fail(&text),
         }
     }
 
-    async fn target(&self, test: &ConnectionTest, address: &str) -> Result<MysqlTarget, String> {
-        if test.kind != "mysql" {
-            return Err(format!("connections of kind {} cannot be tested", test.kind));
-        }
+    fn target(&self, test: &ConnectionTest) -> Result<ProbeTarget, String> {
         let password = match &test.password {
             TestPassword::Plain(password) => password.clone(),
             TestPassword::Stored { object, sealed, .. } => {
@@ -110,14 +94,31 @@ impl NodeTester {
                 String::from_utf8(clear.to_vec()).map_err(|_| "the stored password is not text".to_string())?
             }
         };
+        let side = ProbedSide {
+            kind: test.kind,
+            addresses: test.addresses.clone(),
+            user: test.user.clone(),
+            secrets: Vec::new(),
+            database: test.database.clone(),
+            tls: TlsSpec::default(),
+            detail: ProbedDetail::Relational { database_is_sid: false },
+        };
         let timeout = test.access_timeout.max(Duration::from_millis(1));
-        let target = MysqlTarget::new(address, &test.user, Secret::new(password), &test.database, timeout)
-            .map_err(|error| error.to_string())?
-            .with_names(self.names.clone());
-        match self.links.forwarder(address).await {
-            Ok(None) => Ok(target),
-            Ok(Some(forwarder)) => Ok(target.via(forwarder)),
-            Err(error) => Err(format!("the fault proxy gives no path: {error}")),
-        }
+        let mut target =
+            ProbeTarget::new(side, timeout, self.names.clone()).with_secret("password", Secret::new(password));
+        target.paths = Arc::new(self.links.clone());
+        Ok(target)
+    }
+}
+
+fn report(test: &AddressTest) -> AddressReport {
+    let failed = test.steps.iter().find(|step| step.class != FindingClass::Ok);
+    AddressReport {
+        address: test.address.clone(),
+        passed: failed.is_none(),
+        class: failed.map_or(FindingClass::Ok, |step| step.class).code().to_string(),
+        text: failed.map(|step| step.text.clone()).unwrap_or_default(),
+        elapsed_ms: test.steps.iter().map(|step| step.latency_us).sum::<u64>() / 1_000,
+        stages: test.steps.iter().map(stage_report).collect(),
     }
 }

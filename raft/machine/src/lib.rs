@@ -19,6 +19,7 @@ mod hash;
 mod health;
 mod history;
 mod keyspaces;
+mod kinds;
 mod live;
 mod live_sites;
 mod model;
@@ -51,6 +52,7 @@ pub use etcd_ids::{FIRST_ETCD_MEMBER_ID, etcd_cluster_id, etcd_member_id, etcd_n
 pub use events::{EventCode, EventRecord, Level, MAX_EVENTS_RECORDS};
 pub use health::{Decision, LEADER_SETTLE_MS, REPEAT_BLOCK_MS, Tally, Verdict, decide, tally};
 pub use history::{MAX_HISTORY_TEXT_BYTES, MAX_HISTORY_TRANSITIONS};
+pub use kinds::*;
 pub use live::*;
 pub use model::*;
 pub use outstanding::{Effect, outstanding};

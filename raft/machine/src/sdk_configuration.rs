@@ -39,9 +39,9 @@ pub struct SdkConfiguration {
 pub fn sdk_configuration(state: &State, monitor: &Id) -> Option<SdkConfiguration> {
     let monitor = state.monitor(monitor)?;
     let pool = monitor.pool.as_ref()?;
-    let mysql = monitor.spec.mysql()?;
+    let kind = monitor.spec.kind.as_ref()?;
     let nodes = DataCenter::ALL.into_iter().map(|dc| {
-        let (site, place) = (pool.site(dc), mysql.site(dc));
+        let (site, place) = (pool.site(dc), kind.place(dc));
         SdkNode {
             data_center: dc,
             source: site.source.clone(),

@@ -2,6 +2,7 @@
 //!
 //! User names and passwords are never published: in a value they would override the application's own.
 
+use crate::kinds::MonitorKind;
 use crate::live::MonitorRecord;
 use crate::model::*;
 
@@ -55,14 +56,14 @@ const RELATIONAL: [(Subject, &str); 7] = [
 
 /// Every SDK key of a monitor with its value, in order of publication; none until a connection pool is saved (C10).
 pub fn sdk_keys(monitor: &MonitorRecord) -> Vec<(String, String)> {
-    let (Some(pool), Some(mysql)) = (&monitor.pool, monitor.spec.mysql()) else {
+    let (Some(pool), Some(kind)) = (&monitor.pool, &monitor.spec.kind) else {
         return Vec::new();
     };
     RELATIONAL
         .iter()
         .map(|(subject, template)| {
             let value = match subject {
-                Subject::DataSource => datasource(pool, mysql),
+                Subject::DataSource => datasource(pool, kind),
                 Subject::Router => router(pool),
                 Subject::Active => monitor.active().name().to_owned(),
                 Subject::Readable(dc) => monitor.side(*dc).read_write.readable.to_string(),
@@ -103,12 +104,12 @@ fn fill(template: &str, monitor: &MonitorRecord, database: &str) -> String {
         .replace("{d}", database)
 }
 
-fn datasource(pool: &ConnectionPool, mysql: &MysqlSpec) -> String {
+fn datasource(pool: &ConnectionPool, kind: &MonitorKind) -> String {
     let entries: Vec<String> = DataCenter::ALL
         .into_iter()
         .flat_map(|dc| sources(pool.site(dc)).map(move |source| (dc, source)))
         .map(|(dc, source)| {
-            let site = mysql.site(dc);
+            let site = kind.place(dc);
             format!(
                 "{}:{{\"server\":{},\"schema\":{},\"cloud\":{},\"region\":{}}}",
                 json_string(&source.name),

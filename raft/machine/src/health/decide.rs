@@ -4,7 +4,7 @@ use crate::health::tally::{Verdict, tally, tally_heard};
 use crate::health::workers::workers_heard;
 use crate::live::*;
 use crate::model::*;
-use crate::sites::{has_active_side, loss_moves};
+use crate::sites::loss_moves;
 use crate::state::State;
 
 /// A second automatic switch of a monitor within this time waits for an operator's acknowledgement. Milliseconds.
@@ -43,7 +43,7 @@ pub fn decide(state: &State, monitor: &MonitorRecord, now_ms: u64) -> Decision {
     };
     let held = if !monitor.spec.automatic_switch {
         HoldReason::AutomaticSwitchOff
-    } else if monitor.pool.is_none() {
+    } else if !monitor.sdk_keys_published() {
         HoldReason::NoConnectionPool
     } else if state.pause_of(monitor).is_some() {
         HoldReason::Paused
@@ -70,9 +70,11 @@ pub fn decide(state: &State, monitor: &MonitorRecord, now_ms: u64) -> Decision {
 fn source_hold(state: &State, monitor: &MonitorRecord, timing: &EffectiveTiming, now_ms: u64) -> Option<HoldReason> {
     let source = monitor.side(DataCenter::Dc1);
     let failed = || tally(state, source, timing.health_precision).verdict() == Verdict::Failed;
-    if !monitor.spec.probing {
+    if !monitor.spec.has_active_side() {
+        Some(HoldReason::NoActiveSide)
+    } else if !monitor.spec.probing {
         Some(HoldReason::ProbingOff)
-    } else if !has_active_side(monitor) || monitor.active() != DataCenter::Dc1 {
+    } else if monitor.active() != DataCenter::Dc1 {
         Some(HoldReason::NotArmed)
     } else if !source.was_healthy {
         Some(HoldReason::NeverHealthy)

@@ -77,11 +77,6 @@ pub(crate) fn loss_moves(state: &State, monitor: &MonitorRecord) -> bool {
     let forced = monitor.last_switch.as_ref().is_some_and(|last| {
         last.cause() == SwitchCause::Forced && last.to() == DataCenter::Dc1 && !monitor.dc1.was_healthy
     });
-    let here = monitor.active() == DataCenter::Dc1 && monitor.spec.probing && has_active_side(monitor);
+    let here = monitor.active() == DataCenter::Dc1 && monitor.spec.probing && monitor.spec.has_active_side();
     on && here && !since && !forced
-}
-
-/// False for kinds that only alert (C26).
-pub(crate) fn has_active_side(monitor: &MonitorRecord) -> bool {
-    monitor.kind_name() != "api"
 }

@@ -5,7 +5,6 @@ use crate::health::{Verdict, tally};
 use crate::live::*;
 use crate::model::*;
 use crate::reply::*;
-use crate::sites::has_active_side;
 use crate::state::State;
 use crate::validate;
 
@@ -49,7 +48,7 @@ pub(crate) fn monitors_of(state: &State, command: &Switch) -> Result<Vec<Id>, Re
     let switchable = || {
         state
             .monitors_of_application(application)
-            .filter(|monitor| has_active_side(monitor))
+            .filter(|monitor| monitor.spec.has_active_side())
     };
     let elsewhere = |monitor: &&MonitorRecord| monitor.active != command.to;
     let mut monitors: Vec<Id> = switchable().filter(elsewhere).map(MonitorRecord::id).collect();
@@ -107,10 +106,10 @@ pub(crate) fn check_monitor(
             .with("monitor", &monitor.spec.name)
             .with("data_center", to.name())
     };
-    if !has_active_side(monitor) {
+    if !monitor.spec.has_active_side() {
         return Err(refused(RefusalCode::NoActiveSide));
     }
-    if monitor.pool.is_none() {
+    if !monitor.sdk_keys_published() {
         return Err(refused(RefusalCode::NoConnectionPool));
     }
     if monitor.active() == to {

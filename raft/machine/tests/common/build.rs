@@ -94,7 +94,7 @@ pub fn monitor_spec(name: &str) -> MonitorSpec {
             ..Timing::default()
         },
         fence_policy: FencePolicy::None as i32,
-        kind: Some(MonitorKind::Mysql(MysqlSpec {
+        kind: Some(MonitorKind::Mysql(RelationalSpec {
             user: "monitor".to_owned(),
             password: Some(Sealed {
                 bytes: Bytes::from_static(b"sealed"),
@@ -103,6 +103,8 @@ pub fn monitor_spec(name: &str) -> MonitorSpec {
             connecting_database: "orders".to_owned(),
             dc1: site("10.0.1.1:3306", "east"),
             dc2: site("10.0.2.1:3306", "west"),
+            tls: None,
+            database_is_sid: false,
         })),
     }
 }
