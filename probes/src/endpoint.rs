@@ -12,7 +12,13 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::{Names, address::Address, failure::Failure, observation::Stage};
+use crate::{
+    Names,
+    address::Address,
+    failure::Failure,
+    observation::Stage,
+    prober::{ProbeTarget, StartError},
+};
 
 /// Why a target cannot be probed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -29,6 +35,12 @@ pub enum TargetError {
     /// Anything else that makes no sense, in words.
     #[error("{0}")]
     Setting(String),
+}
+
+impl From<TargetError> for StartError {
+    fn from(error: TargetError) -> Self {
+        StartError::Misconfigured(error.to_string())
+    }
 }
 
 /// One address of a data source with what it is resolved by; cheap to clone.
@@ -62,6 +74,19 @@ impl Endpoint {
             names: Names::default(),
             via: None,
         }
+    }
+
+    /// From `host:port`, resolved and reached as `target` says.
+    ///
+    /// # Errors
+    /// No address, or no path to it yet.
+    pub(crate) async fn of(target: &ProbeTarget, address: &str) -> Result<Self, StartError> {
+        let endpoint = Self::parse(address)?;
+        Ok(Self {
+            names: target.names.clone(),
+            via: target.via(address).await?,
+            ..endpoint
+        })
     }
 
     /// The sockets to dial, by `deadline`.

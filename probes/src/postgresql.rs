@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod connection_test;
+mod engine;
 pub mod errors;
 mod reachability;
 mod role;
@@ -21,6 +22,7 @@ mod session;
 mod target;
 
 pub use connection_test::test_connection;
+pub use engine::Postgresql;
 pub use target::PostgresqlTarget;
 
 use session::Session;

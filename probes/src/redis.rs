@@ -15,6 +15,7 @@ use crate::{
 
 mod cluster;
 mod connection_test;
+mod engine;
 pub mod errors;
 mod node;
 mod reachability;
@@ -23,6 +24,7 @@ mod session;
 mod target;
 
 pub use connection_test::test_connection;
+pub use engine::Redis;
 pub use target::{Account, Arrangement, RedisTarget};
 
 use cluster::ClusterDialect;

@@ -232,6 +232,16 @@ impl Context {
             .map_err(errors::call_status)
     }
 
+    /// Waits until the local state holds everything that this node has told its clients to be done: what a client of etcd sees
+    /// at the member that answered it, without a word with the leader.
+    pub(crate) async fn read_acknowledged(&self) -> Result<(), Status> {
+        if self.handle.has_acknowledged() {
+            return Ok(());
+        }
+        let waited = self.handle.read_acknowledged(REQUEST_TIMEOUT).await;
+        waited.map_err(errors::call_status)
+    }
+
     /// Runs a check with the caller on the local state. A denial is checked again on the newest state, because this node
     /// may lag behind the grant.
     pub(crate) async fn authorize<T>(
@@ -245,6 +255,11 @@ impl Context {
                 if client.has_valid_token() =>
             {
                 self.read_index().await?;
+                attempt()?.map_err(errors::kv_status)
+            }
+            // Strangers cost the leader nothing, but what this node said itself holds for them as well.
+            Err(_) if !self.handle.has_acknowledged() => {
+                self.read_acknowledged().await?;
                 attempt()?.map_err(errors::kv_status)
             }
             result => result.map_err(errors::kv_status),

@@ -72,6 +72,12 @@ impl PostgresqlTarget {
         self
     }
 
+    /// With the endpoint as it is reached.
+    pub(super) fn at(mut self, endpoint: Endpoint) -> Self {
+        self.endpoint = endpoint;
+        self
+    }
+
     /// Dials this socket instead of the address: a proxy that stands for the path to the server.
     pub fn via(mut self, proxy: SocketAddr) -> Self {
         self.endpoint.via = Some(proxy);

@@ -116,12 +116,13 @@ impl Dialect for ClusterDialect {
             let (kept, target) = (masters.remove(&key), &self.target);
             asked.push(async move {
                 let words = |failure| of_master(failure, &address);
-                let endpoint = target.discovered(address.clone());
                 let mut session = match kept {
                     Some(session) => session,
-                    None => session::connect(target, &endpoint, &target.account, deadline)
-                        .await
-                        .map_err(words)?,
+                    None => {
+                        let endpoint = target.discovered(address.clone()).await?;
+                        let opened = session::connect(target, &endpoint, &target.account, deadline).await;
+                        opened.map_err(words)?
+                    }
                 };
                 let ailment = node::ping(&mut session, deadline).await.map_err(words)?;
                 Ok((key, ailment, session))

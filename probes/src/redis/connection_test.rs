@@ -74,7 +74,7 @@ async fn role(
         }
         Arrangement::Sentinel { master, .. } => {
             let address = super::sentinel::master_of(session, master, deadline).await?;
-            let found = target.discovered(address.clone());
+            let found = target.discovered(address.clone()).await?;
             let words = |failure| super::sentinel::of_master(failure, &address);
             let opened = session::connect(target, &found, &target.account, deadline).await;
             let mut master = opened.map_err(words)?;

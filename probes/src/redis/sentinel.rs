@@ -144,7 +144,7 @@ impl Dialect for SentinelDialect {
 
     async fn open(&mut self, deadline: Instant) -> Result<SentinelSession, Failure> {
         let (address, sentinels) = self.find(share(deadline)).await?;
-        let endpoint = self.target.discovered(address.clone());
+        let endpoint = self.target.discovered(address.clone()).await?;
         let opened = session::connect(&self.target, &endpoint, &self.target.account, deadline).await;
         let master = opened.map_err(|failure| of_master(failure, &address))?;
         Ok(SentinelSession {

@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
+use quorate_machine::FindingClass;
 use redis::Cmd;
 use rustls::ClientConfig;
 
@@ -9,6 +10,9 @@ use crate::{
     Names, Secret, Tls,
     address::Address,
     endpoint::{Endpoint, TargetError},
+    failure::Failure,
+    observation::Stage,
+    prober::{Direct, Paths},
 };
 
 /// A login at Redis or at sentinels.
@@ -69,6 +73,7 @@ pub struct RedisTarget {
     pub(super) tls: Tls,
     /// Present unless TLS is off.
     pub(super) tls_client: Option<Arc<ClientConfig>>,
+    paths: Arc<dyn Paths>,
 }
 
 impl RedisTarget {
@@ -99,6 +104,7 @@ impl RedisTarget {
             access_timeout,
             tls: Tls::Off,
             tls_client: None,
+            paths: Arc::new(Direct),
         })
     }
 
@@ -129,13 +135,23 @@ impl RedisTarget {
         self
     }
 
+    /// With the endpoints as they are reached, and the paths to servers that they name.
+    pub(super) fn at(mut self, endpoints: Vec<Endpoint>, paths: Arc<dyn Paths>) -> Self {
+        self.endpoints = endpoints;
+        self.paths = paths;
+        self
+    }
+
     /// A server that another one named.
-    pub(super) fn discovered(&self, address: Address) -> Endpoint {
-        Endpoint {
+    pub(super) async fn discovered(&self, address: Address) -> Result<Endpoint, Failure> {
+        let path = self.paths.forwarder(&address.to_string()).await;
+        // The path is ours: without it nothing is learned about the server.
+        let via = path.map_err(|error| Failure::new(Stage::Tcp, FindingClass::OwnShortage, &error))?;
+        Ok(Endpoint {
             address: Arc::new(address),
             names: self.endpoints[0].names.clone(),
-            via: None,
-        }
+            via,
+        })
     }
 
     /// How many of the addresses must say the same before it is believed: two, where there are two.

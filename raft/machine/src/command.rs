@@ -337,7 +337,8 @@ pub struct KvCommand {
     pub op: Option<KvOp>,
 }
 
-/// The leader of `term` saw the lease run out; refused if another term has begun.
+/// The leader of `term` saw the lease run out; refused if another term has begun, or if the lease was revoked meanwhile, even
+/// though another one was granted under its id.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct ExpireLease {
     #[prost(message, required, tag = "1")]
@@ -346,6 +347,9 @@ pub struct ExpireLease {
     pub lease: i64,
     #[prost(uint64, tag = "3")]
     pub term: u64,
+    /// Number of the lease's grant in its keyspace. Logs from before grants were numbered have none: the id alone counts.
+    #[prost(uint64, optional, tag = "4")]
+    pub grant: Option<u64>,
 }
 
 /// The free space of a node's disk became too little, or enough again.

@@ -394,6 +394,7 @@ impl Scenario {
                     instance: build::instance(),
                     lease,
                     term,
+                    grant: line.number_option("grant"),
                 };
                 self.apply_as(build::node_principal(1), Command::ExpireLease(command));
             }
