@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask setup | demo | test | verify | bench | differential | codegen`.
+//! Developer commands: `cargo xtask setup | demo | test | verify | bench | differential | suites | sdk-trial | codegen`.
 //!
 //! This binary only prepares the machine, calls cargo and checks the source tree. What the commands run against a live
 //! cluster lives in `chaos`, so that this stays quick to build.
@@ -16,6 +16,7 @@ mod steps;
 mod test_run;
 mod verify;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -63,6 +64,18 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run an unmodified Go SDK through a failover, switches and killed nodes, on a real MariaDB pair.
+    SdkTrial {
+        /// Checkout of github.com/huaweicloud/devcloud-go; it is only read.
+        #[arg(long)]
+        sdk: PathBuf,
+    },
+    /// Run public clients of etcd with their own tests, and Patroni, against Quorate and real etcd.
+    Suites {
+        /// Passed on to the program: `rust`, `python`, `node`, `patroni`; nothing runs all.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Write the generated protobuf code anew.
     Codegen,
 }
@@ -86,6 +99,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Verify => verify::run()?,
         Command::Bench { arguments } => return programs::bench(&arguments),
         Command::Differential { arguments } => return programs::differential(&arguments),
+        Command::SdkTrial { sdk } => return programs::sdk_trial(&sdk),
+        Command::Suites { arguments } => return programs::suites(&arguments),
         Command::Codegen => programs::codegen()?,
     }
     Ok(ExitCode::SUCCESS)

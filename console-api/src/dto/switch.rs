@@ -107,6 +107,7 @@ impl SwitchOptions {
             reason: self.reason,
             acknowledge: self.acknowledge,
             restore_readable: self.restore_readable,
+            ..Switch::default()
         }
     }
 }

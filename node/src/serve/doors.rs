@@ -66,6 +66,7 @@ impl Doors {
             hub: WatchHub::start(handle.clone()),
             leases: Arc::new(lessor),
             clients: clients.clone(),
+            jwt: None,
             token_key: TokenKey::new(parts.key.derive("kv tokens").as_ref()),
             tls: Some(certificates.config()),
             certificate_expiry: Some(certificates.expiry()),
