@@ -16,6 +16,7 @@ mod tree;
 mod user;
 
 pub mod mariadb;
+pub mod mongodb;
 pub mod postgresql;
 pub mod redis;
 pub mod search;
