@@ -17,6 +17,7 @@ mod user;
 
 pub mod api;
 pub mod mariadb;
+pub mod mongodb;
 pub mod postgresql;
 pub mod redis;
 pub mod search;

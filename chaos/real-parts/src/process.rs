@@ -25,8 +25,6 @@ const PAUSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct ServerProcess {
     name: String,
     child: Child,
-    /// The server where it is a child of what was started (a launcher): faults go to it.
-    worker: Option<Pid>,
     log: PathBuf,
 }
 
@@ -46,35 +44,13 @@ impl ServerProcess {
         Ok(Self {
             name: name.to_owned(),
             child,
-            worker: None,
             log: log.to_owned(),
         })
     }
 
     /// Process id of the server itself.
     pub fn pid(&self) -> u32 {
-        self.server().as_raw_nonzero().get().unsigned_abs()
-    }
-
-    /// Looks for the server below the launcher that was started; to be called once it answers. A launcher that has become the server
-    /// itself has no child.
-    ///
-    /// # Errors
-    /// `/proc` does not tell.
-    pub fn find_worker(&mut self) -> Result<()> {
-        self.worker = None;
-        // Children are listed under the thread that started them.
-        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let children = std::fs::read_to_string(task?.path().join("children")).unwrap_or_default();
-            if let Some(pid) = children.split_whitespace().next() {
-                self.worker = Pid::from_raw(pid.parse()?);
-            }
-        }
-        Ok(())
-    }
-
-    fn server(&self) -> Pid {
-        self.worker.unwrap_or_else(|| Pid::from_child(&self.child))
+        self.child.id()
     }
 
     /// Fails with the end of the log when the process has ended.
@@ -200,7 +176,7 @@ impl ServerProcess {
 
     fn signal(&mut self, signal: Signal) -> Result<()> {
         self.check_alive()?;
-        kill_process(self.server(), signal).with_context(|| format!("send {signal:?} to {}", self.name))
+        kill_process(Pid::from_child(&self.child), signal).with_context(|| format!("send {signal:?} to {}", self.name))
     }
 }
 

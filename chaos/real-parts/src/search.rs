@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use reqwest::{Method, StatusCode};
 
-use crate::{ServerProcess, ServerUser, cache, mariadb::Account};
+use crate::{Account, ServerProcess, ServerUser, cache};
 
 /// Bound of every request of an administrator.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
@@ -179,7 +179,7 @@ impl SearchServer {
             self.process_mut()?.check_alive()?;
             let answer = self.request(Method::GET, "/_cluster/health", None).await;
             if matches!(answer, Ok((StatusCode::OK, _))) {
-                return self.process_mut()?.find_worker();
+                return Ok(());
             }
             if Instant::now() >= deadline {
                 let log = self.process_mut()?.log_tail();
