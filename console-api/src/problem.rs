@@ -169,7 +169,8 @@ fn status_of(code: RefusalCode) -> StatusCode {
         RefusalCode::InvalidSpec
         | RefusalCode::InvalidBatch
         | RefusalCode::ReasonRequired
-        | RefusalCode::FenceUnsupported => StatusCode::UNPROCESSABLE_ENTITY,
+        | RefusalCode::FenceUnsupported
+        | RefusalCode::NotOfThisKind => StatusCode::UNPROCESSABLE_ENTITY,
         _ => StatusCode::CONFLICT,
     }
 }

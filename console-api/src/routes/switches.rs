@@ -68,7 +68,9 @@ pub(crate) async fn switch_application(
     let to = DataCenter::from(options.to);
     let read = context.read(false, |state| {
         let id = find_application(state, &caller, &instance, &application)?.meta.id;
-        let all: Vec<_> = state.monitors_of_application(&id).collect();
+        // What has no active side (API monitors) is left out (B2).
+        let switching = state.monitors_of_application(&id);
+        let all: Vec<_> = switching.filter(|monitor| monitor.spec.has_active_side()).collect();
         let elsewhere: Vec<Id> = all
             .iter()
             .filter(|monitor| monitor.active_dc() != to)

@@ -56,11 +56,14 @@ pub enum EventCode {
     KeyspaceFull = 41,
     DiskShort = 42,
     DiskRecovered = 43,
+    /// As the pair of databases, for kinds whose failure makes a service unavailable rather than losing data (F1).
+    ServiceAbnormal = 60,
+    ServiceRecovered = 61,
 }
 
 impl EventCode {
     /// Every code that is produced.
-    pub const ALL: [EventCode; 19] = [
+    pub const ALL: [EventCode; 21] = [
         EventCode::ClusterBootstrapped,
         EventCode::DatabaseAbnormal,
         EventCode::DatabaseRecovered,
@@ -80,6 +83,8 @@ impl EventCode {
         EventCode::KeyspaceFull,
         EventCode::DiskShort,
         EventCode::DiskRecovered,
+        EventCode::ServiceAbnormal,
+        EventCode::ServiceRecovered,
     ];
 
     /// Stable code of the API.
@@ -105,6 +110,8 @@ impl EventCode {
             EventCode::KeyspaceFull => "keyspace-full",
             EventCode::DiskShort => "disk-short",
             EventCode::DiskRecovered => "disk-recovered",
+            EventCode::ServiceAbnormal => "service-abnormal",
+            EventCode::ServiceRecovered => "service-recovered",
         }
     }
 
@@ -112,11 +119,13 @@ impl EventCode {
     pub const fn level(self) -> Level {
         match self {
             EventCode::DatabaseAbnormal
+            | EventCode::ServiceAbnormal
             | EventCode::StateDiverged
             | EventCode::StateHashMajorityLost
             | EventCode::KeyspaceFull
             | EventCode::DiskShort => Level::Critical,
             EventCode::DatabaseRecovered
+            | EventCode::ServiceRecovered
             | EventCode::Failover
             | EventCode::FailoverWithheld
             | EventCode::Switchover

@@ -220,13 +220,15 @@ pub enum RefusalCode {
     InvalidBatch = 26,
     /// The nodes' states differ and no majority agrees: nothing is written until an operator has found the right one.
     StateHashesDiffer = 40,
+    /// Monitors of this kind have no such thing: no active side, no connection pool, no read/write state.
+    NotOfThisKind = 60,
     /// The API token is bound to applications, and this is none of theirs.
     OutsideTokenScope = 90,
 }
 
 impl RefusalCode {
     /// Every code that is produced.
-    pub const ALL: [RefusalCode; 24] = [
+    pub const ALL: [RefusalCode; 25] = [
         RefusalCode::NotBootstrapped,
         RefusalCode::AlreadyBootstrapped,
         RefusalCode::PermissionDenied,
@@ -243,6 +245,7 @@ impl RefusalCode {
         RefusalCode::ReasonRequired,
         RefusalCode::NoConnectionPool,
         RefusalCode::FenceUnsupported,
+        RefusalCode::NotOfThisKind,
         RefusalCode::StaleReport,
         RefusalCode::StaleTerm,
         RefusalCode::NothingToAcknowledge,
@@ -273,6 +276,7 @@ impl RefusalCode {
             RefusalCode::ReasonRequired => "reason-required",
             RefusalCode::NoConnectionPool => "no-connection-pool",
             RefusalCode::FenceUnsupported => "fence-unsupported",
+            RefusalCode::NotOfThisKind => "not-of-this-kind",
             RefusalCode::SwitchInProgress => "switch-in-progress",
             RefusalCode::StaleReport => "stale-report",
             RefusalCode::StaleTerm => "stale-term",

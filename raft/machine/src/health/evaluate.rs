@@ -63,10 +63,13 @@ fn update_side(state: &mut State, context: &mut Context<'_>, id: &Id, dc: DataCe
         next.since_wall_ms = context.wall_ms;
     }
     let params = finding_params(&next, dc);
+    let keeps_data = monitor.spec.traits().is_some_and(|kind| kind.keeps_data);
     *state.monitor_mut(id).side_mut(dc) = next;
     let code = match (before, after) {
+        (SideState::Abnormal, SideState::Healthy) if !keeps_data => EventCode::ServiceRecovered,
         (SideState::Abnormal, SideState::Healthy) => EventCode::DatabaseRecovered,
         (SideState::Unconfigured | SideState::InitFailed, SideState::Healthy) => EventCode::MonitorStarted,
+        (_, SideState::Abnormal) if before != after && !keeps_data => EventCode::ServiceAbnormal,
         (_, SideState::Abnormal) if before != after => EventCode::DatabaseAbnormal,
         (_, SideState::InitFailed) if before != after => EventCode::MonitorInitFailed,
         _ => return,

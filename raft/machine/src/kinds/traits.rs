@@ -11,8 +11,12 @@ pub struct KindTraits {
     pub has_active_side: bool,
     /// SDK keys wait for a connection pool (C10).
     pub has_pool: bool,
+    /// A pool has one address per data source, with read replicas and a load balance; otherwise several addresses and zones.
+    pub pools_replicas: bool,
     /// Sides are readable and writable as SDKs see them (C9).
     pub has_read_write: bool,
+    /// Its failure may lose data; otherwise it makes a service unavailable (F1).
+    pub keeps_data: bool,
     /// Routing algorithms that SDKs of the kind know; the first is offered first.
     pub routings: &'static [Routing],
     /// Most that one attempt may take, milliseconds (C3).
@@ -29,7 +33,9 @@ const RELATIONAL: KindTraits = KindTraits {
     name: "",
     has_active_side: true,
     has_pool: true,
+    pools_replicas: true,
     has_read_write: true,
+    keeps_data: true,
     routings: &[Routing::SingleReadWrite, Routing::LocalReadSingleWrite],
     max_access_timeout_ms: 100_000,
     counts_attempts: false,
@@ -77,6 +83,7 @@ pub const REDIS: KindTraits = KindTraits {
 /// C24.
 pub const MONGODB: KindTraits = KindTraits {
     name: "mongodb",
+    pools_replicas: false,
     has_read_write: false,
     default_port: 8635,
     ..RELATIONAL
@@ -87,6 +94,7 @@ pub const ELASTICSEARCH: KindTraits = KindTraits {
     name: "elasticsearch",
     has_pool: false,
     has_read_write: false,
+    keeps_data: false,
     routings: &[Routing::SingleReadWrite, Routing::LocalReadWrite],
     max_access_timeout_ms: 3_000,
     default_port: 9200,
@@ -98,7 +106,9 @@ pub const API: KindTraits = KindTraits {
     name: "api",
     has_active_side: false,
     has_pool: false,
+    pools_replicas: false,
     has_read_write: false,
+    keeps_data: false,
     routings: &[],
     max_access_timeout_ms: 3_000,
     counts_attempts: true,

@@ -50,6 +50,14 @@ pub(crate) fn check_batch(state: &State, command: &Switch) -> Result<(Id, DataCe
     Ok((*instance, to))
 }
 
+/// The refusal of what monitors of this kind have not.
+pub(crate) fn not_of_this_kind(monitor: &MonitorRecord, what: &str) -> Refusal {
+    Refusal::new(RefusalCode::NotOfThisKind)
+        .with("monitor", &monitor.spec.name)
+        .with("kind", monitor.kind_name())
+        .with("what", what)
+}
+
 /// Checks one monitor of a batch that [`check_batch`] let pass.
 pub(crate) fn check_monitor(
     state: &State,
@@ -62,6 +70,9 @@ pub(crate) fn check_monitor(
             .with("monitor", &monitor.spec.name)
             .with("data_center", to.name())
     };
+    if !monitor.spec.has_active_side() {
+        return Err(not_of_this_kind(monitor, "active-data-center"));
+    }
     if !monitor.sdk_keys_published() {
         return Err(refused(RefusalCode::NoConnectionPool));
     }
