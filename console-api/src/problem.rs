@@ -169,8 +169,10 @@ fn status_of(code: RefusalCode) -> StatusCode {
         RefusalCode::InvalidSpec
         | RefusalCode::InvalidBatch
         | RefusalCode::ReasonRequired
-        | RefusalCode::FenceUnsupported
-        | RefusalCode::NotOfThisKind => StatusCode::UNPROCESSABLE_ENTITY,
+        | RefusalCode::PauseReasonRequired
+        | RefusalCode::NotOfThisKind
+        | RefusalCode::NoActiveSide
+        | RefusalCode::FenceUnsupported => StatusCode::UNPROCESSABLE_ENTITY,
         _ => StatusCode::CONFLICT,
     }
 }

@@ -5,11 +5,13 @@
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use quorate_machine::{FindingClass, ProbedSide};
 use thiserror::Error;
 
-use crate::{Names, Observation, Secret, StageResult, mysql, observation::Stage};
+use crate::{
+    Names, Observation, Secret, StageResult, api, elasticsearch, mongodb, mysql, observation::Stage, postgresql, redis,
+};
 
 /// Probes one side of one monitor. Dropping it closes its connections.
 pub trait Prober: Send {
@@ -31,7 +33,12 @@ pub trait Engine: Send + Sync {
 /// The engine of a kind of monitor; `None`: this version cannot probe it. **A new engine is one more line.**
 pub fn engine(kind: &str) -> Option<&'static dyn Engine> {
     match kind {
+        "api" => Some(&api::Api),
+        "elasticsearch" => Some(&elasticsearch::Elasticsearch),
+        "mongodb" => Some(&mongodb::Mongodb),
         "mysql" => Some(&mysql::Mysql),
+        "postgresql" => Some(&postgresql::Postgresql),
+        "redis" => Some(&redis::Redis),
         _ => None,
     }
 }
@@ -58,6 +65,23 @@ impl AddressTest {
             }],
         }
     }
+}
+
+/// The connection test of every address of a target, all at once and in order.
+pub(crate) async fn test_each<F>(target: &ProbeTarget, test: impl Fn(String) -> F) -> Vec<AddressTest>
+where
+    F: Future<Output = Result<Vec<StageResult>, StartError>>,
+{
+    let one = |address: &String| {
+        let (address, tested) = (address.clone(), test(address.clone()));
+        async move {
+            match tested.await {
+                Ok(steps) => AddressTest { address, steps },
+                Err(error) => AddressTest::not_begun(&address, &error.to_string()),
+            }
+        }
+    };
+    join_all(target.side.addresses.iter().map(one)).await
 }
 
 /// Why no prober could be started.

@@ -25,7 +25,7 @@ use crate::node_requests::NodeAskSlot;
 use crate::observers::Observers;
 use crate::propose::{LeaderDoor, LeaderRounds, Pump, ReadRounds, Session};
 use crate::snapshot::SnapshotStore;
-use crate::standing::Standings;
+use crate::standing::{SERVING_AFTER_CONTACT_MS, Standings};
 use crate::state_hashes::StateHashes;
 use crate::types::{Raft, TypeConfig};
 
@@ -275,6 +275,24 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
             Ok(())
         };
         RT::timeout(deadline, reading).await.unwrap_or(Err(CallError::TimedOut))
+    }
+
+    /// See [`crate::Handle::has_acknowledged`].
+    pub fn has_acknowledged(&self) -> bool {
+        self.observers.applied_index() >= self.session.acknowledged()
+    }
+
+    /// See [`crate::Handle::read_acknowledged`].
+    pub async fn read_acknowledged(&self, deadline: Duration) -> Result<(), CallError> {
+        let index = self.session.acknowledged();
+        let waiting = async {
+            let look = Duration::from_millis(SERVING_AFTER_CONTACT_MS);
+            while RT::timeout(look, self.observers.wait_applied(index)).await.is_err() {
+                self.check_serving()?;
+            }
+            Ok(())
+        };
+        RT::timeout(deadline, waiting).await.unwrap_or(Err(CallError::TimedOut))
     }
 
     /// See [`crate::Handle::confirm_leadership`].

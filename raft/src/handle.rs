@@ -131,6 +131,23 @@ impl Handle {
         self.running.core.read_index(deadline).await
     }
 
+    /// True if this node's state holds everything whose outcome this node has told a caller of [`Self::propose`]. A follower
+    /// answers with the leader's reply and may apply the entry a moment later. Costs two looks at atomics.
+    pub fn has_acknowledged(&self) -> bool {
+        self.running.core.has_acknowledged()
+    }
+
+    /// Waits until [`Self::has_acknowledged`] holds of everything that was told before this call. Needs no leader, and on a
+    /// leader never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::NoLeader`] or [`CallError::Stopped`] if this node stopped serving meanwhile, [`CallError::TimedOut`] after
+    /// `deadline`.
+    pub async fn read_acknowledged(&self, deadline: Duration) -> Result<(), CallError> {
+        self.running.core.read_acknowledged(deadline).await
+    }
+
     /// Reads the local state under a short lock; the closure must not block.
     pub fn read<T>(&self, read: impl FnOnce(&quorate_machine::State) -> T) -> T {
         read(&self.running.core.state.read())

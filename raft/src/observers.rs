@@ -1,6 +1,7 @@
 //! Who follows what is applied on this node: waiting reads, watch streams and reconcilers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use openraft::AsyncRuntime;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -17,6 +18,8 @@ use crate::state_hashes::StateHashes;
 /// Publishes what is applied.
 pub(crate) struct Observers<RT: AsyncRuntime> {
     applied: Published<RT, u64>,
+    /// The same, to be looked at without a lock.
+    applied_index: AtomicU64,
     revisions: RevisionRing,
     hashes: Arc<StateHashes>,
     wakeups: watch::Sender<u64>,
@@ -26,6 +29,7 @@ impl<RT: AsyncRuntime> Observers<RT> {
     pub fn new(hashes: Arc<StateHashes>) -> Self {
         Self {
             applied: Published::new(0),
+            applied_index: AtomicU64::new(0),
             revisions: RevisionRing::new(),
             hashes,
             wakeups: watch::channel(0).0,
@@ -49,7 +53,7 @@ impl<RT: AsyncRuntime> Observers<RT> {
 
     /// Index of the last applied entry.
     pub fn applied_index(&self) -> u64 {
-        self.applied.get()
+        self.applied_index.load(Ordering::Acquire)
     }
 
     /// Waits until everything up to `index` is applied.
@@ -70,6 +74,7 @@ impl<RT: AsyncRuntime> ApplyObserver for Observers<RT> {
     }
 
     fn applied(&self, index: u64, wake: bool) {
+        self.applied_index.fetch_max(index, Ordering::AcqRel);
         self.applied.publish_if(index, |present, new| new > present);
         if wake {
             self.wakeups.send_replace(index);

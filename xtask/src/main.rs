@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask setup | demo | test | verify | bench | differential | codegen`.
+//! Developer commands: `cargo xtask setup | demo | test | verify | bench | differential | suites | sdk-trial | codegen`.
 //!
 //! This binary only prepares the machine, calls cargo and checks the source tree. What the commands run against a live
 //! cluster lives in `chaos`, so that this stays quick to build.
@@ -9,12 +9,14 @@ mod licences;
 mod packages;
 mod programs;
 mod rocksdb;
+mod servers;
 mod setup;
 mod sizes;
 mod steps;
 mod test_run;
 mod verify;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -28,7 +30,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Install what is missing: system packages, the cached RocksDB, Go and etcd for comparisons (with --peers).
+    /// Install what is missing: system packages, the cached RocksDB, the servers that tests start, Go and etcd for comparisons (with --peers).
     Setup {
         /// Also build real etcd and etcdctl, which `bench` and the etcdctl checks compare with.
         #[arg(long)]
@@ -62,6 +64,21 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run an unmodified Go SDK through a failover, switches and killed nodes, on a real MariaDB pair.
+    SdkTrial {
+        /// Checkout of github.com/huaweicloud/devcloud-go; it is only read.
+        #[arg(long)]
+        sdk: PathBuf,
+        /// The KV port demands client certificates, as by default in production.
+        #[arg(long)]
+        mutual_tls: bool,
+    },
+    /// Run public clients of etcd with their own tests, and Patroni, against Quorate and real etcd.
+    Suites {
+        /// Passed on to the program: `rust`, `python`, `node`, `patroni`; nothing runs all.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Write the generated protobuf code anew.
     Codegen,
 }
@@ -78,13 +95,15 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Setup { peers } => setup::run(peers)?,
+        Command::Setup { peers } => setup::run(peers).and_then(|()| servers::install())?,
         Command::Demo { keep } => return programs::demo(keep),
         Command::Test { arguments } => test_run::run(&arguments)?,
         Command::Check => verify::source_checks()?,
         Command::Verify => verify::run()?,
         Command::Bench { arguments } => return programs::bench(&arguments),
         Command::Differential { arguments } => return programs::differential(&arguments),
+        Command::SdkTrial { sdk, mutual_tls } => return programs::sdk_trial(&sdk, mutual_tls),
+        Command::Suites { arguments } => return programs::suites(&arguments),
         Command::Codegen => programs::codegen()?,
     }
     Ok(ExitCode::SUCCESS)

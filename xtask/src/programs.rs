@@ -1,6 +1,7 @@
-//! `cargo xtask demo`, `bench`, `codegen`: prepare, build, then hand over to the program that does it.
+//! `cargo xtask demo`, `bench`, `sdk-trial`, `codegen`: prepare, build, then hand over to the program that does it.
 
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -54,6 +55,36 @@ pub fn differential(arguments: &[String]) -> Result<ExitCode> {
     hand_over(&mut command)
 }
 
+/// The trial of an unmodified Go SDK: see `chaos/src/bin/quorate-sdk-trial.rs`.
+pub fn sdk_trial(sdk: &Path, mutual_tls: bool) -> Result<ExitCode> {
+    // Said before anything is built: a wrong path is the commonest mistake.
+    let sdk = sdk.canonicalize().with_context(|| format!("--sdk {}", sdk.display()))?;
+    step("setup", || setup::run(false))?;
+    let go = setup::go()?;
+    let directory = step("build", || build("dev", "quorate-sdk-trial"))?;
+    let mut command = Command::new(directory.join("quorate-sdk-trial"));
+    command.arg("--quorate").arg(directory.join("quorate"));
+    command.arg("--sdk").arg(sdk).arg("--go").arg(go);
+    if mutual_tls {
+        command.arg("--mutual-tls");
+    }
+    hand_over(&mut command)
+}
+
+/// Public clients of etcd, in the development profile: see `chaos/src/bin/quorate-suites.rs`.
+pub fn suites(arguments: &[String]) -> Result<ExitCode> {
+    step("setup", || setup::run(true))?;
+    let directory = step("build", || build("dev", "quorate-suites"))?;
+    let mut command = Command::new(directory.join("quorate-suites"));
+    command
+        .arg("--quorate")
+        .arg(directory.join("quorate"))
+        .arg("--etcd")
+        .arg(setup::etcd_directory())
+        .args(arguments);
+    hand_over(&mut command)
+}
+
 /// Writes the generated protobuf code anew.
 pub fn codegen() -> Result<()> {
     step("codegen", || {
@@ -86,9 +117,8 @@ fn build(profile: &str, program: &str) -> Result<PathBuf> {
     Ok(target_directory()?.join(if profile == "dev" { "debug" } else { profile }))
 }
 
+/// Becomes the program, so that Ctrl-C reaches it alone and the prompt comes back when it has stopped what it started.
 fn hand_over(command: &mut Command) -> Result<ExitCode> {
-    let status = command.status().with_context(|| format!("cannot start {command:?}"))?;
-    Ok(ExitCode::from(
-        status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1),
-    ))
+    let refused = command.exec();
+    Err(refused).with_context(|| format!("cannot start {command:?}"))
 }

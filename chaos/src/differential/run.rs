@@ -153,8 +153,6 @@ impl Session {
         if let Some(divergence) = self.compare(std::slice::from_ref(&round.change)).await? {
             return Ok(Some(divergence));
         }
-        // Serializable reads would otherwise show how far a follower of ours is behind (`docs/etcd-differences.md`).
-        self.pair.quorate.settle().await?;
         self.compare(&round.reads).await
     }
 

@@ -350,18 +350,6 @@ impl System {
         futures_util::future::try_join_all(all).await
     }
 
-    /// Waits, by a linearizable read, until the node that is asked has applied what it has acknowledged.
-    pub(super) async fn settle(&self) -> Result<()> {
-        let request = pb::RangeRequest {
-            key: bytes("revision"),
-            ..Default::default()
-        };
-        let caller = Caller::User(self.root.user.clone());
-        // Without authentication, or with root logged out, the answer is a refusal: it has waited all the same.
-        let _ = Operation::Range(request).perform(&mut self.client_of(&caller)?).await;
-        Ok(())
-    }
-
     /// The newest revision, as root sees it.
     pub(super) async fn revision(&self) -> Result<i64> {
         let request = pb::RangeRequest {

@@ -320,7 +320,7 @@ async fn api_monitors_are_no_part_of_a_switch() {
     let api = create(&app, &application, "api").await;
     let path = format!("/instances/default/applications/{application}/switch");
     let nothing = app.root("POST", &path, &json!({"to": "dc2"}).to_string()).await;
-    assert_eq!(nothing.line(), "409 no-monitors");
+    assert_eq!(nothing.line(), "409 nothing-to-switch");
     let redis = create(&app, &application, "redis").await;
     let forced = json!({"to": "dc2", "force": true, "reason": "drill"});
     let switched = app.root("POST", &path, &forced.to_string()).await;
@@ -332,7 +332,7 @@ async fn api_monitors_are_no_part_of_a_switch() {
     let single = app
         .root("POST", &format!("{PATH}/{api}/switch"), &forced.to_string())
         .await;
-    assert_eq!(single.line(), "422 not-of-this-kind");
+    assert_eq!(single.line(), "422 no-active-side");
     let flags = json!({"data_center": "dc1", "readable": true, "writable": true});
     let refused = app
         .root("PUT", &format!("{PATH}/{redis}/read-write"), &flags.to_string())

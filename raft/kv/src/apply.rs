@@ -95,9 +95,14 @@ impl Keyspace {
     }
 
     /// Ends a lease that has expired: deletes its keys, sorted, in one revision. Refused with [`KvError::LeaseNotFound`] if
-    /// there is no such lease.
-    pub fn expire_lease(&mut self, id: i64) -> Applied {
-        self.finish(Ok(()), |keyspace| keyspace.revoke(id))
+    /// there is no such lease, or not of this grant: one that was revoked meanwhile does not take with it another one that was
+    /// granted under its id. Without a grant, as in logs from before grants were numbered, the id alone counts.
+    pub fn expire_lease(&mut self, id: i64, grant: Option<u64>) -> Applied {
+        let checked = match self.leases.is_of_grant(id, grant) {
+            true => Ok(()),
+            false => Err(KvError::LeaseNotFound),
+        };
+        self.finish(checked, |keyspace| keyspace.revoke(id))
     }
 
     fn finish(&mut self, checked: Result<(), KvError>, execute: impl FnOnce(&mut Keyspace) -> Outcome) -> Applied {

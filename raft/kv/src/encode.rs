@@ -64,11 +64,12 @@ fn feed(record: &RecordKind, hash: &mut impl FnMut(&[u8])) {
                     header.auth_enabled as i64,
                     header.auth_revision as i64,
                     header.change_digest as i64,
+                    header.last_grant as i64,
                 ],
             );
         }
         RecordKind::Alarm(alarm) => feed_numbers(hash, [8, alarm.kind as i64, alarm.member as i64]),
-        RecordKind::Lease(lease) => feed_numbers(hash, [2, lease.id, lease.ttl_seconds]),
+        RecordKind::Lease(lease) => feed_numbers(hash, [2, lease.id, lease.ttl_seconds, lease.grant as i64]),
         RecordKind::User(user) => {
             feed_numbers(
                 hash,

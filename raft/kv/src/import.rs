@@ -115,7 +115,7 @@ impl Keyspace {
     fn check_importable(&self, kept_prefix: &[u8]) -> Result<(), KvError> {
         let kept = |key: &[u8]| !kept_prefix.is_empty() && key.starts_with(kept_prefix);
         let has_keys = self.store.current.keys().any(|key| !kept(key.as_slice()));
-        if has_keys || self.leases.ttls().next().is_some() {
+        if has_keys || self.leases.iter().next().is_some() {
             return Err(KvError::ImportNotEmpty);
         }
         Ok(())
@@ -132,7 +132,8 @@ impl Keyspace {
             .values()
             .map(|version| version.kv().clone())
             .collect();
-        (self.store, self.leases) = (imported.store, imported.leases);
+        self.store = imported.store;
+        self.leases.take_over(imported.leases);
         let mut writer = Writer::new(&mut self.store, &mut self.leases);
         for kv in kept {
             writer.put(kv.key, kv.value, 0);
@@ -195,7 +196,11 @@ impl ImportWriter {
 
     /// A lease with its granted time to live.
     pub fn lease(&mut self, id: i64, ttl_seconds: i64) -> Option<Bytes> {
-        self.push(RecordKind::Lease(LeaseRecord { id, ttl_seconds }))
+        self.push(RecordKind::Lease(LeaseRecord {
+            id,
+            ttl_seconds,
+            grant: 0,
+        }))
     }
 
     /// A user with its sorted roles.

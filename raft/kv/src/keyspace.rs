@@ -165,7 +165,20 @@ impl Keyspace {
 
     /// (id, granted time to live in seconds) of all leases, ascending by id.
     pub fn lease_ttls(&self) -> impl Iterator<Item = (i64, i64)> {
-        self.leases.ttls()
+        self.leases.iter().map(|(id, granted)| (id, granted.ttl_seconds))
+    }
+
+    /// The number of a lease's grant and its granted time to live in seconds.
+    pub fn lease_grant(&self, id: i64) -> Option<(u64, i64)> {
+        let granted = self.leases.granted(id)?;
+        Some((granted.grant, granted.ttl_seconds))
+    }
+
+    /// (id, number of its grant, granted time to live in seconds) of all leases, ascending by id. The number tells leases apart
+    /// that have had the same id one after the other; see [`Keyspace::expire_lease`].
+    pub fn lease_grants(&self) -> impl Iterator<Item = (i64, u64, i64)> {
+        let leases = self.leases.iter();
+        leases.map(|(id, granted)| (id, granted.grant, granted.ttl_seconds))
     }
 
     /// Whether requests need an authenticated user.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::alarm::Alarm;
 use crate::keyrange::KeyRange;
 use crate::keyspace::Keyspace;
+use crate::lease::Granted;
 use crate::types::*;
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -26,6 +27,9 @@ pub(crate) struct Header {
     pub(crate) auth_revision: u64,
     #[prost(fixed32, tag = "6")]
     pub(crate) change_digest: u32,
+    /// Number of the last grant of a lease.
+    #[prost(uint64, tag = "7")]
+    pub(crate) last_grant: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
@@ -34,6 +38,9 @@ pub(crate) struct LeaseRecord {
     pub(crate) id: i64,
     #[prost(int64, tag = "2")]
     pub(crate) ttl_seconds: i64,
+    /// Number of its grant.
+    #[prost(uint64, tag = "3")]
+    pub(crate) grant: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -141,11 +148,12 @@ impl Keyspace {
             auth_enabled: auth.enabled,
             auth_revision: auth.revision,
             change_digest: store.change_digest,
+            last_grant: self.leases.last_grant(),
         };
         let leases = self
             .leases
-            .ttls()
-            .map(|(id, ttl_seconds)| RecordKind::Lease(LeaseRecord { id, ttl_seconds }));
+            .iter()
+            .map(|(id, Granted { ttl_seconds, grant })| RecordKind::Lease(LeaseRecord { id, ttl_seconds, grant }));
         let users = auth.users.values().map(|user| {
             RecordKind::User(UserRecord {
                 name: user.name.clone(),

@@ -8,7 +8,7 @@ use crate::decode::DecodeError;
 use crate::import::Importing;
 use crate::key::Key;
 use crate::keyspace::Keyspace;
-use crate::lease::MAX_LEASE_TTL_SECONDS;
+use crate::lease::{Granted, Leases, MAX_LEASE_TTL_SECONDS};
 use crate::record::*;
 use crate::store::{FIRST_REVISION, NEVER_COMPACTED, Store};
 use crate::types::*;
@@ -60,12 +60,13 @@ impl Building {
             quota_bytes,
             auth_enabled,
             auth_revision,
+            last_grant,
             ..
         } = header;
         if revision < FIRST_REVISION || compact_revision < NEVER_COMPACTED || compact_revision > revision {
             return Err(DecodeError::Inconsistent("revisions out of order"));
         }
-        if revision > MAX_COUNTER || auth_revision > MAX_COUNTER.unsigned_abs() {
+        if revision > MAX_COUNTER || auth_revision.max(last_grant) > MAX_COUNTER.unsigned_abs() {
             return Err(DecodeError::Inconsistent("a counter beyond every possible value"));
         }
         // The first change that the snapshot holds is that of the compact revision; revision 1 has none.
@@ -74,9 +75,11 @@ impl Building {
         auth.enabled = auth_enabled;
         auth.revision = auth_revision;
         let store = Store::starting_at(before_changes, compact_revision);
+        let mut leases = Leases::default();
+        leases.count_from(last_grant);
         let keyspace = Keyspace {
             store,
-            leases: Default::default(),
+            leases,
             auth,
             alarms: Default::default(),
             quota_bytes,
@@ -128,8 +131,12 @@ impl Building {
         if !(0..=MAX_LEASE_TTL_SECONDS).contains(&lease.ttl_seconds) {
             return Err(DecodeError::Inconsistent("a lease with an impossible time to live"));
         }
+        if lease.grant > self.header.last_grant {
+            return Err(DecodeError::Inconsistent("a lease by a grant that never was"));
+        }
         self.last_lease = Some(lease.id);
-        self.keyspace.leases.restore(lease.id, lease.ttl_seconds);
+        let LeaseRecord { id, ttl_seconds, grant } = lease;
+        self.keyspace.leases.restore(id, Granted { ttl_seconds, grant });
         Ok(())
     }
 

@@ -212,6 +212,8 @@ pub struct Lease {
     pub id: i64,
     /// Granted time to live, in seconds.
     pub ttl_seconds: i64,
+    /// Number of its grant in the keyspace: tells leases apart that have had the same id one after the other.
+    pub grant: u64,
     /// Attached keys in order.
     pub keys: Vec<Bytes>,
 }

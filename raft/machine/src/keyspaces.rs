@@ -131,7 +131,7 @@ pub(crate) fn expire_lease(
     if command.term != state.leadership.term {
         return Err(Refusal::new(RefusalCode::StaleTerm).with("term", state.leadership.term));
     }
-    let applied = keyspace_mut(state, &command.instance)?.expire_lease(command.lease);
+    let applied = keyspace_mut(state, &command.instance)?.expire_lease(command.lease, command.grant);
     Ok(ReplyKind::Kv(publish(context, command.instance, applied)))
 }
 

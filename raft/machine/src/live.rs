@@ -4,6 +4,7 @@
 //! milliseconds unless they say wall time.
 
 use crate::kinds::Thresholds;
+pub use crate::live_sites::*;
 use crate::model::*;
 
 /// A monitor: configuration and live state together.
@@ -179,6 +180,8 @@ pub enum SwitchCause {
     Forced = 1,
     /// The cluster decided: the active source was abnormal (C5).
     SourceAbnormal = 2,
+    /// The cluster decided: the primary site was lost (D4).
+    SiteLost = 3,
 }
 
 impl SwitchCause {
@@ -188,12 +191,13 @@ impl SwitchCause {
             SwitchCause::Manual => "manual",
             SwitchCause::Forced => "manual-forced",
             SwitchCause::SourceAbnormal => "source-abnormal",
+            SwitchCause::SiteLost => "site-lost",
         }
     }
 
     /// True for a failover.
     pub const fn automatic(self) -> bool {
-        matches!(self, SwitchCause::SourceAbnormal)
+        matches!(self, SwitchCause::SourceAbnormal | SwitchCause::SiteLost)
     }
 }
 
@@ -281,6 +285,10 @@ pub enum HoldReason {
     TimeoutRunning = 10,
     /// The kind has no active side: nothing is ever switched (C26).
     NoActiveSide = 20,
+    /// All automatic switching of the cluster or the instance is paused.
+    Paused = 70,
+    /// A maintenance window is open.
+    Maintenance = 71,
 }
 
 impl HoldReason {
@@ -299,6 +307,8 @@ impl HoldReason {
             HoldReason::RepeatBlock => "repeat-block",
             HoldReason::TimeoutRunning => "timeout-running",
             HoldReason::NoActiveSide => "no-active-side",
+            HoldReason::Paused => "paused",
+            HoldReason::Maintenance => "maintenance",
         }
     }
 }

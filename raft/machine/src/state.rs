@@ -42,6 +42,13 @@ pub struct State {
     pub(crate) events: Ring<EventRecord>,
     pub(crate) audit: Ring<AuditRecord>,
     pub(crate) sessions: Sessions,
+    pub(crate) pauses: OrdMap<Scope, Pause>,
+    pub(crate) windows: OrdMap<Id, MaintenanceWindow>,
+    pub(crate) site_settings: SiteSettings,
+    pub(crate) links: OrdMap<u64, NodeLinks>,
+    pub(crate) departures: OrdMap<u64, Departure>,
+    pub(crate) sites: OrdMap<String, SiteRecord>,
+    pub(crate) histories: OrdMap<Id, imbl::Vector<ProbeTransition>>,
     /// State hashes as reported, by (index, node); the newest few indices.
     pub(crate) hash_reports: OrdMap<(u64, u64), HashReport>,
 }
@@ -78,6 +85,13 @@ impl State {
             events: Ring::new(MAX_EVENTS_RECORDS),
             audit: Ring::new(MAX_AUDIT_RECORDS),
             sessions: Sessions::default(),
+            pauses: OrdMap::new(),
+            windows: OrdMap::new(),
+            site_settings: SiteSettings::initial(),
+            links: OrdMap::new(),
+            departures: OrdMap::new(),
+            sites: OrdMap::new(),
+            histories: OrdMap::new(),
             hash_reports: OrdMap::new(),
         }
     }

@@ -80,12 +80,14 @@ impl Problems {
         }
     }
 
+    /// An address `host:port`.
     pub fn address(&mut self, pointer: &str, value: &str) {
         if let Err(detail) = check_address(value) {
             self.add(pointer, "invalid-address", detail);
         }
     }
 
+    /// A number within bounds, both included.
     pub fn range(&mut self, pointer: &str, value: u32, least: u32, most: u32) {
         if !(least..=most).contains(&value) {
             self.add(pointer, "out-of-range", format!("{value}; between {least} and {most}"));

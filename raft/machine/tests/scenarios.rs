@@ -38,4 +38,11 @@ scenarios!(
     space,
     deletion,
     token_scope,
+    application_switch,
+    pause,
+    maintenance,
+    site_loss,
+    site_loss_held,
+    partitions,
+    history,
 );

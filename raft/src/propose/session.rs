@@ -1,6 +1,7 @@
 //! What this node has proposed and has no answer to yet, numbered for de-duplication.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -43,6 +44,8 @@ pub(crate) struct Session {
     node: u64,
     incarnation: u64,
     open: Mutex<Open>,
+    /// Largest log index of a proposal that was answered here.
+    acknowledged: AtomicU64,
     /// Told when there is something to send.
     pub wake: Notify,
 }
@@ -72,6 +75,7 @@ impl Session {
             node,
             incarnation,
             open: Mutex::new(open),
+            acknowledged: AtomicU64::new(0),
             wake: Notify::new(),
         })
     }
@@ -186,6 +190,8 @@ impl Session {
         };
         let pending = self.take(&mut self.lock(), sequence);
         if let Some(pending) = pending {
+            // Before anybody can know of the answer: who reads because of it finds it here.
+            self.acknowledged.fetch_max(log_index, Ordering::AcqRel);
             // The caller may have given up in this moment.
             let _ = pending.answer.send(answer);
         }
@@ -203,6 +209,12 @@ impl Session {
             let error = if pending.sent { sent } else { unsent };
             let _ = pending.answer.send(Err(error.clone()));
         }
+    }
+
+    /// Largest log index of a proposal that was answered here. On a node that follows, its own state may be behind that for a
+    /// moment: the answer came from the leader.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::Acquire)
     }
 
     /// How many wait for an answer.

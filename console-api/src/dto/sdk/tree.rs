@@ -120,7 +120,7 @@ mod tests {
         );
         assert_eq!(
             tree.properties(),
-            "a.b.c=x \"y\"\na.b.d=true\na.e=\\u53ef\\u7528\\u533a\nf=\n"
+            "a.b.c=x \"y\"\na.b.d=true\na.e=\\u53ef\\u7528\\u533a\nf=\ng.no.h=1\n"
         );
     }
 

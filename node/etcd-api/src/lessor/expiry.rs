@@ -46,25 +46,32 @@ fn existing_leases(shared: &Shared) -> Vec<(LeaseKey, i64)> {
             let leases = state
                 .keyspace(&id)
                 .into_iter()
-                .flat_map(|keyspace| keyspace.lease_ttls());
-            leases.map(move |(lease, ttl)| ((id, lease), ttl)).collect::<Vec<_>>()
+                .flat_map(|keyspace| keyspace.lease_grants());
+            leases
+                .map(move |(lease, grant, ttl)| ((id, lease, grant), ttl))
+                .collect::<Vec<_>>()
         };
         state.instances().flat_map(of_instance).collect()
     })
 }
 
 async fn expire(shared: &Shared, term: u64, key: LeaseKey) {
-    let (instance, lease) = key;
+    let (instance, lease, grant) = key;
     let proposal = Proposal {
         author: Some(Principal {
             kind: Some(PrincipalKind::Node(shared.handle.node_id())),
             source: String::new(),
         }),
-        command: Some(Command::ExpireLease(ExpireLease { instance, lease, term })),
+        command: Some(Command::ExpireLease(ExpireLease {
+            instance,
+            lease,
+            term,
+            grant: Some(grant),
+        })),
     };
     match shared.handle.propose(proposal, EXPIRY_TIMEOUT).await {
         Ok(committed) if is_stale_term(&committed.reply) => shared.table().clear(),
-        // Expired now, or gone before.
+        // Expired now, or gone before: whatever has its id by then was granted later.
         Ok(_) => shared.table().remove(term, key),
         // The expiry may still be applied: the lease stays marked and the next sweep proposes again.
         Err(error) => tracing::debug!(lease, "the expiry of a lease has no outcome yet: {error}"),

@@ -21,7 +21,7 @@ use quorate_raft::{CallError, Handle};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use table::{Lookup, Table};
+use table::{LeaseKey, Lookup, Table};
 pub use wire::LEASE_REQUEST_TAG;
 
 /// Longest wait for the renewal of a lease, leader changes included.
@@ -115,13 +115,10 @@ impl Lessor {
                 .confirm_leadership(deadline.saturating_duration_since(Instant::now()))
                 .await?;
             let term = shared.leading_term().ok_or(CallError::NoLeader)?;
-            let Some(ttl_seconds) = shared.granted_ttl(instance, lease) else {
+            let Some((key, ttl_seconds)) = shared.granted(instance, lease) else {
                 return Ok(None);
             };
-            match shared
-                .table()
-                .renew(term, (instance, lease), ttl_seconds, Instant::now())
-            {
+            match shared.table().renew(term, key, ttl_seconds, Instant::now()) {
                 Lookup::Alive => return Ok(Some(ttl_seconds)),
                 Lookup::Expiring => {}
             }
@@ -135,10 +132,10 @@ impl Lessor {
         let shared = &self.shared;
         shared.handle.confirm_leadership(RENEW_TIMEOUT).await?;
         let term = shared.leading_term().ok_or(CallError::NoLeader)?;
-        let Some(granted_ttl_seconds) = shared.granted_ttl(instance, lease) else {
+        let Some((key, granted_ttl_seconds)) = shared.granted(instance, lease) else {
             return Ok(None);
         };
-        let left = shared.table().remaining(term, (instance, lease), Instant::now());
+        let left = shared.table().remaining(term, key, Instant::now());
         let ttl_seconds = left.map_or(granted_ttl_seconds, |left| {
             i64::try_from(left.as_secs()).unwrap_or(i64::MAX)
         });
@@ -207,8 +204,11 @@ impl Shared {
         (leads && self.handle.is_leader()).then_some(term)
     }
 
-    fn granted_ttl(&self, instance: Id, lease: i64) -> Option<i64> {
-        let lease = self.handle.read(|state| state.keyspace(&instance)?.lease(lease));
-        lease.map(|lease| lease.ttl_seconds)
+    /// The lease that has this id now, and its time to live in seconds.
+    fn granted(&self, instance: Id, lease: i64) -> Option<(LeaseKey, i64)> {
+        self.handle.read(|state| {
+            let (grant, ttl_seconds) = state.keyspace(&instance)?.lease_grant(lease)?;
+            Some(((instance, lease, grant), ttl_seconds))
+        })
     }
 }

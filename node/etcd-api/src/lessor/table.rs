@@ -6,8 +6,8 @@ use std::time::Duration;
 use quorate_machine::Id;
 use tokio::time::Instant;
 
-/// An instance and a lease id.
-pub(super) type LeaseKey = (Id, i64);
+/// An instance, a lease id, and the number of the lease's grant: another lease under the same id is another one here.
+pub(super) type LeaseKey = (Id, i64, u64);
 
 struct Entry {
     expires: Instant,
@@ -106,7 +106,7 @@ fn seconds(ttl_seconds: i64) -> Duration {
 mod tests {
     use super::*;
 
-    const KEY: LeaseKey = (Id::from_u128(1), 7);
+    const KEY: LeaseKey = (Id::from_u128(1), 7, 1);
 
     #[test]
     fn a_lease_runs_out_unless_renewed_and_then_waits_for_the_outcome() {
@@ -139,9 +139,24 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_granted_again_has_its_own_time() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let again = (KEY.0, KEY.1, 2);
+        let mut table = Table::default();
+        table.sweep(1, &[(KEY, 5)], at(0), 10);
+        assert_eq!(table.sweep(1, &[(KEY, 5)], at(5), 10), [KEY]);
+        // Revoked and granted again before the outcome is known.
+        assert_eq!(table.renew(1, again, 9, at(5)), Lookup::Alive);
+        table.remove(1, KEY);
+        assert_eq!(table.sweep(1, &[(again, 9)], at(13), 10), []);
+        assert_eq!(table.sweep(1, &[(again, 9)], at(14), 10), [again]);
+    }
+
+    #[test]
     fn expiries_are_paced() {
         let start = Instant::now();
-        let leases: Vec<(LeaseKey, i64)> = (0..30).map(|lease| ((KEY.0, lease), 2)).collect();
+        let leases: Vec<(LeaseKey, i64)> = (0..30).map(|lease| ((KEY.0, lease, 1), 2)).collect();
         let mut table = Table::default();
         table.sweep(1, &leases, start, 10);
         assert_eq!(table.sweep(1, &leases, start + Duration::from_secs(3), 10).len(), 10);

@@ -21,6 +21,8 @@ impl pb::cluster_server::Cluster for Services {
         if request.into_inner().linearizable {
             context.ensure_serving(&client)?;
             context.read_index().await?;
+        } else {
+            context.read_acknowledged().await?;
         }
         context.authorize_user(&client).await?;
         let header = Some(context.header(0));

@@ -115,14 +115,26 @@ fn begin_range(context: &Arc<Context>, client: &Client, stream: u32, message: By
         return Begun::Answered(Err(status));
     }
     let read = Read { client, request };
-    if serializable {
-        let result = context.keyspace(|keyspace| service::read_range(keyspace, &read.client, &read.request));
-        return Begun::Answered(result.and_then(|result| read.answer(context, result)));
+    match serializable {
+        false => Begun::Read(Box::new(read)),
+        true if context.handle.has_acknowledged() => Begun::Answered(read.local(context)),
+        true => {
+            let context = Arc::clone(context);
+            Begun::Running(Box::pin(async move {
+                let waited = context.read_acknowledged().await;
+                Done::One(stream, waited.and_then(|()| read.local(&context)))
+            }))
+        }
     }
-    Begun::Read(Box::new(read))
 }
 
 impl Read {
+    /// Answers from the local state as it is.
+    fn local(&self, context: &Context) -> Answer {
+        let result = context.keyspace(|keyspace| service::read_range(keyspace, &self.client, &self.request))?;
+        self.answer(context, result)
+    }
+
     fn answer(&self, context: &Context, result: Result<(kv::RangeResponse, i64), kv::KvError>) -> Answer {
         let response = service::range_answer(context, &self.client, &self.request, result)?;
         Ok(framed(&response))

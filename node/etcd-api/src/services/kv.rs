@@ -45,9 +45,7 @@ impl pb::kv_server::Kv for Services {
         context.ensure_serving(&client)?;
         kv::validate_range(&request).map_err(kv_status)?;
         check_streamable(&request)?;
-        if !serializable {
-            context.read_index().await?;
-        }
+        read_barrier(context, serializable).await?;
         let (response, revision) = local_range(context, &client, &request)?;
         let response = convert::range_response(response, context.header(revision));
         Ok(Response::new(Box::pin(stream::iter(pieces(response).map(Ok)))))
@@ -151,10 +149,16 @@ pub(super) async fn range(
     let request = kv::RangeRequest::from(request);
     context.ensure_reading(client, serializable)?;
     kv::validate_range(&request).map_err(kv_status)?;
-    if !serializable {
-        context.read_index().await?;
-    }
+    read_barrier(context, serializable).await?;
     range_answer(context, client, &request, read_local(context, client, &request)?)
+}
+
+/// What a read waits for: everything that was committed, or, serializable, what this node has acknowledged.
+async fn read_barrier(context: &Context, serializable: bool) -> Result<(), Status> {
+    match serializable {
+        false => context.read_index().await,
+        true => context.read_acknowledged().await,
+    }
 }
 
 /// Reads the local state as it is.

@@ -27,21 +27,12 @@ impl pb::lease_server::Lease for Services {
         let ttl_seconds = request.ttl;
         let op = KvOp::LeaseGrant(LeaseGrantRequest { id, ttl_seconds });
         match self.0.propose(&client, op).await? {
-            (KvResult::LeaseGrant(granted), revision) => {
-                // A lease of this id may have been there a moment ago: nothing of its time may count for this one. Without
-                // a leader that could be told, the next one starts the lease at its full time.
-                if request.id != 0
-                    && let Err(error) = self.0.leases.renew(self.0.instance, id).await
-                {
-                    tracing::debug!("a granted lease was not renewed: {error}");
-                }
-                Ok(Response::new(pb::LeaseGrantResponse {
-                    header: Some(self.0.header(revision)),
-                    id: granted.id,
-                    ttl: granted.ttl_seconds,
-                    error: String::new(),
-                }))
-            }
+            (KvResult::LeaseGrant(granted), revision) => Ok(Response::new(pb::LeaseGrantResponse {
+                header: Some(self.0.header(revision)),
+                id: granted.id,
+                ttl: granted.ttl_seconds,
+                error: String::new(),
+            })),
             _ => Err(wrong_result()),
         }
     }
@@ -187,6 +178,7 @@ impl KeepAlive {
         let revoke = KvOp::LeaseRevoke(LeaseRevokeRequest { id });
         let may_keep = |keyspace: &Keyspace, caller| keyspace.check_op(Some(&caller), &revoke);
         self.context.authorize(&self.client, may_keep).await?;
+        self.context.read_acknowledged().await?;
         // Before the renewal, so that the revision never tells of a revoke that came after it.
         let header = Some(self.context.current_header()?);
         let renewed = self.context.leases.renew(self.context.instance, id).await;

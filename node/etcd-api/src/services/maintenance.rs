@@ -26,6 +26,9 @@ impl pb::maintenance_server::Maintenance for Services {
     /// Needs a user, as in etcd, and answers without a leader.
     async fn status(&self, request: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
         let context = &self.0;
+        if let Err(error) = context.read_acknowledged().await {
+            tracing::debug!("the status may be a little behind: {error}");
+        }
         context.authorize_user(&context.client(&request)).await?;
         let (revision, size, quota) =
             context.keyspace(|keyspace| (keyspace.revision(), keyspace.size_bytes(), keyspace.quota_bytes()))?;
@@ -66,6 +69,7 @@ impl pb::maintenance_server::Maintenance for Services {
     /// Compares between members of one version only; it covers everything that a snapshot holds.
     async fn hash(&self, request: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
         let context = &self.0;
+        context.read_acknowledged().await?;
         context.authorize_admin(&context.client(&request)).await?;
         let backend = Backend::now(context)?;
         let revision = backend.keyspace().revision();
@@ -79,6 +83,7 @@ impl pb::maintenance_server::Maintenance for Services {
     /// Of this member's keyspace as it is, as in etcd: without a revision, members that lag answer differently.
     async fn hash_kv(&self, request: Request<pb::HashKvRequest>) -> Result<Response<pb::HashKvResponse>, Status> {
         let context = &self.0;
+        context.read_acknowledged().await?;
         context.authorize_admin(&context.client(&request)).await?;
         let keyspace = context.keyspace_view()?;
         let revision = keyspace.revision();
@@ -96,6 +101,7 @@ impl pb::maintenance_server::Maintenance for Services {
 
     async fn snapshot(&self, request: Request<pb::SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
         let context = &self.0;
+        context.read_acknowledged().await?;
         context.authorize_admin(&context.client(&request)).await?;
         let permit = Arc::clone(&context.snapshots).try_acquire_owned();
         let permit = permit.map_err(|_| too_many_requests())?;

@@ -1,5 +1,6 @@
 //! The endpoint over real connections, on a single node's consensus.
 
+mod acknowledged;
 mod alarms;
 mod auth;
 mod bypasses;

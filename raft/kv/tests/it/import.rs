@@ -163,7 +163,7 @@ fn an_import_above_the_quota_or_behind_the_keyspace_is_refused() {
     };
     assert!(ahead.apply(None, &KvOp::DeleteRange(everything)).result.is_ok());
     for lease in ahead.leases() {
-        ahead.expire_lease(lease);
+        ahead.expire_lease(lease, None);
     }
     assert_eq!(append(&mut ahead, 1, 0, &source[0]), Err(KvError::ImportBehind));
 }

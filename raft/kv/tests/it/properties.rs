@@ -116,6 +116,42 @@ fn compare_everything(keyspace: &Keyspace, model: &Model, context: &str) {
     }
 }
 
+/// Whatever happens between two looks at the leases, an expiry decided at the first ends a lease only if it is still the
+/// same one.
+#[test]
+fn an_old_expiry_ends_no_lease_that_was_granted_later() {
+    let (mut ended, mut spared) = (0, 0);
+    for seed in 0..SEEDS {
+        let mut random = Random::new(seed);
+        let mut keyspace = Keyspace::new();
+        for step in 0..STEPS {
+            let seen: Vec<_> = keyspace.lease_grants().collect();
+            // By id, what was granted since that look.
+            let mut granted = std::collections::BTreeSet::new();
+            for _ in 0..random.below(12) {
+                let op = random.op(keyspace.revision());
+                let done = keyspace.apply(None, &op).result.is_ok();
+                if let (KvOp::LeaseGrant(request), true) = (&op, done) {
+                    granted.insert(request.id);
+                }
+            }
+            if random.one_in(5) {
+                keyspace = restore(&keyspace);
+            }
+            let Some((id, grant, _)) = seen.get(random.below(seen.len().max(1))).copied() else {
+                continue;
+            };
+            let is_the_same = keyspace.lease(id).is_some() && !granted.contains(&id);
+            let applied = keyspace.expire_lease(id, Some(grant));
+            let context = format!("seed {seed} step {step} lease {id} of grant {grant}");
+            assert_eq!(applied.result.is_ok(), is_the_same, "{context}");
+            ended += u32::from(is_the_same);
+            spared += u32::from(!is_the_same && keyspace.lease(id).is_some());
+        }
+    }
+    assert!(ended > 100 && spared > 20, "{ended} ended, {spared} spared");
+}
+
 #[test]
 fn a_clone_never_changes() {
     let mut random = Random::new(7);

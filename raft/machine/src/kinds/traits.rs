@@ -15,8 +15,6 @@ pub struct KindTraits {
     pub pools_replicas: bool,
     /// Sides are readable and writable as SDKs see them (C9).
     pub has_read_write: bool,
-    /// Its failure may lose data; otherwise it makes a service unavailable (F1).
-    pub keeps_data: bool,
     /// Routing algorithms that SDKs of the kind know; the first is offered first.
     pub routings: &'static [Routing],
     /// Most that one attempt may take, milliseconds (C3).
@@ -35,7 +33,6 @@ const RELATIONAL: KindTraits = KindTraits {
     has_pool: true,
     pools_replicas: true,
     has_read_write: true,
-    keeps_data: true,
     routings: &[Routing::SingleReadWrite, Routing::LocalReadSingleWrite],
     max_access_timeout_ms: 100_000,
     counts_attempts: false,
@@ -94,7 +91,6 @@ pub const ELASTICSEARCH: KindTraits = KindTraits {
     name: "elasticsearch",
     has_pool: false,
     has_read_write: false,
-    keeps_data: false,
     routings: &[Routing::SingleReadWrite, Routing::LocalReadWrite],
     max_access_timeout_ms: 3_000,
     default_port: 9200,
@@ -108,7 +104,6 @@ pub const API: KindTraits = KindTraits {
     has_pool: false,
     pools_replicas: false,
     has_read_write: false,
-    keeps_data: false,
     routings: &[],
     max_access_timeout_ms: 3_000,
     counts_attempts: true,

@@ -31,8 +31,12 @@ impl<'a> Line<'a> {
         self.word(position).parse().expect("a number")
     }
 
-    fn has(&self, word: &str) -> bool {
+    pub fn has(&self, word: &str) -> bool {
         self.words.contains(&word)
+    }
+
+    pub fn options(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.options.iter().copied()
     }
 
     pub fn option(&self, name: &str) -> Option<&'a str> {
@@ -58,7 +62,11 @@ impl Scenario {
         let line = Line::new(text);
         if let Some(ms) = line.word(0).strip_prefix('+') {
             self.now_ms += ms.parse::<u64>().expect("milliseconds");
-        } else if !self.cluster_line(&line) && !self.registry_line(&line) && !self.access_line(&line) {
+        } else if !(self.cluster_line(&line)
+            || self.registry_line(&line)
+            || self.access_line(&line)
+            || self.rules_line(&line))
+        {
             self.show_line(&line);
         }
     }
@@ -140,7 +148,7 @@ impl Scenario {
         true
     }
 
-    fn incarnation(&self, node: u64) -> u64 {
+    pub fn incarnation(&self, node: u64) -> u64 {
         self.incarnations.get(&node).copied().unwrap_or(1)
     }
 
@@ -348,13 +356,17 @@ impl Scenario {
     }
 
     fn switch(&self, line: &Line<'_>) -> Switch {
+        let application = line.option("app").map(|name| self.id(name));
+        let named = line.word(1).split(',').filter(|name| *name != "-");
         Switch {
-            monitors: line.word(1).split(',').map(|name| self.id(name)).collect(),
+            monitors: named.map(|name| self.id(name)).collect(),
             to: DataCenter::parse(line.word(2)).expect("dc1 or dc2") as i32,
             force: line.has("force"),
             reason: line.option("reason").unwrap_or_default().to_owned(),
             acknowledge: line.has("acknowledge"),
             restore_readable: line.has("restore-readable"),
+            application,
+            partial: line.has("partial"),
         }
     }
 
@@ -413,6 +425,7 @@ impl Scenario {
                     instance: build::instance(),
                     lease,
                     term,
+                    grant: line.number_option("grant"),
                 };
                 self.apply_as(build::node_principal(1), Command::ExpireLease(command));
             }
@@ -446,7 +459,7 @@ impl Scenario {
         spec
     }
 
-    fn new_id(&mut self, kind: u64, name: &str) -> Id {
+    pub fn new_id(&mut self, kind: u64, name: &str) -> Id {
         let next = self.names.len() as u64 + 1;
         *self.names.entry(name.to_owned()).or_insert(build::id(kind, next))
     }

@@ -8,7 +8,8 @@ use super::parse::Line;
 use super::{Scenario, build};
 
 impl Scenario {
-    /// `kv USER put KEY VALUE [lease=ID]`, `kv USER delete KEY [END]`, `kv USER txn-put KEY`, `kv USER grant ID TTL`.
+    /// `kv USER put KEY VALUE [lease=ID]`, `kv USER delete KEY [END]`, `kv USER txn-put KEY`, `kv USER grant ID TTL`,
+    /// `kv USER revoke ID`.
     pub fn kv(&mut self, line: &Line<'_>) {
         let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
         let put = |key: &str, value: &str| PutRequest {
@@ -46,6 +47,9 @@ impl Scenario {
                 key: bytes(line.word(3)),
                 value: Bytes::from(vec![b'v'; line.number(4) as usize]),
                 ..PutRequest::default()
+            }),
+            "revoke" => KvOp::LeaseRevoke(LeaseRevokeRequest {
+                id: line.number(3) as i64,
             }),
             "grant" => KvOp::LeaseGrant(LeaseGrantRequest {
                 id: line.number(3) as i64,

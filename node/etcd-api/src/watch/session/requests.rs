@@ -23,6 +23,11 @@ impl Session {
             self.ended = true;
             return;
         };
+        // "From now" and the revision of every answer count from what this node has told its clients.
+        if let Err(failure) = self.context.read_acknowledged().await {
+            self.failure = Some(failure);
+            return;
+        }
         match request.request_union {
             Some(RequestUnion::CreateRequest(request)) => self.create(request).await,
             Some(RequestUnion::CancelRequest(request)) => self.cancel(request.watch_id),

@@ -140,8 +140,11 @@ impl Script {
                     "no"
                 });
             }
-            ("lease", ["expire", id]) => {
-                let applied = self.keyspace.expire_lease(id.parse().unwrap());
+            ("lease", ["expire", id, grant @ ..]) => {
+                let grant = grant
+                    .first()
+                    .map(|grant| grant.strip_prefix("grant=").unwrap().parse().unwrap());
+                let applied = self.keyspace.expire_lease(id.parse().unwrap(), grant);
                 self.applied(applied);
             }
             _ if self.show(&words) => {}
@@ -246,6 +249,7 @@ impl Script {
         let shown = match words {
             ["lease", "show", id] => format!("{:?}", self.keyspace.lease(id.parse().unwrap())),
             ["leases"] => format!("{:?}", self.keyspace.lease_ttls().collect::<Vec<_>>()),
+            ["grants"] => format!("{:?}", self.keyspace.lease_grants().collect::<Vec<_>>()),
             ["user", "show", name] => {
                 let user = self.keyspace.user(name);
                 let hash = user

@@ -1,0 +1,143 @@
+//! What a node has acknowledged, it shows: also a follower, whose clients are answered with the leader's reply.
+
+use quorate_etcd_api::pb::etcdserverpb as pb;
+use quorate_raft::testing::{TestCluster, three_nodes};
+
+use crate::support::{Login, Node, bootstrap, turn};
+
+/// Writes of each test: enough for a follower to be caught behind.
+const WRITES: usize = 150;
+
+struct Following {
+    cluster: TestCluster,
+    node: Node,
+    _directory: tempfile::TempDir,
+    _turn: tokio::sync::OwnedSemaphorePermit,
+}
+
+/// Three nodes; the port of one that does not lead.
+async fn following() -> Following {
+    let turn = turn().await;
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let cluster = three_nodes(directory.path()).await;
+    let leader = cluster.wait_for_leader().await;
+    bootstrap(cluster.node(leader), 3).await;
+    let follower = if leader == 1 { 2 } else { 1 };
+    let node = Node::on(cluster.node(follower).clone(), |_| {}).await;
+    Following {
+        cluster,
+        node,
+        _directory: directory,
+        _turn: turn,
+    }
+}
+
+fn serializable(key: &str, range_end: &str) -> pb::RangeRequest {
+    pb::RangeRequest {
+        key: key.to_owned().into(),
+        range_end: range_end.to_owned().into(),
+        serializable: true,
+        ..Default::default()
+    }
+}
+
+async fn opened_at(login: &mut Login) -> i64 {
+    let create = pb::WatchCreateRequest {
+        key: "k".into(),
+        ..Default::default()
+    };
+    let request = pb::WatchRequest {
+        request_union: Some(pb::watch_request::RequestUnion::CreateRequest(create)),
+    };
+    let requests =
+        futures_util::StreamExt::chain(futures_util::stream::iter([request]), futures_util::stream::pending());
+    let mut responses = login.watch.watch(requests).await.expect("stream").into_inner();
+    let created = responses.message().await.expect("response").expect("created");
+    created.header.expect("header").revision
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn serializable_reads_show_what_the_node_acknowledged() {
+    let mut following = following().await;
+    let mut root = following.node.root().await;
+    for number in 0..WRITES {
+        let value = number.to_string();
+        let revision = root.put("k", value.clone()).await;
+        // By turns, because only the first read after a write can be too early.
+        let request = match number % 2 {
+            0 => serializable("k", ""),
+            _ => serializable("k", "l"),
+        };
+        let read = root.kv.range(request).await.expect("range").into_inner();
+        assert_eq!(read.kvs[0].value, value.as_bytes());
+        assert!(read.header.expect("header").revision >= revision);
+    }
+    following.cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watches_from_now_begin_after_what_the_node_acknowledged() {
+    let mut following = following().await;
+    let mut root = following.node.root().await;
+    for number in 0..WRITES {
+        let revision = root.put("k", number.to_string()).await;
+        let opened = opened_at(&mut root).await;
+        assert!(
+            opened >= revision,
+            "a watch from {opened} would tell of {revision} again"
+        );
+    }
+    following.cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hashes_and_status_cover_what_the_node_acknowledged() {
+    let mut following = following().await;
+    let mut root = following.node.root().await;
+    for number in 0..WRITES {
+        let revision = root.put("k", number.to_string()).await;
+        let header = match number % 2 {
+            0 => {
+                let request = pb::HashKvRequest { revision: 0 };
+                root.maintenance
+                    .hash_kv(request)
+                    .await
+                    .expect("hash")
+                    .into_inner()
+                    .header
+            }
+            _ => {
+                let request = pb::StatusRequest {};
+                root.maintenance
+                    .status(request)
+                    .await
+                    .expect("status")
+                    .into_inner()
+                    .header
+            }
+        };
+        assert!(header.expect("header").revision >= revision);
+    }
+    following.cluster.stop_all().await;
+}
+
+/// A node that passes on what switches authentication off must not refuse strangers after it said so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_are_served_once_authentication_is_off() {
+    let mut following = following().await;
+    for _ in 0..10 {
+        let mut root = following.node.root().await;
+        let mut stranger = following.node.anonymous().await;
+        root.auth
+            .auth_disable(pb::AuthDisableRequest {})
+            .await
+            .expect("disabled");
+        stranger.put("k", "v").await;
+        stranger
+            .auth
+            .auth_enable(pb::AuthEnableRequest {})
+            .await
+            .expect("enabled");
+    }
+    following.cluster.stop_all().await;
+}
