@@ -17,6 +17,7 @@ mod user;
 
 pub mod mariadb;
 pub mod mongodb;
+pub mod mysql;
 pub mod postgresql;
 pub mod redis;
 pub mod search;
