@@ -5,6 +5,7 @@
 //! keeps no schedule: [`schedule`] says when an attempt is due, the caller makes one at a time per target.
 
 mod address;
+pub mod api;
 pub mod elasticsearch;
 mod endpoint;
 mod failure;

@@ -10,7 +10,7 @@ use quorate_machine::{FindingClass, ProbedSide};
 use thiserror::Error;
 
 use crate::{
-    Names, Observation, Secret, StageResult, elasticsearch, mongodb, mysql, observation::Stage, postgresql, redis,
+    Names, Observation, Secret, StageResult, api, elasticsearch, mongodb, mysql, observation::Stage, postgresql, redis,
 };
 
 /// Probes one side of one monitor. Dropping it closes its connections.
@@ -33,6 +33,7 @@ pub trait Engine: Send + Sync {
 /// The engine of a kind of monitor; `None`: this version cannot probe it. **A new engine is one more line.**
 pub fn engine(kind: &str) -> Option<&'static dyn Engine> {
     match kind {
+        "api" => Some(&api::Api),
         "elasticsearch" => Some(&elasticsearch::Elasticsearch),
         "mongodb" => Some(&mongodb::Mongodb),
         "mysql" => Some(&mysql::Mysql),

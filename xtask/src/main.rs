@@ -69,6 +69,9 @@ enum Command {
         /// Checkout of github.com/huaweicloud/devcloud-go; it is only read.
         #[arg(long)]
         sdk: PathBuf,
+        /// The KV port demands client certificates, as by default in production.
+        #[arg(long)]
+        mutual_tls: bool,
     },
     /// Run public clients of etcd with their own tests, and Patroni, against Quorate and real etcd.
     Suites {
@@ -99,7 +102,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Verify => verify::run()?,
         Command::Bench { arguments } => return programs::bench(&arguments),
         Command::Differential { arguments } => return programs::differential(&arguments),
-        Command::SdkTrial { sdk } => return programs::sdk_trial(&sdk),
+        Command::SdkTrial { sdk, mutual_tls } => return programs::sdk_trial(&sdk, mutual_tls),
         Command::Suites { arguments } => return programs::suites(&arguments),
         Command::Codegen => programs::codegen()?,
     }

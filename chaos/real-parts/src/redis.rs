@@ -164,7 +164,14 @@ impl Redis {
                 "--save",
                 "",
             ])
-            .args(["--repl-diskless-sync-delay", "0", "--protected-mode", "no"])
+            .args([
+                "--repl-diskless-sync-delay",
+                "0",
+                "--protected-mode",
+                "no",
+                "--enable-debug-command",
+                "yes",
+            ])
             .args(["--masteruser", REPLICATION.user, "--masterauth", REPLICATION.password])
             .arg("--dir")
             .arg(&self.directory)
@@ -250,6 +257,11 @@ impl Redis {
     /// It does not run.
     pub fn resume(&mut self) -> Result<()> {
         self.process_mut()?.resume()
+    }
+
+    /// Where it keeps its files.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// TCP port on 127.0.0.1.

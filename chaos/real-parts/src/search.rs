@@ -99,7 +99,7 @@ impl SearchServer {
         let write = |name: &str, content: &str| -> Result<()> {
             let path = configuration.join(name);
             fs::write(&path, content).with_context(|| format!("write {}", path.display()))?;
-            user.give(&path)
+            user.own(&path)
         };
         let shipped = |name: &str| -> Result<String> {
             let path = installation.join("config").join(name);

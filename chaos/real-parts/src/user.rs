@@ -98,7 +98,7 @@ impl ServerUser {
         } else {
             fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
             fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
-            self.give(directory)?;
+            self.own(directory)?;
         }
         if self.drop_to.is_some() {
             for parent in directory
@@ -122,7 +122,7 @@ impl ServerUser {
     ///
     /// # Errors
     /// Any failure of the file system.
-    pub fn give(&self, path: &Path) -> Result<()> {
+    pub fn own(&self, path: &Path) -> Result<()> {
         if let Some((uid, gid)) = self.drop_to {
             chown(path, Some(uid), Some(gid)).with_context(|| format!("chown {}", path.display()))?;
         }

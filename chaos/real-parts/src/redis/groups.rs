@@ -131,7 +131,7 @@ fn sentinel(directory: &Path, port: u16, master: u16) -> Result<ServerProcess> {
     );
     fs::write(&file, text)?;
     // It rewrites the file: the file and the directory must be its user's.
-    user.give(&file)?;
+    user.own(&file)?;
     let mut command = user.command(&find_program(&["redis-sentinel"])?)?;
     command.current_dir(directory).arg(&file);
     ServerProcess::spawn(&format!("sentinel on port {port}"), command, &directory.join("log"))
