@@ -41,6 +41,12 @@ enum Command {
         /// Leave everything running at the end and print addresses and credentials.
         #[arg(long)]
         keep: bool,
+        /// The story on this kind of data source; the program names those that have one.
+        #[arg(long)]
+        kind: Option<String>,
+        /// The story on every kind, one after the other.
+        #[arg(long)]
+        all: bool,
     },
     /// Run the tests; everything, or what is named.
     Test {
@@ -96,7 +102,12 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Setup { peers } => setup::run(peers).and_then(|()| servers::install())?,
-        Command::Demo { keep } => return programs::demo(keep),
+        Command::Demo { keep, kind, all } => {
+            let flags = [(keep, "--keep"), (all, "--all")].into_iter();
+            let flags = flags.filter_map(|(given, flag)| given.then(|| flag.to_owned()));
+            let kind = kind.into_iter().flat_map(|kind| ["--kind".to_owned(), kind]);
+            return programs::demo(&flags.chain(kind).collect::<Vec<_>>());
+        }
         Command::Test { arguments } => test_run::run(&arguments)?,
         Command::Check => verify::source_checks()?,
         Command::Verify => verify::run()?,

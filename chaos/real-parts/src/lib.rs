@@ -15,6 +15,7 @@ mod program;
 mod tree;
 mod user;
 
+pub mod api;
 pub mod mariadb;
 pub mod mongodb;
 pub mod mysql;
