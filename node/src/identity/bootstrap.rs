@@ -75,8 +75,8 @@ pub fn new_cluster(
         root_password_hash: hash_console_password(&credentials.console_root)?,
         kv_root_password_hash: hash_kv_password(&credentials.kv_root)?,
         kv_sdk_password_hash: hash_kv_password(&credentials.kv_sdk)?,
-        // Every kind of data source that this version knows (docs/decisions/066).
-        feature_points: FEATURE_POINTS.iter().map(ToString::to_string).collect(),
+        // Everything this version can monitor; namespaces untick what they do not want.
+        feature_points: FEATURE_POINTS.map(str::to_owned).to_vec(),
     };
     let mut nodes = profiles
         .iter()
