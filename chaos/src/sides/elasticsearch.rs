@@ -116,7 +116,9 @@ impl Sides for ElasticsearchSides {
         let server = of_side(&self.dc1, &self.dc2, side)?;
         let (path, body) = (format!("{INDEX}/_doc/{number}"), format!(r#"{{"number":{number}}}"#));
         let written = server.request(Method::PUT, &path, Some(&body));
-        let (status, text) = tokio::time::timeout(REQUEST_TIMEOUT, written).await.context("no answer")??;
+        let (status, text) = tokio::time::timeout(REQUEST_TIMEOUT, written)
+            .await
+            .context("no answer")??;
         ensure!(status.is_success(), "{status}: {text}");
         Ok(())
     }

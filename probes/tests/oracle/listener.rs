@@ -14,7 +14,7 @@ use crate::{
 
 #[tokio::test]
 async fn every_refusal_has_its_meaning_and_costs_no_login() -> Result<()> {
-    use FindingClass::*;
+    use FindingClass::{ServerStarting, TooManyConnections, WrongAnswer};
     for (code, class, words) in [
         (12514, WrongAnswer, "ORA-12514: the listener does not know this service"),
         (12505, WrongAnswer, "ORA-12505: the listener does not know this SID"),
