@@ -7,7 +7,7 @@ mod failover;
 mod keep;
 mod leader_loss;
 mod load;
-pub(crate) mod report;
+pub mod report;
 pub mod story;
 
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use crate::cluster::DevCluster;
 use crate::ports;
 use crate::scenario::{Stage, Timing};
 
-pub use failover::{sightings, watch_active};
+pub use failover::{sightings, watch_active, watch_key};
 pub use leader_loss::read_all;
 pub use load::{ApplicationLoad, Row, rows_of};
 
