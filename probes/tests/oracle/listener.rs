@@ -2,12 +2,15 @@
 
 use anyhow::Result;
 use quorate_machine::FindingClass;
-use quorate_probes::{Stage, oracle::OracleProber};
+use quorate_probes::{
+    Secret, Stage, Tls,
+    oracle::{OracleProber, OracleTarget},
+};
 use quorate_real_parts::PortBlock;
 use tokio::net::TcpListener;
 
 use crate::{
-    FakeDriver, attempt, found, serves,
+    ACCESS_TIMEOUT, FakeDriver, attempt, found, serves,
     stub::{Listener, accept, packet, redirect, redirect_apart, refuse, refuse_code, resend},
     target,
 };
@@ -145,6 +148,35 @@ async fn what_is_no_listener_is_told() -> Result<()> {
         found(&silence),
         (FindingClass::Timeout, Stage::Login, true),
         "{silence:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_listener_behind_tls_is_verified_and_leads_the_driver_through() -> Result<()> {
+    let own = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()])?;
+    let other = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()])?;
+    let listener = Listener::start_tls(vec![accept()], &own).await?;
+    let address = listener.address.to_string();
+    let of = |pem: String| {
+        let tls = Tls::Verified {
+            ca_pem: Some(pem.into_bytes()),
+        };
+        OracleTarget::new(&address, "orders.example.com", false, tls, ACCESS_TIMEOUT)
+            .map(|target| target.with_login("quorate_mon", Secret::new("monitor-pw".to_owned())))
+    };
+    let driver = FakeDriver::new(FakeDriver::primary());
+    let good = attempt(&mut OracleProber::with_driver(of(own.cert.pem())?, driver.clone())).await;
+    assert!(serves(&good), "{good:?}");
+    let bad = attempt(&mut OracleProber::with_driver(of(other.cert.pem())?, driver)).await;
+    assert_eq!(found(&bad), (FindingClass::Tls, Stage::Tls, true), "{bad:?}");
+    // Oracle's own driver speaks in the clear to its relay, and the listener hears its CONNECT decrypted.
+    let before = listener.heard().len();
+    attempt(&mut OracleProber::new(of(own.cert.pem())?)).await;
+    let heard = listener.heard();
+    assert!(
+        heard.len() >= before + 2 && heard[heard.len() - 1].0.contains("orders.example.com"),
+        "{heard:?}"
     );
     Ok(())
 }

@@ -6,11 +6,14 @@ use std::{
 };
 
 use anyhow::Result;
+use rcgen::{CertifiedKey, KeyPair};
+use rustls::{ServerConfig, crypto::aws_lc_rs, pki_types::PrivateKeyDer};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpListener,
     task::{AbortHandle, JoinSet},
 };
+use tokio_rustls::TlsAcceptor;
 
 pub struct Listener {
     pub address: SocketAddr,
@@ -82,6 +85,20 @@ pub fn redirect_apart(to: SocketAddr) -> Vec<u8> {
 impl Listener {
     /// Answers the CONNECTs of each connection with `replies` in turn; the last one for all further ones.
     pub async fn start(replies: Vec<Vec<u8>>) -> Result<Self> {
+        Self::start_over(replies, None).await
+    }
+
+    /// The same, encrypted with this certificate and key.
+    pub async fn start_tls(replies: Vec<Vec<u8>>, certified: &CertifiedKey<KeyPair>) -> Result<Self> {
+        let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).map_err(anyhow::Error::msg)?;
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(vec![certified.cert.der().clone()], key)?;
+        Self::start_over(replies, Some(TlsAcceptor::from(Arc::new(config)))).await
+    }
+
+    async fn start_over(replies: Vec<Vec<u8>>, encryption: Option<TlsAcceptor>) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let heard = Arc::new(Mutex::new(Vec::new()));
@@ -89,7 +106,13 @@ impl Listener {
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(serve(stream, replies.clone(), hears.clone()));
+                let (replies, hears, encryption) = (replies.clone(), hears.clone(), encryption.clone());
+                connections.spawn(async move {
+                    match encryption {
+                        None => serve(stream, replies, hears).await,
+                        Some(acceptor) => serve(acceptor.accept(stream).await?, replies, hears).await,
+                    }
+                });
             }
         })
         .abort_handle();
@@ -101,7 +124,11 @@ impl Listener {
     }
 }
 
-async fn serve(mut stream: TcpStream, replies: Vec<Vec<u8>>, heard: Arc<Mutex<Vec<(String, u8)>>>) -> Result<()> {
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    replies: Vec<Vec<u8>>,
+    heard: Arc<Mutex<Vec<(String, u8)>>>,
+) -> Result<()> {
     for turn in 0.. {
         let mut header = [0; 8];
         stream.read_exact(&mut header).await?;
@@ -113,6 +140,7 @@ async fn serve(mut stream: TcpStream, replies: Vec<Vec<u8>>, heard: Arc<Mutex<Ve
         heard.lock().expect("unpoisoned").push(data);
         let reply = &replies[turn.min(replies.len() - 1)];
         stream.write_all(reply).await?;
+        stream.flush().await?;
         if reply.is_empty() {
             return Ok(());
         }
