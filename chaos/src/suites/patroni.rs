@@ -42,6 +42,7 @@ pub async fn run(quorate: &Path, cache: &Cache) -> Result<()> {
         for node in &nodes {
             eprintln!("{}: {}", node.name(), node.log_tail());
         }
+        eprintln!("{}", members.log_tails());
     }
     outcome?;
     for node in &mut nodes {
