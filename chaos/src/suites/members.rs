@@ -229,7 +229,8 @@ impl Members {
 
     /// The end of each member's log.
     pub fn log_tails(&self) -> String {
-        let tails = (0..self.places.len()).map(|number| format!("{}: {}", self.places[number].name, tail(&self.log(number))));
+        let tails =
+            (0..self.places.len()).map(|number| format!("{}: {}", self.places[number].name, tail(&self.log(number))));
         tails.collect::<Vec<_>>().join("\n")
     }
 
