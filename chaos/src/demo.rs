@@ -37,7 +37,7 @@ pub struct Options {
 }
 
 /// Kinds that have a story beside `mysql`, in the order of the catalogue.
-pub const KINDS: [&str; 3] = ["postgresql", "redis", "api"];
+pub const KINDS: [&str; 5] = ["postgresql", "redis", "mongodb", "elasticsearch", "api"];
 
 /// Plays the stories of these kinds, all on one cluster.
 async fn tour(options: &Options, kinds: &[String]) -> Result<()> {

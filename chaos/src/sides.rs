@@ -16,9 +16,13 @@ use crate::rest::RestClient;
 use crate::scenario::{INSTANCE, Stage, Timing, create_application, create_monitor};
 use crate::sdk::SdkConfiguration;
 
+mod elasticsearch;
+mod mongodb;
 mod postgresql;
 mod redis;
 
+pub use elasticsearch::ElasticsearchSides;
+pub use mongodb::MongodbSides;
 pub use postgresql::PostgresqlSides;
 pub use redis::RedisSides;
 
@@ -144,7 +148,7 @@ pub trait WithSides {
 }
 
 /// Kinds that have sides here, in the order of the catalogue.
-pub const KINDS: [&str; 2] = ["postgresql", "redis"];
+pub const KINDS: [&str; 4] = ["postgresql", "redis", "mongodb", "elasticsearch"];
 
 /// Starts the sides of `kind` below `directory` and hands them over.
 ///
@@ -154,6 +158,8 @@ pub async fn with_sides(kind: &str, directory: &Path, work: impl WithSides) -> R
     match kind {
         "postgresql" => work.call(PostgresqlSides::start(directory).await?).await,
         "redis" => work.call(RedisSides::start(directory).await?).await,
+        "mongodb" => work.call(MongodbSides::start(directory).await?).await,
+        "elasticsearch" => work.call(ElasticsearchSides::start(directory).await?).await,
         other => bail!("there is no story of {other:?}; there are {}", KINDS.join(", ")),
     }
 }

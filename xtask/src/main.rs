@@ -1,10 +1,11 @@
-//! Developer commands: `cargo xtask setup | demo | test | verify | bench | differential | suites | sdk-trial | codegen`.
+//! Developer commands: `cargo xtask setup | demo | test | verify | bench | differential | suites | sdk-trial | fuzz | codegen`.
 //!
 //! This binary only prepares the machine, calls cargo and checks the source tree. What the commands run against a live
 //! cluster lives in `chaos`, so that this stays quick to build.
 
 mod boundaries;
 mod cargo_env;
+mod fuzz;
 mod licences;
 mod packages;
 mod programs;
@@ -85,6 +86,14 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Fuzz everything that decodes bytes of others (`chaos/fuzz`); needs a nightly compiler.
+    Fuzz {
+        /// How long each target runs.
+        #[arg(long, default_value_t = 5)]
+        minutes: u32,
+        /// Targets; nothing runs all.
+        targets: Vec<String>,
+    },
     /// Write the generated protobuf code anew.
     Codegen,
 }
@@ -115,6 +124,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Differential { arguments } => return programs::differential(&arguments),
         Command::SdkTrial { sdk, mutual_tls } => return programs::sdk_trial(&sdk, mutual_tls),
         Command::Suites { arguments } => return programs::suites(&arguments),
+        Command::Fuzz { minutes, targets } => fuzz::fuzz(minutes, &targets)?,
         Command::Codegen => programs::codegen()?,
     }
     Ok(ExitCode::SUCCESS)

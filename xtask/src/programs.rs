@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::cargo_env::{cargo, target_directory};
+use crate::servers;
 use crate::setup;
 use crate::steps::{run, step};
 
@@ -18,6 +19,10 @@ pub fn demo(arguments: &[String]) -> Result<ExitCode> {
         "Setup and build come first; on a machine with nothing cached that is about 20 minutes, later runs take seconds."
     );
     step("setup", || setup::run(false))?;
+    let unpacked = ["--all", "mongodb", "elasticsearch"];
+    if arguments.iter().any(|argument| unpacked.contains(&argument.as_str())) {
+        step("servers", servers::install)?;
+    }
     let directory = step("build", || build("dev", "quorate-demo"))?;
     let mut command = Command::new(directory.join("quorate-demo"));
     command.arg("--quorate").arg(directory.join("quorate"));

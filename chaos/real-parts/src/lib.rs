@@ -18,6 +18,7 @@ mod user;
 pub mod api;
 pub mod mariadb;
 pub mod mongodb;
+pub mod mysql;
 pub mod postgresql;
 pub mod redis;
 pub mod search;

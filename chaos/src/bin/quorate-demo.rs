@@ -15,7 +15,7 @@ struct Cli {
     /// Leave everything running at the end.
     #[arg(long)]
     keep: bool,
-    /// The story on this kind of data source: mysql, postgresql, redis, api.
+    /// The story on this kind of data source: mysql, postgresql, redis, mongodb, elasticsearch, api.
     #[arg(long, conflicts_with = "keep")]
     kind: Option<String>,
     /// The story on every kind, one after the other.

@@ -125,6 +125,25 @@ impl SdkConfiguration {
         format!("/mas-monitor/{kind}/dcs/services/{application}/{monitor}/{leaf}")
     }
 
+    /// A key of the MongoDB family.
+    pub fn mongodb_key(&self, kind: &str, leaf: &str) -> String {
+        let Self {
+            application,
+            monitor,
+            database,
+            ..
+        } = self;
+        format!("/mas-monitor/{kind}/dds/services/{application}/{monitor}/database/{database}/{leaf}")
+    }
+
+    /// A key of the Elasticsearch family.
+    pub fn elasticsearch_key(&self, kind: &str, leaf: &str) -> String {
+        let Self {
+            application, monitor, ..
+        } = self;
+        format!("/mas-monitor/{kind}/css/services/{application}/{monitor}/{leaf}")
+    }
+
     /// How endpoint `index` is reached.
     pub fn access_path(&self, index: usize) -> ConnectOptions {
         ConnectOptions {
