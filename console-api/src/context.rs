@@ -110,6 +110,48 @@ pub trait ProcessSource: Send + Sync + 'static {
     fn connected(&self, instance: Id, application: Id) -> Vec<ConnectedProcess>;
 }
 
+/// What a node measures of one of its links at this moment (A6), as nodes tell each other.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct LinkMeasure {
+    /// The other node; 0 for a target.
+    #[prost(uint64, tag = "1")]
+    pub peer: u64,
+    /// Address of the target; empty for a peer.
+    #[prost(string, tag = "2")]
+    pub target: String,
+    /// A [`quorate_machine::LinkState`].
+    #[prost(int32, tag = "3")]
+    pub state: i32,
+    /// Microseconds; 0 while nothing answers.
+    #[prost(uint32, tag = "4")]
+    pub rtt_us: u32,
+    /// Attempts of the last minute without an answer, of a thousand.
+    #[prost(uint32, tag = "5")]
+    pub loss_permille: u32,
+    /// The round trip is above the warning.
+    #[prost(bool, tag = "6")]
+    pub slow: bool,
+}
+
+impl From<&quorate_machine::Link> for LinkMeasure {
+    fn from(link: &quorate_machine::Link) -> Self {
+        Self {
+            peer: link.peer,
+            target: link.target.clone(),
+            state: link.state,
+            rtt_us: link.rtt_us,
+            loss_permille: link.loss_permille,
+            slow: link.slow,
+        }
+    }
+}
+
+/// Knows what this node measures of its links.
+pub trait LinkSource: Send + Sync + 'static {
+    /// Every link, peers first.
+    fn links(&self) -> Vec<LinkMeasure>;
+}
+
 /// Tests connections before a monitor is saved (C6). Runs on this node.
 pub trait ConnectionTester: Send + Sync + 'static {
     /// Tries every address and reports each, in order.
@@ -142,6 +184,7 @@ pub struct ApiSettings {
     pub sealer: Arc<dyn Sealer>,
     pub tester: Arc<dyn ConnectionTester>,
     pub processes: Arc<dyn ProcessSource>,
+    pub links: Arc<dyn LinkSource>,
     /// Where the SDK configuration says that the KV client's TLS files are.
     pub tls_files: TlsFiles,
     /// Wall time in milliseconds since the Unix epoch; sessions and tokens expire by it.

@@ -12,14 +12,16 @@ use prost::Message;
 use quorate_machine::{FEATURE_POINTS, Id, NodeRecord, Sealed};
 use quorate_raft::{AskNodeError, NodeRequestHandler};
 
-use crate::context::{AddressReport, ApiContext, ConnectedProcess, ConnectionTest, StageReport, TestPassword};
+use crate::context::{
+    AddressReport, ApiContext, ConnectedProcess, ConnectionTest, LinkMeasure, StageReport, TestPassword,
+};
 use crate::limits::CONNECTION_TEST_DEADLINE;
 
 /// A request to a node.
 #[derive(Clone, PartialEq, prost::Message)]
 #[prost(skip_debug)]
 struct NodeRequest {
-    #[prost(oneof = "NodeRequestKind", tags = "1, 2")]
+    #[prost(oneof = "NodeRequestKind", tags = "1, 2, 70")]
     kind: Option<NodeRequestKind>,
 }
 
@@ -31,6 +33,8 @@ pub(crate) enum NodeRequestKind {
     Test(TestRequest),
     #[prost(message, tag = "2")]
     Processes(ProcessesRequest),
+    #[prost(message, tag = "70")]
+    Links(LinksRequest),
 }
 
 /// A connection test (C6).
@@ -65,10 +69,21 @@ pub(crate) struct ProcessesRequest {
     pub application: Id,
 }
 
+/// What the node measures of its links (A6).
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct LinksRequest {}
+
+/// The links of a node.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct LinksAnswer {
+    #[prost(message, repeated, tag = "1")]
+    pub links: Vec<LinkMeasure>,
+}
+
 /// A node's answer.
 #[derive(Clone, PartialEq, prost::Message)]
 struct NodeAnswer {
-    #[prost(oneof = "NodeAnswerKind", tags = "1, 2")]
+    #[prost(oneof = "NodeAnswerKind", tags = "1, 2, 70")]
     kind: Option<NodeAnswerKind>,
 }
 
@@ -79,6 +94,8 @@ pub(crate) enum NodeAnswerKind {
     Tested(TestAnswer),
     #[prost(message, tag = "2")]
     Processes(ProcessesAnswer),
+    #[prost(message, tag = "70")]
+    Links(LinksAnswer),
 }
 
 /// What every address answered, in order.
@@ -179,6 +196,9 @@ impl NodeRequestHandler for Answers {
             let kind = match request.kind.ok_or("this version does not know the request")? {
                 NodeRequestKind::Test(request) => NodeAnswerKind::Tested(tested(&context, request).await?),
                 NodeRequestKind::Processes(request) => NodeAnswerKind::Processes(processes(&context, request)),
+                NodeRequestKind::Links(_) => NodeAnswerKind::Links(LinksAnswer {
+                    links: context.settings().links.links(),
+                }),
             };
             Ok(NodeAnswer { kind: Some(kind) }.encode_to_vec().into())
         })

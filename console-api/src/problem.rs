@@ -169,6 +169,7 @@ fn status_of(code: RefusalCode) -> StatusCode {
         RefusalCode::InvalidSpec
         | RefusalCode::InvalidBatch
         | RefusalCode::ReasonRequired
+        | RefusalCode::PauseReasonRequired
         | RefusalCode::FenceUnsupported => StatusCode::UNPROCESSABLE_ENTITY,
         _ => StatusCode::CONFLICT,
     }

@@ -9,6 +9,7 @@ mod licences;
 mod packages;
 mod programs;
 mod rocksdb;
+mod servers;
 mod setup;
 mod sizes;
 mod steps;
@@ -29,7 +30,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Install what is missing: system packages, the cached RocksDB, Go and etcd for comparisons (with --peers).
+    /// Install what is missing: system packages, the cached RocksDB, the servers that tests start, Go and etcd for comparisons (with --peers).
     Setup {
         /// Also build real etcd and etcdctl, which `bench` and the etcdctl checks compare with.
         #[arg(long)]
@@ -94,7 +95,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Setup { peers } => setup::run(peers)?,
+        Command::Setup { peers } => setup::run(peers).and_then(|()| servers::install())?,
         Command::Demo { keep } => return programs::demo(keep),
         Command::Test { arguments } => test_run::run(&arguments)?,
         Command::Check => verify::source_checks()?,

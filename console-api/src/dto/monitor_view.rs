@@ -41,6 +41,9 @@ pub(crate) struct MonitorView {
     /// Why an automatic switch that is due is withheld; absent while none is due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) withheld: Option<String>,
+    /// What withholds automatic switches at present, whether one is due or not: `paused` or `maintenance`; absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) switching_held: Option<String>,
     /// The last automatic switch has not been acknowledged: another one within an hour is withheld.
     pub(crate) needs_acknowledgement: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,7 +114,7 @@ pub(crate) struct SwitchRecordView {
     pub(crate) epoch: u64,
     pub(crate) from: DataCenterName,
     pub(crate) to: DataCenterName,
-    /// `manual`, `manual-forced` or `source-abnormal`.
+    /// `manual`, `manual-forced`, `source-abnormal` or `site-lost`.
     pub(crate) cause: String,
     pub(crate) phase: String,
     pub(crate) actor: String,
@@ -164,6 +167,12 @@ impl MonitorView {
             dc1: side_view(state, monitor, DataCenter::Dc1),
             dc2: side_view(state, monitor, DataCenter::Dc2),
             withheld: (monitor.withheld() != HoldReason::None).then(|| monitor.withheld().code().to_owned()),
+            switching_held: if state.pause_of(monitor).is_some() {
+                Some(HoldReason::Paused.code().to_owned())
+            } else {
+                let window = state.open_window_of(monitor);
+                window.map(|_| HoldReason::Maintenance.code().to_owned())
+            },
             needs_acknowledgement: monitor.needs_acknowledgement,
             last_switch: monitor.last_switch.as_ref().map(SwitchRecordView::from),
         }

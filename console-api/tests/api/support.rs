@@ -13,10 +13,11 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use quorate_console_api::{
     AddressReport, ApiContext, ApiSettings, ConnectedProcess, ConnectionTest, ConnectionTester, EdgeFuture,
+    LinkMeasure, LinkSource,
     ProcessSource, Sealer, SessionKey, StageReport, TestPassword, TlsFiles, hash_password, router,
 };
 use quorate_machine::{
-    Bootstrap, Command, DataCenter, FindingClass, Id, NodeRecord, Principal, PrincipalKind, Proposal, Reply, ReplyKind,
+    Bootstrap, Command, DataCenter, FindingClass, Id, LinkState, NodeRecord, Principal, PrincipalKind, Proposal, Reply, ReplyKind,
     ReportHealth, Sealed, Vote, VoteReport, WorkerSeen,
 };
 use quorate_raft::Handle;
@@ -51,6 +52,22 @@ impl ProcessSource for OneProcess {
             watches: 1,
             since_wall_ms: 1_700_000_000_000,
         }]
+    }
+}
+
+/// A link to every other node, of which the third does not answer.
+struct OneLink;
+
+impl LinkSource for OneLink {
+    fn links(&self) -> Vec<LinkMeasure> {
+        let link = |peer, state: LinkState, rtt_us, loss_permille| LinkMeasure {
+            peer,
+            state: state as i32,
+            rtt_us,
+            loss_permille,
+            ..LinkMeasure::default()
+        };
+        vec![link(2, LinkState::Up, 700, 0), link(3, LinkState::Silent, 0, 1_000)]
     }
 }
 
@@ -154,6 +171,7 @@ impl App {
             sealer: Arc::new(ReversingSealer),
             tester: Arc::new(PortTester),
             processes: Arc::new(OneProcess),
+            links: Arc::new(OneLink),
             tls_files: TlsFiles::default(),
             wall_clock: || jiff::Timestamp::now().as_millisecond(),
         });

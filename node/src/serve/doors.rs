@@ -105,6 +105,7 @@ impl Doors {
                 names: parts.names,
             }),
             processes: Arc::new(NodeProcesses(clients)),
+            links: reconcilers.link_board.clone(),
             tls_files: TlsFiles::default(),
             wall_clock: || jiff::Timestamp::now().as_millisecond(),
         });
