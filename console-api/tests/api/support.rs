@@ -13,12 +13,12 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use quorate_console_api::{
     AddressReport, ApiContext, ApiSettings, ConnectedProcess, ConnectionTest, ConnectionTester, EdgeFuture,
-    LinkMeasure, LinkSource,
-    ProcessSource, Sealer, SessionKey, StageReport, TestPassword, TlsFiles, hash_password, router,
+    LinkMeasure, LinkSource, ProcessSource, Sealer, SessionKey, StageReport, TestPassword, TlsFiles, hash_password,
+    router,
 };
 use quorate_machine::{
-    Bootstrap, Command, DataCenter, FindingClass, Id, LinkState, NodeRecord, Principal, PrincipalKind, Proposal, Reply, ReplyKind,
-    ReportHealth, Sealed, Vote, VoteReport, WorkerSeen,
+    Bootstrap, Command, DataCenter, FindingClass, Id, LinkState, NodeRecord, Principal, PrincipalKind, Proposal, Reply,
+    ReplyKind, ReportHealth, Sealed, Vote, VoteReport, WorkerSeen,
 };
 use quorate_raft::Handle;
 use serde_json::Value;
