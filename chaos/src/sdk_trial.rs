@@ -32,6 +32,8 @@ pub struct Options {
     pub sdk: PathBuf,
     /// The Go program.
     pub go: PathBuf,
+    /// The KV port demands client certificates, as it does by default in production.
+    pub mutual_tls: bool,
 }
 
 /// Servers of the pair by data center, as `@@server_id` names them.
@@ -43,6 +45,7 @@ fn servers() -> BTreeMap<String, i64> {
 struct Trial {
     cluster: DevCluster,
     stage: Stage,
+    mutual_tls: bool,
     /// Where the application's files lie.
     directory: PathBuf,
     program: PathBuf,
@@ -51,19 +54,34 @@ struct Trial {
     table: Vec<String>,
 }
 
-/// Runs the trial; an error is something that an application would suffer from.
+/// Runs the trial; an error is something that an application would suffer from. Its files are kept then.
 pub async fn run(options: &Options) -> Result<()> {
     let started = Instant::now();
     let directory = tempfile::Builder::new().prefix("quorate-sdk-trial-").tempdir()?;
     open_for_servers(directory.path())?;
     let mut report = Report::default();
+    match Box::pin(story(options, directory.path(), &mut report)).await {
+        Ok(()) => {
+            report.summary(started.elapsed());
+            Ok(())
+        }
+        Err(error) => {
+            let kept = directory.keep();
+            Err(error.context(format!("all files are kept in {}", kept.display())))
+        }
+    }
+}
+
+async fn story(options: &Options, directory: &Path, report: &mut Report) -> Result<()> {
     report.act("An application is built against the SDK checkout, which stays as it is");
-    let own = directory.path().join("application");
+    let own = directory.join("application");
     let program = application::build(&options.go, &options.sdk, &own, "mysql").await?;
 
     report.act("Three nodes and a MariaDB pair start; application, monitor and connection pool are created");
-    let cluster = DevCluster::start(&options.quorate, &directory.path().join("cluster"), ports::take()?, &[]).await?;
-    let stage = Stage::build(&cluster, &directory.path().join("databases"), Timing::FAST).await?;
+    let settings: &[(&str, &str)] = if options.mutual_tls { &MUTUAL_TLS } else { &[] };
+    let folder = directory.join("cluster");
+    let cluster = DevCluster::start_with(&options.quorate, &folder, ports::take()?, &[], settings).await?;
+    let stage = Stage::build(&cluster, &directory.join("databases"), Timing::FAST).await?;
     stage.pair.dc1.exec(&[TABLE]).await?;
     hand_out(&cluster, &stage, &own).await?;
     report.say("the SDK configuration is taken from the console as it is, the three certificate files lie beside it");
@@ -71,31 +89,23 @@ pub async fn run(options: &Options) -> Result<()> {
     let mut trial = Trial {
         cluster,
         stage,
+        mutual_tls: options.mutual_tls,
         directory: own,
         program,
         applications: Vec::new(),
         table: Vec::new(),
     };
-    let outcome = trial.acts(&mut report).await;
-    if let Err(error) = outcome {
-        let kept = directory.keep();
-        return Err(error.context(format!("all files are kept in {}", kept.display())));
+    trial.acts(report).await?;
+    check(&trial.stage, std::mem::take(&mut trial.applications), report).await?;
+    for line in trial.table {
+        report.remember(line);
     }
-    for line in &trial.table {
-        report.finding(line.clone());
-    }
-    let Trial {
-        cluster,
-        stage,
-        applications,
-        ..
-    } = trial;
-    check(&stage, applications, &mut report).await?;
-    report.summary(started.elapsed());
-    drop(stage);
-    cluster.stop().await
+    drop(trial.stage);
+    trial.cluster.stop().await
 }
 
+/// What makes a development cluster's KV port demand client certificates.
+const MUTUAL_TLS: [(&str, &str); 2] = [("QUORATE_KV_MUTUAL_TLS", "true"), ("QUORATE_KV_PLAINTEXT", "false")];
 /// The configuration as the console hands it out.
 const HANDED_OUT: &str = "sdk.yaml";
 /// The same as the SDK's own README writes it: TLS without certificates.

@@ -5,19 +5,25 @@
 //! keeps no schedule: [`schedule`] says when an attempt is due, the caller makes one at a time per target.
 
 mod address;
+pub mod api;
+pub mod elasticsearch;
 mod endpoint;
 mod failure;
 pub mod judge;
 pub mod kept;
+pub mod mongodb;
 pub mod mysql;
 pub mod names;
 pub mod observation;
+pub mod oracle;
 pub mod postgresql;
 pub mod prober;
 pub mod redis;
+mod refusals;
 pub mod schedule;
 pub mod secret;
 pub mod self_check;
+mod several;
 mod steps;
 mod tls;
 
@@ -30,4 +36,5 @@ pub use prober::{AddressTest, Engine, Paths, ProbeTarget, Prober, StartError, en
 pub use schedule::Schedule;
 pub use secret::Secret;
 pub use self_check::WorkerSummary;
+pub use several::MAX_ADDRESSES;
 pub use tls::Tls;

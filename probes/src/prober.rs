@@ -9,7 +9,10 @@ use futures_util::future::{BoxFuture, join_all};
 use quorate_machine::{FindingClass, ProbedSide};
 use thiserror::Error;
 
-use crate::{Names, Observation, Secret, StageResult, mysql, observation::Stage, postgresql, redis};
+use crate::{
+    Names, Observation, Secret, StageResult, api, elasticsearch, mongodb, mysql, observation::Stage, oracle,
+    postgresql, redis,
+};
 
 /// Probes one side of one monitor. Dropping it closes its connections.
 pub trait Prober: Send {
@@ -31,7 +34,11 @@ pub trait Engine: Send + Sync {
 /// The engine of a kind of monitor; `None`: this version cannot probe it. **A new engine is one more line.**
 pub fn engine(kind: &str) -> Option<&'static dyn Engine> {
     match kind {
+        "api" => Some(&api::Api),
+        "elasticsearch" => Some(&elasticsearch::Elasticsearch),
+        "mongodb" => Some(&mongodb::Mongodb),
         "mysql" => Some(&mysql::Mysql),
+        "oracle" => Some(&oracle::Oracle),
         "postgresql" => Some(&postgresql::Postgresql),
         "redis" => Some(&redis::Redis),
         _ => None,

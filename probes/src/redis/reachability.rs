@@ -10,13 +10,10 @@ use tokio::{
 };
 
 use super::{errors::classify_reply, target::RedisTarget};
-use crate::{endpoint::Endpoint, failure::Failure, observation::Stage, tls::handshake};
+use crate::{Tls, endpoint::Endpoint, failure::Failure, observation::Stage, tls::handshake};
 
 /// Bytes of an answer that are looked at.
 const MAX_ANSWER_BYTES: usize = 256;
-/// First byte of a TLS record that carries an alert: what a server that wants encryption says to plain text.
-const TLS_ALERT: u8 = 0x15;
-
 /// How long the check listens before it speaks: a full server says so unasked and hangs up, and what it said is lost to
 /// whoever writes first.
 const LISTEN: Duration = Duration::from_millis(50);
@@ -34,16 +31,36 @@ pub(super) async fn check(target: &RedisTarget, endpoint: &Endpoint, deadline: I
 
 /// What the process says to somebody whom it does not know.
 pub(super) async fn diagnose(target: &RedisTarget, endpoint: &Endpoint, deadline: Instant) -> Result<(), Failure> {
-    let started = Instant::now();
-    let stream = endpoint.connect(deadline).await?;
-    let answer = match &target.tls_client {
-        None => timeout_at(deadline, ping(stream)).await,
-        Some(tls) => {
-            let stream = handshake(tls.clone(), &endpoint.address, stream, deadline).await?;
-            timeout_at(deadline, ping(stream)).await
-        }
+    let Some(tls) = &target.tls_client else {
+        let plain = answer(endpoint.connect(deadline).await?, deadline).await;
+        return match plain {
+            Err(failure) if failure.class == FindingClass::WrongAnswer => {
+                Err(wants_tls(endpoint, deadline).await.unwrap_or(failure))
+            }
+            told => told,
+        };
     };
-    match answer {
+    let stream = endpoint.connect(deadline).await?;
+    answer(
+        handshake(tls.clone(), &endpoint.address, stream, deadline).await?,
+        deadline,
+    )
+    .await
+}
+
+/// A server that wants encryption hangs up on plain text without a word (OpenSSL's alert is lost with the reset), so it is
+/// asked in its own language.
+async fn wants_tls(endpoint: &Endpoint, deadline: Instant) -> Option<Failure> {
+    let tls = Tls::Required.client().ok().flatten()?;
+    let stream = endpoint.connect(deadline).await.ok()?;
+    handshake(tls, &endpoint.address, stream, deadline).await.ok()?;
+    let text = "the server hangs up on plain text and speaks TLS";
+    Some(Failure::new(Stage::Tls, FindingClass::Tls, text))
+}
+
+async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, deadline: Instant) -> Result<(), Failure> {
+    let started = Instant::now();
+    match timeout_at(deadline, ping(stream)).await {
         Ok(Ok(answer)) => judge(&answer),
         Ok(Err(error)) => Err(Failure::of_io(&error, Stage::Login)),
         Err(_) => Err(Failure::timed_out(Stage::Login, "connected, but no answer", started)),
@@ -57,7 +74,7 @@ async fn ping(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Resul
         return Ok(answer);
     }
     stream.write_all(b"*1\r\n$4\r\nPING\r\n").await?;
-    while answer.len() < MAX_ANSWER_BYTES && !answer.contains(&b'\n') && answer.first() != Some(&TLS_ALERT) {
+    while answer.len() < MAX_ANSWER_BYTES && !answer.contains(&b'\n') {
         if stream.read_buf(&mut answer).await? == 0 {
             break;
         }
@@ -74,11 +91,6 @@ fn judge(answer: &[u8]) -> Result<(), Failure> {
             let (code, detail) = line.split_once(' ').unwrap_or((line, ""));
             Err(Failure::new(Stage::Login, classify_reply(code, detail), line))
         }
-        Some(&TLS_ALERT) => Err(Failure::new(
-            Stage::Tls,
-            FindingClass::Tls,
-            "the server answers plain text with a TLS alert: it wants encryption",
-        )),
         _ => Err(Failure::new(
             Stage::Login,
             FindingClass::WrongAnswer,
