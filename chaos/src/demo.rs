@@ -2,21 +2,24 @@
 //!
 //! It is a program over this library and nothing more: whatever it shows, a user can do through the public API.
 
+mod api;
 mod failover;
+mod keep;
 mod leader_loss;
 mod load;
-mod report;
+pub mod report;
+pub mod story;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::cluster::DevCluster;
 use crate::ports;
 use crate::scenario::{Stage, Timing};
 
-pub use failover::{sightings, watch_active};
+pub use failover::{sightings, watch_active, watch_key};
 pub use leader_loss::read_all;
 pub use load::{ApplicationLoad, Row, rows_of};
 
@@ -29,10 +32,45 @@ pub struct Options {
     pub quorate: PathBuf,
     /// Leave everything running at the end.
     pub keep: bool,
+    /// Kinds of data sources whose story is told, `mysql` or one of [`KINDS`]; `None`: `mysql`, and the loss of a node.
+    pub kinds: Option<Vec<String>>,
+}
+
+/// Kinds that have a story beside `mysql`, in the order of the catalogue.
+pub const KINDS: [&str; 5] = ["postgresql", "redis", "mongodb", "elasticsearch", "api"];
+
+/// Plays the stories of these kinds, all on one cluster.
+async fn tour(options: &Options, kinds: &[String]) -> Result<()> {
+    let started = Instant::now();
+    let directory = tempfile::Builder::new().prefix("quorate-demo-").tempdir()?;
+    open_for_servers(directory.path())?;
+    let mut report = Report::default();
+    report.act("Three nodes start");
+    let ports = ports::documented()?;
+    let cluster = DevCluster::start(&options.quorate, &directory.path().join("cluster"), ports, &[]).await?;
+    for kind in kinds {
+        let databases = directory.path().join("databases").join(kind);
+        match kind.as_str() {
+            "mysql" => {
+                report.act("mysql: two MariaDB servers replicate both ways; a monitor watches them");
+                let mut stage = Stage::build(&cluster, &databases, Timing::FAST).await?;
+                let load = ApplicationLoad::start(&cluster, &stage).await?;
+                load.wait_rows(50).await?;
+                failover::run(&cluster, &mut stage, load, &mut report).await?;
+            }
+            "api" => api::play(&cluster, &mut report).await?,
+            other => drop(story::play(other, &cluster, &databases, &mut report).await?),
+        }
+    }
+    report.summary(started.elapsed());
+    cluster.stop().await
 }
 
 /// Runs the whole story; an error is a promise that was not kept.
 pub async fn run(options: &Options) -> Result<()> {
+    if let Some(kinds) = &options.kinds {
+        return tour(options, kinds).await;
+    }
     let started = Instant::now();
     let directory = tempfile::Builder::new().prefix("quorate-demo-").tempdir()?;
     open_for_servers(directory.path())?;
@@ -71,7 +109,7 @@ pub async fn run(options: &Options) -> Result<()> {
 
     report.summary(started.elapsed());
     if options.keep {
-        keep(cluster, stage, directory, &report)
+        keep::until_told(cluster, stage, directory, &report).await
     } else {
         drop(stage);
         cluster.stop().await
@@ -79,64 +117,9 @@ pub async fn run(options: &Options) -> Result<()> {
 }
 
 /// Database servers run as an ordinary user and must be able to search the directory.
-fn open_for_servers(directory: &Path) -> Result<()> {
+pub(crate) fn open_for_servers(directory: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755))?;
     std::fs::create_dir_all(directory.join("databases"))?;
     Ok(())
-}
-
-fn keep(cluster: DevCluster, stage: Stage, directory: tempfile::TempDir, report: &Report) -> Result<()> {
-    let path = directory.keep();
-    let json = path.join("cluster/dev.json");
-    report.line("\nEverything keeps running. Addresses and credentials:");
-    for node in &cluster.info.nodes {
-        report.line(&format!(
-            "  {}: console {}  KV {}  peers {}  pid {}",
-            node.name, node.console, node.kv, node.peer, node.pid
-        ));
-    }
-    let console = &cluster.info.console;
-    report.line(&format!(
-        "  console user {} / {}   (CA: {})",
-        console.user,
-        console.password,
-        console.ca.display()
-    ));
-    let kv = &cluster.info.kv;
-    report.line(&format!(
-        "  KV user {} / {}   SDK user {} / {}",
-        kv.root.user, kv.root.password, kv.sdk.user, kv.sdk.password
-    ));
-    report.line(&format!(
-        "  databases: dc1 {}  dc2 {}",
-        stage.pair.dc1.address(),
-        stage.pair.dc2.address()
-    ));
-    report.line("\nTry next:");
-    let quorate = cluster
-        .info
-        .nodes
-        .first()
-        .and_then(|node| node.argv.first())
-        .context("dev.json names no node")?;
-    report.line(&format!("  {quorate} --cluster {} monitor list", json.display()));
-    report.line(&format!(
-        "  {quorate} --cluster {} switch monitor {} --to dc2",
-        json.display(),
-        stage.monitor
-    ));
-    report.line(&format!("  {quorate} --cluster {} event list", json.display()));
-    report.line("Press Ctrl-C to stop everything.");
-    wait_for_interrupt()?;
-    drop((cluster, stage));
-    std::fs::remove_dir_all(path)?;
-    Ok(())
-}
-
-/// The servers are this program's children and end with it, so it stays until it is told to go.
-fn wait_for_interrupt() -> Result<()> {
-    tokio::task::block_in_place(|| {
-        tokio::runtime::Handle::current().block_on(async { Ok(tokio::signal::ctrl_c().await?) })
-    })
 }

@@ -20,6 +20,8 @@ pub mod readers;
 pub mod rest;
 pub mod scenario;
 pub mod sdk;
+pub mod sdk_trial;
+pub mod sides;
 pub mod statistics;
 pub mod suites;
 pub mod timeline;

@@ -32,8 +32,8 @@ impl Timing {
 
 /// A monitor over a real pair.
 #[derive(Debug)]
-pub struct Stage {
-    pub pair: MariaDbPair,
+pub struct Stage<P = MariaDbPair> {
+    pub pair: P,
     pub application: String,
     pub monitor: String,
     pub database: String,
@@ -69,6 +69,18 @@ impl Stage {
         Ok(stage)
     }
 
+    /// What an operator copies for an application process.
+    pub async fn sdk_configuration(&self, cluster: &DevCluster) -> Result<SdkConfiguration> {
+        let handed_out = cluster.rest.get(&format!("{}/sdk-configuration", self.path())).await?;
+        let database_user = Credentials {
+            user: APPLICATION.user.to_owned(),
+            password: APPLICATION.password.to_owned(),
+        };
+        SdkConfiguration::from_console(&handed_out, &cluster.info, database_user)
+    }
+}
+
+impl<P> Stage<P> {
     /// Path of the monitor below `/api/v1`.
     pub fn path(&self) -> String {
         format!("{INSTANCE}/monitors/{}", self.monitor)
@@ -112,16 +124,6 @@ impl Stage {
             body.extend(extra.clone());
         }
         rest.try_post(&format!("{}/switch", self.path()), body).await
-    }
-
-    /// What an operator copies for an application process.
-    pub async fn sdk_configuration(&self, cluster: &DevCluster) -> Result<SdkConfiguration> {
-        let handed_out = cluster.rest.get(&format!("{}/sdk-configuration", self.path())).await?;
-        let database_user = Credentials {
-            user: APPLICATION.user.to_owned(),
-            password: APPLICATION.password.to_owned(),
-        };
-        SdkConfiguration::from_console(&handed_out, &cluster.info, database_user)
     }
 }
 

@@ -21,8 +21,8 @@ use crate::language::{negotiate, text};
 use crate::limits::MAX_BODY_BYTES;
 use crate::problem::Problem;
 use crate::routes::{
-    applications, cluster, connection, deletion, login, monitors, processes, records, registry, settings, streams,
-    switches, tokens, users,
+    applications, cluster, connection, deletion, export, history, login, monitors, processes, records, registry,
+    settings, sites, streams, switches, tokens, users, withhold,
 };
 
 /// Where everything here is mounted.
@@ -79,13 +79,15 @@ pub fn document() -> OpenApi {
 }
 
 /// What stands in braces in a path, and what it means.
-const PATH_PARAMETERS: [(&str, &str); 6] = [
+const PATH_PARAMETERS: [(&str, &str); 8] = [
     ("instance", "id of the instance, or `default` for the bootstrapped one"),
     ("application", "id of the application"),
     ("monitor", "id of the monitor"),
     ("kind", "feature point, for example `mysql`"),
     ("user", "name of the user"),
     ("token", "id of the API token"),
+    ("window", "id of the maintenance window"),
+    ("node", "number of the node"),
 ];
 
 fn describe_path_parameters(document: &mut OpenApi) {
@@ -140,7 +142,19 @@ fn protected_routes() -> OpenApiRouter<ApiContext> {
         .routes(routes!(switches::switch_application))
         .routes(routes!(processes::list_processes))
         .merge(monitor_routes())
+        .routes(routes!(sites::read_sites))
+        .routes(routes!(sites::set_site_settings))
+        .routes(routes!(sites::set_node_maintenance))
+        .routes(routes!(sites::read_site_switch, sites::set_site_switch))
+        .routes(routes!(withhold::read_switching, withhold::set_switching))
+        .routes(routes!(
+            withhold::read_instance_switching,
+            withhold::set_instance_switching
+        ))
+        .routes(routes!(withhold::list_windows, withhold::create_window))
+        .routes(routes!(withhold::delete_window))
         .routes(routes!(records::list_events))
+        .routes(routes!(export::export_events))
         .routes(routes!(streams::stream_events))
         .routes(routes!(records::list_audit))
         .routes(routes!(read_document))
@@ -160,6 +174,7 @@ fn monitor_routes() -> OpenApiRouter<ApiContext> {
         ))
         .routes(routes!(monitors::set_connection_pool))
         .routes(routes!(monitors::read_sdk_configuration))
+        .routes(routes!(history::read_history))
         .routes(routes!(switches::set_read_write))
         .routes(routes!(switches::acknowledge_monitor))
         .routes(routes!(switches::switch_monitor))

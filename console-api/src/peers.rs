@@ -9,17 +9,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all};
 use prost::Message;
-use quorate_machine::{FEATURE_POINTS, Id, NodeRecord, Sealed};
+use quorate_machine::{Id, MonitorSpec, NodeRecord};
 use quorate_raft::{AskNodeError, NodeRequestHandler};
 
-use crate::context::{AddressReport, ApiContext, ConnectedProcess, ConnectionTest, StageReport, TestPassword};
+use crate::context::{
+    AddressReport, ApiContext, ConnectedProcess, ConnectionTest, LinkMeasure, StageReport, TypedSecret,
+};
 use crate::limits::CONNECTION_TEST_DEADLINE;
 
 /// A request to a node.
 #[derive(Clone, PartialEq, prost::Message)]
 #[prost(skip_debug)]
 struct NodeRequest {
-    #[prost(oneof = "NodeRequestKind", tags = "1, 2")]
+    #[prost(oneof = "NodeRequestKind", tags = "1, 2, 70")]
     kind: Option<NodeRequestKind>,
 }
 
@@ -31,27 +33,21 @@ pub(crate) enum NodeRequestKind {
     Test(TestRequest),
     #[prost(message, tag = "2")]
     Processes(ProcessesRequest),
+    #[prost(message, tag = "70")]
+    Links(LinksRequest),
 }
 
 /// A connection test (C6).
 #[derive(Clone, PartialEq, prost::Message)]
 #[prost(skip_debug)]
 pub(crate) struct TestRequest {
-    #[prost(string, tag = "1")]
-    kind: String,
-    #[prost(string, repeated, tag = "2")]
-    addresses: Vec<String>,
-    #[prost(string, tag = "3")]
-    user: String,
-    /// As typed; otherwise the two below.
-    #[prost(string, optional, tag = "4")]
-    password: Option<String>,
+    /// Around the kind; nothing else of it counts.
+    #[prost(message, optional, tag = "9")]
+    spec: Option<MonitorSpec>,
+    #[prost(message, repeated, tag = "10")]
+    typed: Vec<TypedSecret>,
     #[prost(message, optional, tag = "5")]
     stored_object: Option<Id>,
-    #[prost(message, optional, tag = "6")]
-    stored: Option<Sealed>,
-    #[prost(string, tag = "7")]
-    database: String,
     #[prost(uint64, tag = "8")]
     access_timeout_ms: u64,
 }
@@ -65,10 +61,21 @@ pub(crate) struct ProcessesRequest {
     pub application: Id,
 }
 
+/// What the node measures of its links (A6).
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct LinksRequest {}
+
+/// The links of a node.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct LinksAnswer {
+    #[prost(message, repeated, tag = "1")]
+    pub links: Vec<LinkMeasure>,
+}
+
 /// A node's answer.
 #[derive(Clone, PartialEq, prost::Message)]
 struct NodeAnswer {
-    #[prost(oneof = "NodeAnswerKind", tags = "1, 2")]
+    #[prost(oneof = "NodeAnswerKind", tags = "1, 2, 70")]
     kind: Option<NodeAnswerKind>,
 }
 
@@ -79,6 +86,8 @@ pub(crate) enum NodeAnswerKind {
     Tested(TestAnswer),
     #[prost(message, tag = "2")]
     Processes(ProcessesAnswer),
+    #[prost(message, tag = "70")]
+    Links(LinksAnswer),
 }
 
 /// What every address answered, in order.
@@ -132,18 +141,13 @@ impl From<ProcessAnswer> for ConnectedProcess {
 
 impl From<&ConnectionTest> for TestRequest {
     fn from(test: &ConnectionTest) -> Self {
-        let (password, stored_object, stored) = match &test.password {
-            TestPassword::Plain(password) => (Some(password.clone()), None, None),
-            TestPassword::Stored { object, sealed } => (None, Some(*object), Some(sealed.clone())),
-        };
         Self {
-            kind: test.kind.to_owned(),
-            addresses: test.addresses.clone(),
-            user: test.user.clone(),
-            password,
-            stored_object,
-            stored,
-            database: test.database.clone(),
+            spec: Some(MonitorSpec {
+                kind: Some(test.kind.clone()),
+                ..MonitorSpec::default()
+            }),
+            typed: test.typed.clone(),
+            stored_object: test.stored,
             access_timeout_ms: u64::try_from(test.access_timeout.as_millis()).unwrap_or(u64::MAX),
         }
     }
@@ -151,18 +155,11 @@ impl From<&ConnectionTest> for TestRequest {
 
 impl TestRequest {
     fn into_test(self) -> Result<ConnectionTest, String> {
-        let known = FEATURE_POINTS.iter().find(|kind| **kind == self.kind);
-        let password = match (self.password, self.stored_object, self.stored) {
-            (Some(password), ..) => TestPassword::Plain(password),
-            (None, Some(object), Some(sealed)) => TestPassword::Stored { object, sealed },
-            _ => return Err("the test has no password".to_owned()),
-        };
+        let kind = self.spec.and_then(|spec| spec.kind);
         Ok(ConnectionTest {
-            kind: known.ok_or("this version does not know the kind")?,
-            addresses: self.addresses,
-            user: self.user,
-            password,
-            database: self.database,
+            kind: kind.ok_or("this version does not know the kind")?,
+            typed: self.typed,
+            stored: self.stored_object,
             access_timeout: Duration::from_millis(self.access_timeout_ms),
         })
     }
@@ -179,6 +176,9 @@ impl NodeRequestHandler for Answers {
             let kind = match request.kind.ok_or("this version does not know the request")? {
                 NodeRequestKind::Test(request) => NodeAnswerKind::Tested(tested(&context, request).await?),
                 NodeRequestKind::Processes(request) => NodeAnswerKind::Processes(processes(&context, request)),
+                NodeRequestKind::Links(_) => NodeAnswerKind::Links(LinksAnswer {
+                    links: context.settings().links.links(),
+                }),
             };
             Ok(NodeAnswer { kind: Some(kind) }.encode_to_vec().into())
         })

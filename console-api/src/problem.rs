@@ -169,6 +169,9 @@ fn status_of(code: RefusalCode) -> StatusCode {
         RefusalCode::InvalidSpec
         | RefusalCode::InvalidBatch
         | RefusalCode::ReasonRequired
+        | RefusalCode::PauseReasonRequired
+        | RefusalCode::NotOfThisKind
+        | RefusalCode::NoActiveSide
         | RefusalCode::FenceUnsupported => StatusCode::UNPROCESSABLE_ENTITY,
         _ => StatusCode::CONFLICT,
     }

@@ -10,6 +10,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -73,6 +74,12 @@ impl Links {
             STATUS_REFUSED => Err(io::ErrorKind::ConnectionRefused.into()),
             _ => Err(io::ErrorKind::HostUnreachable.into()),
         }
+    }
+}
+
+impl quorate_probes::Paths for Links {
+    fn forwarder<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Result<Option<SocketAddr>, String>> {
+        Box::pin(async move { Links::forwarder(self, address).await.map_err(|error| error.to_string()) })
     }
 }
 

@@ -8,6 +8,7 @@ const SETTINGS: JudgeSettings = JudgeSettings {
     retry_interval_ms: 3_000,
     access_timeout_ms: 3_000,
     monitor_timeout_ms: 40_000,
+    thresholds: None,
 };
 const GENERATION: u64 = 4;
 
@@ -159,6 +160,7 @@ fn other_timing_forgets_nothing() {
         retry_interval_ms: 300,
         access_timeout_ms: 300,
         monitor_timeout_ms: 1_000,
+        thresholds: None,
     };
     board.retime(&key(1), faster);
     board.retime(&key(2), faster);

@@ -91,6 +91,46 @@ fn users_and_tokens_work_on_every_member() {
 }
 
 #[test]
+fn web_tokens_pass_on_every_member_until_they_end() {
+    let keys = tempfile::tempdir().expect("a directory");
+    let pair = rcgen::KeyPair::generate().expect("a key pair");
+    let (public, private) = (keys.path().join("public.pem"), keys.path().join("private.pem"));
+    std::fs::write(&public, pair.public_key_pem()).expect("written");
+    std::fs::write(&private, pair.serialize_pem()).expect("written");
+    let setting = format!(
+        "--auth-token=jwt,pub-key={},priv-key={},sign-method=ES256,ttl=3s",
+        public.display(),
+        private.display()
+    );
+    let cluster = Cluster::start_with(3, Transport::Plain, &[&setting]);
+    for command in [
+        &["user", "add", "root:secret"][..],
+        &["user", "grant-role", "root", "root"],
+        &["auth", "enable"],
+    ] {
+        cluster.ctl(command);
+    }
+    let login = r#"{"name":"root","password":"secret"}"#;
+    let (code, body) = post_with(cluster.places[0].client, "/v3/auth/authenticate", "", login);
+    assert_eq!(code, 200, "{body}");
+    let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    let token = body["token"].as_str().expect("a token").to_owned();
+    assert_eq!(token.split('.').count(), 3, "{token}");
+    for member in 0..3 {
+        let put = r#"{"key":"aw==","value":"dg=="}"#;
+        let (code, body) = post_with(cluster.places[member].client, "/v3/kv/put", &token, put);
+        assert_eq!(code, 200, "member {member}: {body}");
+    }
+    wait_until("the token has ended", || {
+        let (code, body) = post_with(cluster.places[1].client, "/v3/kv/range", &token, r#"{"key":"aw=="}"#);
+        code == 401 && body.contains("invalid auth token")
+    });
+    // A client that logs in anew goes on.
+    let get = ["--user", "root:secret", "get", "k", "--print-value-only"];
+    assert_eq!(cluster.ctl_at(2, &get).trim(), "v");
+}
+
+#[test]
 fn revisions_are_compacted_by_themselves() {
     let cluster = Cluster::start_with(1, Transport::Plain, &["--auto-compaction-retention=500ms"]);
     for _ in 0..3 {
@@ -280,12 +320,21 @@ fn write_batch(endpoint: &str, from: usize) -> usize {
 
 /// One request to the JSON gateway; gives the whole answer.
 fn post(port: u16, path: &str, body: &str) -> String {
+    post_with(port, path, "", body).1
+}
+
+/// As [`post`], with a token; gives the status code and the body.
+fn post_with(port: u16, path: &str, token: &str, body: &str) -> (u16, String) {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("it listens");
     let length = body.len();
-    let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    );
     stream.write_all(format!("{head}{body}").as_bytes()).expect("it reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it answers");
-    answer
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    let code = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    (code.expect("a status"), body.to_owned())
 }

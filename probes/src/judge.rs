@@ -19,7 +19,7 @@
 //! report takes), no verdict ever rests on a single failed attempt, and voting at once costs no detection time. Where the
 //! monitor timeout is shorter than that, this judge asks for two failed attempts in a row itself.
 
-use quorate_machine::{DataCenter, FindingClass, Id, Vote, VoteReport};
+use quorate_machine::{DataCenter, FindingClass, Id, Thresholds, Vote, VoteReport};
 
 use crate::observation::{Observation, bounded_text};
 
@@ -43,16 +43,25 @@ pub struct JudgeSettings {
     pub access_timeout_ms: u64,
     /// Continuous failure for this long makes a side abnormal (counted by the replicated machine).
     pub monitor_timeout_ms: u64,
+    /// Kinds that count attempts (C26): how many in a row change the vote; `None`: as the timing asks.
+    pub thresholds: Option<Thresholds>,
 }
 
 impl JudgeSettings {
     /// Failed attempts in a row before the vote is `down`: 1, or 2 where no second attempt fits the monitor timeout.
     pub fn failures_to_vote_down(&self) -> u32 {
-        if self.monitor_timeout_ms >= self.retry_interval_ms + self.access_timeout_ms + REPORT_MARGIN_MS {
+        if let Some(thresholds) = self.thresholds {
+            thresholds.failures.max(1)
+        } else if self.monitor_timeout_ms >= self.retry_interval_ms + self.access_timeout_ms + REPORT_MARGIN_MS {
             1
         } else {
             2
         }
+    }
+
+    /// Answered attempts in a row before a vote that was not `up` becomes so.
+    pub fn successes_to_vote_up(&self) -> u32 {
+        self.thresholds.map_or(1, |thresholds| thresholds.successes.max(1))
     }
 }
 
@@ -186,7 +195,13 @@ impl Judge {
                     self.warning = None;
                 }
                 let (class, text) = self.warning.clone().unwrap_or((observation.class, text));
-                self.transition(self.up_vote(), class, text)
+                let up = matches!(self.current.vote, Vote::Up | Vote::UpSteady);
+                if up || self.oks >= self.settings.successes_to_vote_up() {
+                    self.transition(self.up_vote(), class, text)
+                } else {
+                    // Too few answers in a row to say that it is back.
+                    self.current.clone()
+                }
             }
             Evidence::Saturated => {
                 self.warning = Some((observation.class, text.clone()));

@@ -47,6 +47,7 @@ fn settings(line: &str) -> JudgeSettings {
         retry_interval_ms: value("retry"),
         access_timeout_ms: value("access"),
         monitor_timeout_ms: value("timeout"),
+        thresholds: None,
     }
 }
 

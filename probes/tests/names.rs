@@ -169,6 +169,7 @@ async fn a_name_without_an_address_never_votes_down() -> Result<()> {
             retry_interval_ms: 300,
             access_timeout_ms: 800,
             monitor_timeout_ms: 2000,
+            thresholds: None,
         };
         let mut judge = Judge::new(settings, 0);
         let mut prober = MysqlProber::new(target(&server, Duration::from_millis(800)));

@@ -1,8 +1,9 @@
 //! Seeded simulations of a cluster under faults. `QUORATE_SIM_SEEDS` sets how many seeds are tried (default 200).
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use quorate_raft::sim::{FaultMix, PlantedBug, SimOptions, simulate};
+use quorate_raft::sim::{FaultMix, PlantedBug, SimOptions, SimReport, simulate};
 
 /// Seeds within which a planted bug has to be found.
 const SEEDS_TO_FIND_A_BUG: u64 = 60;
@@ -25,11 +26,27 @@ fn seeds_to_run() -> std::ops::Range<u64> {
     }
 }
 
+/// Runs every seed, on as many threads as the machine has processors: a run knows nothing of any other.
+fn simulate_all(seeds: std::ops::Range<u64>) -> Vec<(u64, SimReport)> {
+    let next = AtomicU64::new(seeds.start);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let work = || {
+        let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < seeds.end);
+        std::iter::from_fn(take)
+            .map(|seed| (seed, simulate(SimOptions::new(seed))))
+            .collect::<Vec<_>>()
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let reports = workers.into_iter().map(|worker| worker.join().expect("no run panics"));
+        reports.flatten().collect()
+    })
+}
+
 #[test]
 fn no_seed_breaks_a_promise() {
     let (mut acknowledged, mut reads, mut terms) = (0, 0, 0);
-    for seed in seeds_to_run() {
-        let report = simulate(SimOptions::new(seed));
+    for (seed, report) in simulate_all(seeds_to_run()) {
         assert!(report.violations.is_empty(), "seed {seed}: {:#?}", report.violations);
         acknowledged += report.acknowledged;
         reads += report.reads;

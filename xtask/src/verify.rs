@@ -4,11 +4,11 @@ use anyhow::Result;
 
 use crate::cargo_env::cargo;
 use crate::steps::{run as run_command, step};
-use crate::{boundaries, licences, setup, sizes, test_run};
+use crate::{boundaries, licences, servers, setup, sizes, test_run};
 
 /// Runs every check; the first that fails ends it.
 pub fn run() -> Result<()> {
-    step("setup", || setup::run(true))?;
+    step("setup", || setup::run(true).and_then(|()| servers::install()))?;
     source_checks()?;
     step("lints", || {
         run_command(cargo()?.args([

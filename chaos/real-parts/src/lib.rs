@@ -5,15 +5,25 @@
 //! never a silent skip. This crate installs nothing and knows nothing of the appliance: what it hands out are
 //! addresses, accounts and faults (kill, pause, stop).
 
+mod account;
+mod cache;
 mod directory;
 mod dns;
 mod ports;
 mod process;
 mod program;
+mod tree;
 mod user;
 
+pub mod api;
 pub mod mariadb;
+pub mod mongodb;
+pub mod mysql;
+pub mod postgresql;
+pub mod redis;
+pub mod search;
 
+pub use account::Account;
 pub use directory::ServerDirectory;
 pub use dns::{DnsMode, DnsServer};
 pub use ports::{PORTS_PER_BLOCK, PortBlock};

@@ -12,6 +12,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::tree;
+
 /// Lines of a server's log that go into an error's text.
 const LOG_TAIL_LINES: usize = 15;
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -71,25 +73,37 @@ impl ServerProcess {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// SIGKILL, and waits until the process is gone: its ports refuse connections from then on. Works on a paused one.
+    /// SIGKILL to the process and its children, and waits until all are gone: its ports refuse connections from then on.
+    /// Works on a paused one.
     ///
     /// # Errors
     /// The signal cannot be sent.
     pub fn kill(&mut self) -> Result<()> {
+        let children = tree::children(self.pid());
         self.child.kill().with_context(|| format!("kill {}", self.name))?;
         self.child.wait()?;
-        Ok(())
+        tree::kill_and_wait(&children, PAUSE_TIMEOUT)
     }
 
-    /// SIGSTOP, and waits until every thread has stopped: from then on the kernel still completes handshakes on its
-    /// ports, but no byte comes back.
+    /// SIGSTOP to the process and its children, and waits until every thread has stopped: from then on the kernel still
+    /// completes handshakes on its ports, but no byte comes back.
     ///
     /// # Errors
     /// The process has ended.
     pub fn pause(&mut self) -> Result<()> {
         self.signal(Signal::STOP)?;
+        self.wait_stopped(self.pid())?;
+        // A stopped parent starts no more of them.
+        for child in tree::children(self.pid()) {
+            tree::signal(child, Signal::STOP);
+            self.wait_stopped(child)?;
+        }
+        Ok(())
+    }
+
+    fn wait_stopped(&self, pid: u32) -> Result<()> {
         let deadline = Instant::now() + PAUSE_TIMEOUT;
-        while !all_threads_stopped(self.pid())? {
+        while !tree::all_threads_stopped(pid) {
             if Instant::now() >= deadline {
                 bail!("{} has not stopped within {PAUSE_TIMEOUT:?}", self.name);
             }
@@ -103,7 +117,19 @@ impl ServerProcess {
     /// # Errors
     /// The process has ended.
     pub fn resume(&mut self) -> Result<()> {
+        for child in tree::children(self.pid()) {
+            tree::signal(child, Signal::CONT);
+        }
         self.signal(Signal::CONT)
+    }
+
+    /// SIGINT, and waits up to `timeout` for the end (PostgreSQL's way of ending without waiting for its clients).
+    ///
+    /// # Errors
+    /// As [`Self::terminate`].
+    pub async fn interrupt(&mut self, timeout: Duration) -> Result<ExitStatus> {
+        self.signal(Signal::INT)?;
+        self.wait_end(timeout).await
     }
 
     /// SIGTERM, and waits up to `timeout` for the end.
@@ -112,6 +138,10 @@ impl ServerProcess {
     /// The process has ended before, or does not end in time (it goes on running).
     pub async fn terminate(&mut self, timeout: Duration) -> Result<ExitStatus> {
         self.signal(Signal::TERM)?;
+        self.wait_end(timeout).await
+    }
+
+    async fn wait_end(&mut self, timeout: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + timeout;
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -144,25 +174,12 @@ impl ServerProcess {
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
-        // An error means that it is gone already.
+        // An error means that it is gone already. A paused child would outlive its parent.
+        let children = tree::children(self.pid());
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = tree::kill_and_wait(&children, PAUSE_TIMEOUT);
     }
-}
-
-/// State `T` in `/proc/PID/task/TID/stat`, the first field after the name in parentheses, for every thread.
-fn all_threads_stopped(pid: u32) -> Result<bool> {
-    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-        // A thread that has ended meanwhile is no longer running either.
-        let stat = std::fs::read_to_string(task?.path().join("stat")).unwrap_or_default();
-        let state = stat
-            .rsplit_once(')')
-            .and_then(|(_, rest)| rest.trim_start().chars().next());
-        if !matches!(state, None | Some('T')) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 type SpawnRequest = (Command, mpsc::Sender<io::Result<Child>>);

@@ -47,6 +47,16 @@ impl ServerUser {
         bail!("servers must not run as root and /etc/passwd has no account `{UNPRIVILEGED_ACCOUNT}`")
     }
 
+    /// The user of this process, whoever that is: for servers that run as root too.
+    pub fn own_self() -> Self {
+        Self { drop_to: None }
+    }
+
+    /// Whether servers run as somebody else than this process.
+    pub fn is_other(&self) -> bool {
+        self.drop_to.is_some()
+    }
+
     /// The numeric user id that servers get.
     pub fn uid(&self) -> u32 {
         self.drop_to
@@ -112,7 +122,7 @@ impl ServerUser {
     ///
     /// # Errors
     /// Any failure of the file system.
-    fn own(&self, path: &Path) -> Result<()> {
+    pub fn own(&self, path: &Path) -> Result<()> {
         if let Some((uid, gid)) = self.drop_to {
             chown(path, Some(uid), Some(gid)).with_context(|| format!("chown {}", path.display()))?;
         }

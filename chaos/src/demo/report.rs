@@ -47,6 +47,11 @@ impl Report {
         self.findings.push(text);
     }
 
+    /// A line of the summary that was said before.
+    pub fn remember(&mut self, text: String) {
+        self.findings.push(text);
+    }
+
     /// The summary.
     pub fn summary(&self, elapsed: Duration) {
         println!("\nSummary ({:.1} s)", elapsed.as_secs_f64());

@@ -1,9 +1,11 @@
 //! Standing of the cluster as this node sees it.
 
-use quorate_machine::State;
+use quorate_machine::{PartitionState, State};
 use quorate_raft::ClusterStatus;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use super::PauseView;
 
 /// The cluster as the answering node sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -33,6 +35,12 @@ pub(crate) struct ClusterView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fatal: Option<String>,
     pub(crate) nodes: Vec<NodeView>,
+    /// Pauses of automatic switching in force, the cluster's first.
+    pub(crate) pauses: Vec<PauseView>,
+    /// Open maintenance windows.
+    pub(crate) open_windows: usize,
+    /// Sites that are not normal, as `site: state`.
+    pub(crate) troubled_sites: Vec<String>,
 }
 
 /// One member.
@@ -102,5 +110,12 @@ pub(crate) fn cluster_view(state: &State, standing: &Standing) -> ClusterView {
         cluster_time_ms: standing.cluster_time_ms,
         fatal: status.fatal.clone(),
         nodes: nodes.collect(),
+        pauses: state.pauses().map(PauseView::from).collect(),
+        open_windows: state.windows().filter(|window| window.open).count(),
+        troubled_sites: state
+            .sites()
+            .filter(|site| site.state() != PartitionState::Normal)
+            .map(|site| format!("{}: {}", site.site, site.state().code()))
+            .collect(),
     }
 }

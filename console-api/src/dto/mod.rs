@@ -7,14 +7,17 @@ mod application;
 mod cluster;
 mod connection;
 mod deletion;
+mod kind;
 mod monitor;
 mod monitor_view;
 mod pool;
 mod process;
 mod record;
 mod registry;
+mod rules;
 mod sdk;
 mod settings;
+mod site;
 mod switch;
 mod user;
 mod words;
@@ -33,10 +36,12 @@ pub(crate) use pool::PoolBody;
 pub(crate) use process::{ProcessView, ProcessesView};
 pub(crate) use record::{AuditView, EventView};
 pub(crate) use registry::{InstanceConnectionView, InstanceView, ModuleView, NamespaceView, instance_connection};
+pub(crate) use rules::{PauseBody, PauseView, SwitchingView, TransitionView, WindowBody, WindowView};
 pub(crate) use sdk::{SdkConfigurationView, sdk_view};
 pub(crate) use settings::{
     KeyspaceQuotaBody, KeyspaceQuotaView, KindSettingsBody, KindSettingsView, QuotasBody, QuotasView,
 };
+pub(crate) use site::{NodeMaintenanceBody, SiteSettingsBody, SiteSwitchBody, SiteSwitchView, SitesView};
 pub(crate) use switch::{
     AcknowledgeBody, ApplicationSwitchBody, MonitorSwitchBody, MonitorsSwitchBody, ReadWriteBody, SwitchOptions,
     SwitchView,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quorate_machine::catalog::{audit_text, event_text};
+use quorate_machine::catalog::{audit_text, event_meaning, event_text};
 use quorate_machine::{AuditRecord, Change, EventRecord, Param};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -24,7 +24,16 @@ pub(crate) struct EventView {
     pub(crate) code: String,
     /// `info`, `minor`, `major` or `critical`.
     pub(crate) level: String,
+    /// Name of what happened, in the caller's language.
+    pub(crate) name: String,
+    /// Name of the level, in the caller's language.
+    pub(crate) level_name: String,
+    /// What happened: the explanation.
     pub(crate) text: String,
+    /// What it may have done; empty for nothing.
+    pub(crate) impact: String,
+    /// Where to look and what to do.
+    pub(crate) advice: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) instance: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,7 +45,12 @@ pub(crate) struct EventView {
 
 impl From<&EventRecord> for EventView {
     fn from(event: &EventRecord) -> Self {
+        let meaning = event_meaning(current(), event.code(), &event.params);
         Self {
+            name: meaning.name,
+            level_name: meaning.level.to_owned(),
+            impact: meaning.impact.to_owned(),
+            advice: meaning.advice.to_owned(),
             sequence: event.sequence,
             at: rfc3339(event.wall_ms),
             time_ms: event.time_ms,

@@ -1,7 +1,7 @@
 //! Switches, acknowledgement and read/write state (B2, C5, C9).
 
 use quorate_machine::catalog::edge;
-use quorate_machine::{DataCenter, Id, Preview, PreviewMonitor, Refusal, Switch, SwitchedReply};
+use quorate_machine::{DataCenter, Id, LeftOutMonitor, Preview, PreviewMonitor, Refusal, Switch, SwitchedReply};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -20,6 +20,7 @@ pub(crate) struct SwitchOptions {
     reason: String,
     acknowledge: bool,
     restore_readable: bool,
+    partial: bool,
 }
 
 /// Declares a switch body: the common fields, and what one body has beside them. Flattening would lose the refusal of
@@ -48,6 +49,9 @@ macro_rules! switch_body {
             /// Make the target readable again in the same revision (after a failover it is not).
             #[serde(default)]
             restore_readable: bool,
+            /// Leave out the monitors that stand against it and name them, instead of refusing the whole.
+            #[serde(default)]
+            partial: bool,
         }
 
         impl $name {
@@ -60,6 +64,7 @@ macro_rules! switch_body {
                     reason: self.reason.clone(),
                     acknowledge: self.acknowledge,
                     restore_readable: self.restore_readable,
+                    partial: self.partial,
                 }
             }
         }
@@ -107,6 +112,16 @@ impl SwitchOptions {
             reason: self.reason,
             acknowledge: self.acknowledge,
             restore_readable: self.restore_readable,
+            application: None,
+            partial: self.partial,
+        }
+    }
+
+    /// The machine's command for an application: the machine finds its monitors.
+    pub(crate) fn command_for(self, application: Id) -> Switch {
+        Switch {
+            application: Some(application),
+            ..self.command(Vec::new())
         }
     }
 }
@@ -125,6 +140,20 @@ pub(crate) struct SwitchView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) refusal: Option<Problem>,
     pub(crate) monitors: Vec<SwitchedMonitorView>,
+    /// What a partial switch left out, and why; in a dry run see the previews.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) left_out: Vec<LeftOutView>,
+    /// SDK processes that are connected for the application, which would follow; only in a dry run for an application.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) connected_processes: Option<usize>,
+}
+
+/// A monitor that a partial switch left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct LeftOutView {
+    pub(crate) monitor: String,
+    pub(crate) name: String,
+    pub(crate) refusal: Problem,
 }
 
 /// One monitor of a switch.
@@ -168,6 +197,8 @@ impl SwitchView {
             to,
             refusal: None,
             monitors: monitors.collect(),
+            left_out: reply.left_out.iter().map(left_out).collect(),
+            connected_processes: None,
         }
     }
 
@@ -180,7 +211,17 @@ impl SwitchView {
             to,
             refusal: preview.refusal.as_ref().map(|refusal: &Refusal| Problem::from(refusal)),
             monitors: preview.monitors.iter().map(previewed).collect(),
+            left_out: Vec::new(),
+            connected_processes: None,
         }
+    }
+}
+
+fn left_out(left: &LeftOutMonitor) -> LeftOutView {
+    LeftOutView {
+        monitor: left.monitor.to_string(),
+        name: left.name.clone(),
+        refusal: Problem::from(&left.refusal),
     }
 }
 

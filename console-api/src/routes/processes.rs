@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use quorate_machine::Id;
 
 use super::find_application;
 use crate::auth::Caller;
@@ -30,6 +31,27 @@ pub(crate) async fn list_processes(
         Ok::<_, Problem>((found.instance, found.meta.id, state.quotas().processes_per_application))
     });
     let (instance, application, quota) = read.await??;
+    let (mut found, silent_nodes) = connected_processes(&context, instance, application).await;
+    // A string of digits that sorts like its number, so that the keys are in order.
+    let key = |process: &ProcessView| format!("{:020} {} {}", process.node, process.source, process.user);
+    found.sort_unstable_by_key(key);
+    let connected = found.len();
+    let page = window.page(found.into_iter(), key, |process| process);
+    Ok(Json(ProcessesView {
+        connected,
+        quota,
+        silent_nodes,
+        items: page.items,
+        next_cursor: page.next_cursor,
+    }))
+}
+
+/// Processes that are connected for an application, on every node that answers, and the nodes that do not.
+pub(super) async fn connected_processes(
+    context: &ApiContext,
+    instance: Id,
+    application: Id,
+) -> (Vec<ProcessView>, Vec<u64>) {
     let request = NodeRequestKind::Processes(ProcessesRequest { instance, application });
     let mut found = Vec::new();
     let mut silent_nodes = Vec::new();
@@ -45,16 +67,5 @@ pub(crate) async fn list_processes(
             Ok(_) | Err(_) => silent_nodes.push(node.id),
         }
     }
-    // A string of digits that sorts like its number, so that the keys are in order.
-    let key = |process: &ProcessView| format!("{:020} {} {}", process.node, process.source, process.user);
-    found.sort_unstable_by_key(key);
-    let connected = found.len();
-    let page = window.page(found.into_iter(), key, |process| process);
-    Ok(Json(ProcessesView {
-        connected,
-        quota,
-        silent_nodes,
-        items: page.items,
-        next_cursor: page.next_cursor,
-    }))
+    (found, silent_nodes)
 }

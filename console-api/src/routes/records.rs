@@ -42,12 +42,61 @@ pub(crate) struct EventsQuery {
     /// Id of a monitor.
     #[serde(default)]
     monitor: Option<String>,
-    /// Only what happened at or after this RFC 3339 time.
+    /// Only what happened at or after this RFC 3339 time; the last 24 hours when left out.
     #[serde(default)]
     since: Option<String>,
+    /// Only what happened before this RFC 3339 time.
+    #[serde(default)]
+    until: Option<String>,
     /// Answer from this node's state as it stands; it may be behind.
     #[serde(default)]
     serializable: bool,
+}
+
+/// What an event must be to be listed.
+#[derive(Debug, Default)]
+pub(super) struct EventFilter {
+    pub(super) code: Option<String>,
+    pub(super) level: Option<String>,
+    pub(super) instance: Option<String>,
+    pub(super) application: Option<String>,
+    pub(super) monitor: Option<String>,
+    /// Wall time, milliseconds; see [`Self::within`].
+    pub(super) since_ms: i64,
+    pub(super) until_ms: Option<i64>,
+}
+
+/// Without `since`, events of this long ago and newer are listed, milliseconds: 24 hours (F1).
+const DEFAULT_EVENTS_MS: i64 = 24 * 3_600_000;
+
+impl EventFilter {
+    /// The same within times as they were asked for.
+    pub(super) fn within(mut self, since: Option<&str>, until: Option<&str>, now_ms: i64) -> Result<Self, Problem> {
+        self.since_ms = match since {
+            Some(since) => parse_time("?since", since)?,
+            None => now_ms.saturating_sub(DEFAULT_EVENTS_MS),
+        };
+        self.until_ms = until.map(|until| parse_time("?until", until)).transpose()?;
+        Ok(self)
+    }
+
+    /// True if the event passes and the caller may see it.
+    pub(super) fn admits(&self, state: &quorate_machine::State, caller: &Caller, event: &EventRecord) -> bool {
+        event.wall_ms >= self.since_ms
+            && self.until_ms.is_none_or(|until| event.wall_ms < until)
+            && wants(&self.code, Some(event.code().code().to_owned()))
+            && wants(&self.level, Some(event.level().code().to_owned()))
+            && wants(&self.instance, event.instance.map(|id| id.to_string()))
+            && wants(&self.application, event.application.map(|id| id.to_string()))
+            && wants(&self.monitor, event.monitor.map(|id| id.to_string()))
+            && may_see_event(state, caller, event)
+    }
+}
+
+fn parse_time(parameter: &str, value: &str) -> Result<i64, Problem> {
+    let bad = |_| Problem::field(parameter, "bad-parameter", text(edge::BAD_TIME, &[]));
+    let time = value.parse::<jiff::Timestamp>().map_err(bad)?;
+    Ok(time.as_millisecond())
 }
 
 /// Filters and page of the audit list.
@@ -97,10 +146,7 @@ impl Window {
         let limit = check_limit(limit)?;
         let since_ms = match since {
             None => i64::MIN,
-            Some(since) => since
-                .parse::<jiff::Timestamp>()
-                .map(|time| time.as_millisecond())
-                .map_err(|_| Problem::field("?since", "bad-parameter", text(edge::BAD_TIME, &[])))?,
+            Some(since) => parse_time("?since", since)?,
         };
         Ok(Self { below, limit, since_ms })
     }
@@ -134,23 +180,24 @@ pub(crate) async fn list_events(
     caller: Caller,
     Query(query): Query<EventsQuery>,
 ) -> Result<Json<Page<EventView>>, Problem> {
-    let window = Window::parse(query.cursor.as_deref(), query.limit, query.since.as_deref())?;
+    let window = Window::parse(query.cursor.as_deref(), query.limit, None)?;
+    let filter = EventFilter {
+        code: query.code,
+        level: query.level,
+        instance: query.instance,
+        application: query.application,
+        monitor: query.monitor,
+        ..EventFilter::default()
+    };
+    let filter = filter.within(query.since.as_deref(), query.until.as_deref(), context.now_ms())?;
     let read = context.read(query.serializable, |state| {
-        let admits = |event: &&EventRecord| {
-            event.sequence < window.below
-                && wants(&query.code, Some(event.code().code().to_owned()))
-                && wants(&query.level, Some(event.level().code().to_owned()))
-                && wants(&query.instance, event.instance.map(|id| id.to_string()))
-                && wants(&query.application, event.application.map(|id| id.to_string()))
-                && wants(&query.monitor, event.monitor.map(|id| id.to_string()))
-                && may_see_event(state, &caller, event)
-        };
-        let recent = state
+        let below = state
             .events()
             .iter()
             .rev()
-            .take_while(|event| event.wall_ms >= window.since_ms);
-        page(recent.filter(admits), window.limit, |event| event.sequence)
+            .filter(|event| event.sequence < window.below);
+        let admitted = below.filter(|event| filter.admits(state, &caller, event));
+        page(admitted, window.limit, |event| event.sequence)
     });
     Ok(Json(read.await?))
 }

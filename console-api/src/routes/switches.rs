@@ -3,21 +3,20 @@
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
-use quorate_machine::catalog::edge;
 use quorate_machine::{
-    AcknowledgeMonitor, Command, DataCenter, Id, ReadWrite, ReplyKind, SetReadWrite, preview_switch,
+    AcknowledgeMonitor, Command, DataCenter, Id, ReadWrite, ReplyKind, SetReadWrite, Switch, preview_switch,
 };
 
 use super::monitors::monitor_id;
+use super::processes::connected_processes;
 use super::{find_application, find_monitor};
 use crate::auth::Caller;
 use crate::context::ApiContext;
 use crate::dto::{
-    AcknowledgeBody, ApplicationSwitchBody, MonitorSwitchBody, MonitorsSwitchBody, ReadWriteBody, SwitchOptions,
-    SwitchView,
+    AcknowledgeBody, ApplicationSwitchBody, DataCenterName, MonitorSwitchBody, MonitorsSwitchBody, ReadWriteBody,
+    SwitchOptions, SwitchView,
 };
 use crate::extract::{Body, Segments};
-use crate::language::text;
 use crate::problem::Problem;
 
 /// Switches one monitor by hand; `dry_run` only tells what would change.
@@ -54,7 +53,9 @@ pub(crate) async fn switch_monitors(
     switch(&context, &caller, body.options(), ids).await
 }
 
-/// Switches all monitors of an application that are not active there yet: all of them at one revision, or none.
+/// Switches all monitors of an application that have an active side and are not active there yet (B2): one command, one
+/// revision. One that stands against it refuses the whole, unless `partial` leaves it out. `dry_run` tells what would change,
+/// and how many SDK processes are connected.
 #[utoipa::path(post, path = "/instances/{instance}/applications/{application}/switch", tag = "switch",
     request_body = ApplicationSwitchBody,
     responses((status = 200, body = SwitchView), (status = "default", body = Problem)))]
@@ -65,29 +66,18 @@ pub(crate) async fn switch_application(
     Body(body): Body<ApplicationSwitchBody>,
 ) -> Result<Json<SwitchView>, Problem> {
     let options = body.options();
-    let to = DataCenter::from(options.to);
-    let read = context.read(false, |state| {
-        let id = find_application(state, &caller, &instance, &application)?.meta.id;
-        let all: Vec<_> = state.monitors_of_application(&id).collect();
-        let elsewhere: Vec<Id> = all
-            .iter()
-            .filter(|monitor| monitor.active_dc() != to)
-            .map(|m| m.id())
-            .collect();
-        // With nothing left to do the machine itself says why: its refusal names the monitors.
-        let ids: Vec<Id> = if elsewhere.is_empty() {
-            all.iter().map(|monitor| monitor.id()).collect()
-        } else {
-            elsewhere
-        };
-        Ok::<_, Problem>(ids)
-    });
-    let ids = read.await??;
-    if ids.is_empty() {
-        let detail = text(edge::NO_MONITORS, &[]);
-        return Err(Problem::new(StatusCode::CONFLICT, "no-monitors", detail));
+    let found = |state: &_| {
+        let found = find_application(state, &caller, &instance, &application)?;
+        Ok::<_, Problem>((found.instance, found.meta.id))
+    };
+    let (instance, application) = context.read(false, found).await??;
+    let (to, dry_run) = (options.to, options.dry_run);
+    let Json(mut view) = carry_out(&context, &caller, to, dry_run, options.command_for(application)).await?;
+    if dry_run {
+        let (processes, _) = connected_processes(&context, instance, application).await;
+        view.connected_processes = Some(processes.len());
     }
-    switch(&context, &caller, options, ids).await
+    Ok(Json(view))
 }
 
 async fn switch(
@@ -97,7 +87,16 @@ async fn switch(
     monitors: Vec<Id>,
 ) -> Result<Json<SwitchView>, Problem> {
     let (to, dry_run) = (options.to, options.dry_run);
-    let command = options.command(monitors);
+    carry_out(context, caller, to, dry_run, options.command(monitors)).await
+}
+
+async fn carry_out(
+    context: &ApiContext,
+    caller: &Caller,
+    to: DataCenterName,
+    dry_run: bool,
+    command: Switch,
+) -> Result<Json<SwitchView>, Problem> {
     if dry_run {
         let preview = context
             .read(false, |state| preview_switch(state, &command, &caller.principal))

@@ -94,12 +94,9 @@ async fn life_of_a_monitor() {
     );
     let sealed = app.handle.read(|state| {
         let monitor = state.monitor(&Id::parse(&id).expect("an id")).expect("created").clone();
-        monitor
-            .spec
-            .mysql()
-            .and_then(|mysql| mysql.password.clone())
-            .expect("a password")
-            .bytes
+        let secrets = monitor.spec.kind.expect("a kind").secrets();
+        let (_, password) = secrets.into_iter().next().expect("a secret");
+        password.expect("a password").bytes
     });
     let sealed = String::from_utf8_lossy(&sealed).into_owned();
     assert!(

@@ -13,11 +13,11 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use quorate_console_api::{
     AddressReport, ApiContext, ApiSettings, ConnectedProcess, ConnectionTest, ConnectionTester, EdgeFuture,
-    ProcessSource, Sealer, SessionKey, StageReport, TestPassword, TlsFiles, hash_password, router,
+    LinkMeasure, LinkSource, ProcessSource, Sealer, SessionKey, StageReport, TlsFiles, hash_password, router,
 };
 use quorate_machine::{
-    Bootstrap, Command, DataCenter, FindingClass, Id, NodeRecord, Principal, PrincipalKind, Proposal, Reply, ReplyKind,
-    ReportHealth, Sealed, Vote, VoteReport, WorkerSeen,
+    Bootstrap, Command, DataCenter, FindingClass, Id, LinkState, NodeRecord, Principal, PrincipalKind, Proposal, Reply,
+    ReplyKind, ReportHealth, Sealed, Vote, VoteReport, WorkerSeen,
 };
 use quorate_raft::Handle;
 use serde_json::Value;
@@ -54,13 +54,30 @@ impl ProcessSource for OneProcess {
     }
 }
 
+/// A link to every other node, of which the third does not answer.
+struct OneLink;
+
+impl LinkSource for OneLink {
+    fn links(&self) -> Vec<LinkMeasure> {
+        let link = |peer, state: LinkState, rtt_us, loss_permille| LinkMeasure {
+            peer,
+            state: state as i32,
+            rtt_us,
+            loss_permille,
+            ..LinkMeasure::default()
+        };
+        vec![link(2, LinkState::Up, 700, 0), link(3, LinkState::Silent, 0, 1_000)]
+    }
+}
+
 /// Refuses port 1 and accepts the rest.
 struct PortTester;
 
 impl ConnectionTester for PortTester {
     fn test(&self, test: ConnectionTest) -> EdgeFuture<Vec<AddressReport>> {
-        let stored = matches!(test.password, TestPassword::Stored { .. });
-        let reports = test.addresses.into_iter().map(move |address| {
+        let stored = test.stored.is_some() && test.typed.is_empty();
+        let addresses = test.sides().into_iter().flat_map(|side| side.addresses);
+        let reports = addresses.map(move |address| {
             let passed = !address.ends_with(":1");
             let (class, text) = if passed {
                 ("ok", "")
@@ -154,6 +171,7 @@ impl App {
             sealer: Arc::new(ReversingSealer),
             tester: Arc::new(PortTester),
             processes: Arc::new(OneProcess),
+            links: Arc::new(OneLink),
             tls_files: TlsFiles::default(),
             wall_clock: || jiff::Timestamp::now().as_millisecond(),
         });
@@ -398,7 +416,7 @@ fn bootstrap() -> Bootstrap {
         root_password_hash: hash_password(ROOT_PASSWORD),
         kv_root_password_hash: "$2b$04$aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".into(),
         kv_sdk_password_hash: "$2b$04$aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".into(),
-        feature_points: vec!["mysql".to_owned()],
+        feature_points: quorate_machine::FEATURE_POINTS.map(str::to_owned).to_vec(),
     }
 }
 

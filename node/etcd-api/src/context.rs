@@ -16,6 +16,7 @@ use tonic::{Extensions, Request, Status, metadata::MetadataMap};
 use crate::clients::Clients;
 use crate::credentials::Credentials;
 use crate::errors;
+use crate::jwt::JwtKeys;
 use crate::lessor::LeaseKeeper;
 use crate::members::MemberKeeper;
 use crate::metrics::Metrics;
@@ -46,6 +47,8 @@ pub(crate) struct Context {
     pub(crate) member_id: u64,
     pub(crate) status: watch::Receiver<ClusterStatus>,
     pub(crate) tokens: TokenKey,
+    /// Makes and checks tokens in place of the above where the port is set so.
+    pub(crate) jwt: Option<Arc<JwtKeys>>,
     pub(crate) credentials: Credentials,
     pub(crate) leases: Arc<dyn LeaseKeeper>,
     pub(crate) hub: WatchHub,
@@ -121,6 +124,10 @@ impl Client {
             }),
             Token::Invalid => Err(KvError::InvalidAuthToken),
             Token::Valid(claims) => {
+                let ended = |end| crate::jwt::now_unix_seconds() >= end;
+                if claims.expires_unix_seconds.is_some_and(ended) {
+                    return Err(KvError::InvalidAuthToken);
+                }
                 let user = keyspace.user(&claims.user);
                 user.filter(|user| user.revision == claims.user_revision)
                     .ok_or(KvError::InvalidAuthToken)?;
@@ -155,7 +162,10 @@ impl Context {
     pub(crate) fn verify_token(&self, text: &[u8]) -> Token {
         let text = std::str::from_utf8(text).ok();
         text.map(|text| text.strip_prefix("Bearer ").unwrap_or(text))
-            .and_then(|text| self.tokens.verify(self.instance, text))
+            .and_then(|text| match &self.jwt {
+                Some(jwt) => jwt.verify(text),
+                None => self.tokens.verify(self.instance, text),
+            })
             .map_or(Token::Invalid, |claims| Token::Valid(Arc::new(claims)))
     }
 

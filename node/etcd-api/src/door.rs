@@ -24,6 +24,7 @@ use crate::clients::Clients;
 use crate::context::{Connection, Context, MAX_CONCURRENT_SNAPSHOTS, cluster_id, member_id};
 use crate::credentials::Credentials;
 use crate::http2::{self, Protocol};
+use crate::jwt::JwtKeys;
 use crate::lessor::LeaseKeeper;
 use crate::members::MemberKeeper;
 use crate::metered::Metered;
@@ -131,6 +132,8 @@ pub struct KvDoor {
     pub clients: Arc<Clients>,
     /// Signs tokens; equal on every node of the cluster.
     pub token_key: TokenKey,
+    /// Tokens are JSON Web Tokens by these keys; `None`: of the cluster's own format.
+    pub jwt: Option<Arc<JwtKeys>>,
     /// Certificate and client verification; a new value is used for new connections. ALPN is set here.
     pub tls: Option<watch::Receiver<Arc<rustls::ServerConfig>>>,
     /// When the present certificate ends, in seconds since 1970, for the metrics ([`crate::certificate_expiry_seconds`]).
@@ -170,6 +173,7 @@ pub async fn serve_kv(port: KvPort, door: KvDoor, shutdown: impl Future<Output =
         status: door.handle.status(),
         credentials: Credentials::new(door.token_key.clone()),
         tokens: door.token_key,
+        jwt: door.jwt,
         leases: door.leases,
         hub: door.hub,
         clients: door.clients,

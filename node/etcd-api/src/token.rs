@@ -17,7 +17,7 @@ const FIXED_BYTES: usize = 1 + 8 + 8;
 const FORMAT: u8 = 1;
 
 /// Longest token that is looked at, in characters.
-const MAX_TOKEN_CHARS: usize = 1024;
+pub(crate) const MAX_TOKEN_CHARS: usize = 2048;
 
 /// Key that the nodes of a cluster share for signing tokens. Cheap to clone.
 #[derive(Clone)]
@@ -39,6 +39,8 @@ pub(crate) struct Claims {
     pub(crate) user_revision: u64,
     /// Cluster time of issue, milliseconds; makes tokens of the same user differ.
     pub(crate) issued_ms: u64,
+    /// When the token ends, in seconds since 1970 by this node's clock; these here end never, those of [`crate::JwtKeys`] do.
+    pub(crate) expires_unix_seconds: Option<u64>,
 }
 
 impl TokenKey {
@@ -79,6 +81,7 @@ impl TokenKey {
             user: std::str::from_utf8(user).ok()?.to_owned(),
             user_revision: u64::from_be_bytes(fixed[1..9].try_into().ok()?),
             issued_ms: u64::from_be_bytes(fixed[9..17].try_into().ok()?),
+            expires_unix_seconds: None,
         })
     }
 
@@ -112,6 +115,7 @@ mod tests {
             user: "mas".to_owned(),
             user_revision: 3,
             issued_ms: 12_345,
+            expires_unix_seconds: None,
         }
     }
 

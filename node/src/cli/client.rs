@@ -94,6 +94,11 @@ impl Client {
         ))
     }
 
+    /// The instance as given: `default` or an id.
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
     /// Path of the instance's `rest`.
     pub fn of_instance(&self, rest: &str) -> String {
         format!("/instances/{}{rest}", self.instance)
@@ -219,8 +224,16 @@ impl Client {
         let status = response.status();
         let etag = response.headers().get("etag").and_then(|value| value.to_str().ok());
         let generation = etag.and_then(|etag| etag.trim_matches('"').parse().ok());
+        let media_type = response
+            .headers()
+            .get("content-type")
+            .and_then(|value| value.to_str().ok());
+        let file = media_type.is_some_and(|found| found.starts_with("text/csv") || found == "application/jsonl");
         let bytes = response.bytes().await?;
-        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        let body = match file {
+            true => Value::String(String::from_utf8_lossy(&bytes).into_owned()),
+            false => serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        };
         Ok((status, Answer { body, generation }))
     }
 

@@ -75,6 +75,9 @@ const STATUS: &[Column] = &[
     ("applied index", &["/applied_index"]),
     ("snapshot index", &["/snapshot_index"]),
     ("fatal", &["/fatal"]),
+    ("automatic switching paused", &["/pauses/0/scope", "/pauses/0/reason"]),
+    ("open maintenance windows", &["/open_windows"]),
+    ("troubled sites", &["/troubled_sites"]),
 ];
 
 const NODES: &[Column] = &[

@@ -25,7 +25,9 @@ mod monitor;
 mod output;
 mod password;
 mod records;
+mod site;
 mod switch;
+mod switching;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -92,6 +94,15 @@ pub enum Noun {
     /// Make the other data center active
     #[command(subcommand)]
     Switch(switch::Verb),
+    /// Pause of all automatic switching
+    #[command(subcommand)]
+    Switching(switching::Verb),
+    /// Maintenance windows: planned times without automatic switches
+    #[command(subcommand)]
+    Window(switching::WindowVerb),
+    /// Sites, links between them, and what the loss of one does
+    #[command(subcommand)]
+    Site(site::Verb),
     /// What happened
     #[command(subcommand)]
     Event(records::EventVerb),
@@ -165,6 +176,9 @@ async fn ask(client: &Client, noun: &Noun) -> Result<Rendered, Failure> {
         Noun::Application(verb) => application::run(client, verb).await,
         Noun::Monitor(verb) => monitor::run(client, verb).await,
         Noun::Switch(verb) => switch::run(client, verb).await,
+        Noun::Switching(verb) => switching::run(client, verb).await,
+        Noun::Window(verb) => switching::windows(client, verb).await,
+        Noun::Site(verb) => site::run(client, verb).await,
         Noun::Event(verb) => records::events(client, verb).await,
         Noun::Audit(verb) => records::audit(client, verb).await,
         Noun::User(verb) => access::users(client, verb).await,

@@ -9,7 +9,7 @@ use super::output::{Column, Rendered};
 /// What to do with events.
 #[derive(Subcommand, Debug)]
 pub enum EventVerb {
-    /// List, newest first
+    /// List, newest first: the last 24 hours, or since a time
     List {
         #[command(flatten)]
         page: Page,
@@ -21,6 +21,31 @@ pub enum EventVerb {
         /// Monitor (id or name)
         #[arg(long)]
         monitor: Option<String>,
+        /// Application (id or name)
+        #[arg(long)]
+        application: Option<String>,
+        /// Only before this RFC 3339 time
+        #[arg(long, value_name = "TIME")]
+        until: Option<jiff::Timestamp>,
+    },
+    /// Write the events of the last 24 hours, or since a time, to standard output, oldest first
+    Export {
+        #[arg(long, default_value = "csv", value_parser = ["csv", "jsonl"])]
+        format: String,
+        /// Stable code, for example `failover`
+        #[arg(long)]
+        code: Option<String>,
+        #[arg(long, value_parser = ["info", "minor", "major", "critical"])]
+        level: Option<String>,
+        /// Monitor (id or name)
+        #[arg(long)]
+        monitor: Option<String>,
+        /// Only since this RFC 3339 time
+        #[arg(long, value_name = "TIME")]
+        since: Option<jiff::Timestamp>,
+        /// Only before this RFC 3339 time
+        #[arg(long, value_name = "TIME")]
+        until: Option<jiff::Timestamp>,
     },
 }
 
@@ -75,21 +100,54 @@ const AUDIT: &[Column] = &[
 
 /// Carries a verb of events out.
 pub async fn events(client: &Client, verb: &EventVerb) -> Result<Rendered, Failure> {
-    let EventVerb::List {
-        page,
-        code,
-        level,
-        monitor,
-    } = verb;
-    let monitor = match monitor {
-        Some(monitor) => Some(client.resolve("monitors", monitor).await?),
-        None => None,
-    };
-    let filters = [("code", code.clone()), ("level", level.clone()), ("monitor", monitor)];
-    Ok(Rendered::list(
-        client.get(&page.path("/events", filters)).await?.body,
-        EVENTS,
-    ))
+    match verb {
+        EventVerb::List {
+            page,
+            code,
+            level,
+            monitor,
+            application,
+            until,
+        } => {
+            let filters = [
+                ("code", code.clone()),
+                ("level", level.clone()),
+                ("monitor", resolve(client, "monitors", monitor).await?),
+                ("application", resolve(client, "applications", application).await?),
+                ("until", until.map(|until| until.to_string())),
+            ];
+            let body = client.get(&page.path("/events", filters)).await?.body;
+            Ok(Rendered::list(body, EVENTS))
+        }
+        EventVerb::Export {
+            format,
+            code,
+            level,
+            monitor,
+            since,
+            until,
+        } => {
+            let filters = [
+                ("code", code.clone()),
+                ("level", level.clone()),
+                ("monitor", resolve(client, "monitors", monitor).await?),
+                ("since", since.map(|since| since.to_string())),
+                ("until", until.map(|until| until.to_string())),
+            ];
+            let path = with_filters(format!("/events/export?format={format}"), filters);
+            let body = client.get(&path).await?.body;
+            let text = body.as_str().unwrap_or_default().to_owned();
+            Ok(Rendered::text(text, body).once())
+        }
+    }
+}
+
+/// Id of an object that a filter names.
+async fn resolve(client: &Client, collection: &str, name: &Option<String>) -> Result<Option<String>, Failure> {
+    match name {
+        Some(name) => client.resolve(collection, name).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Carries a verb of audit records out.
@@ -104,18 +162,22 @@ pub async fn audit(client: &Client, verb: &AuditVerb) -> Result<Rendered, Failur
 
 impl Page {
     fn path<const N: usize>(&self, path: &str, filters: [(&str, Option<String>); N]) -> String {
-        let mut path = format!("{path}?limit={}", self.limit);
+        let path = format!("{path}?limit={}", self.limit);
         let own = [
             ("cursor", self.cursor.clone()),
             ("since", self.since.map(|since| since.to_string())),
         ];
-        for (name, value) in own.into_iter().chain(filters) {
-            if let Some(value) = value {
-                path.push_str(&format!("&{name}={}", encode(&value)));
-            }
-        }
-        path
+        with_filters(with_filters(path, own), filters)
     }
+}
+
+fn with_filters<const N: usize>(mut path: String, filters: [(&str, Option<String>); N]) -> String {
+    for (name, value) in filters {
+        if let Some(value) = value {
+            path.push_str(&format!("&{name}={}", encode(&value)));
+        }
+    }
+    path
 }
 
 /// Percent-encodes everything but unreserved characters (RFC 3986).

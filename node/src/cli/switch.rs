@@ -47,9 +47,16 @@ pub struct SwitchOptions {
     /// Make the target readable again in the same revision
     #[arg(long)]
     restore_readable: bool,
+    /// Leave out the monitors that stand against it and name them, instead of refusing the whole
+    #[arg(long)]
+    partial: bool,
 }
 
-const SWITCHED: &[Column] = &[("MONITOR", &["/monitor"]), ("EPOCH", &["/epoch"])];
+const SWITCHED: &[Column] = &[
+    ("MONITOR", &["/monitor"]),
+    ("EPOCH", &["/epoch"]),
+    ("LEFT OUT", &["/refusal/detail"]),
+];
 
 const PREVIEW: &[Column] = &[
     ("MONITOR", &["/preview/name"]),
@@ -87,8 +94,18 @@ pub async fn run(client: &Client, verb: &Verb) -> Result<Rendered, Failure> {
         }
     };
     let answer = client.post(&path, &body).await?.body;
-    let columns = if options.dry_run { PREVIEW } else { SWITCHED };
-    Ok(Rendered::rows(answer, "/monitors", columns).once())
+    Ok(rendered(answer, options.dry_run))
+}
+
+/// One row per monitor; those that a partial switch left out follow, with the reason.
+fn rendered(mut answer: Value, dry_run: bool) -> Rendered {
+    if dry_run {
+        return Rendered::rows(answer, "/monitors", PREVIEW).once();
+    }
+    let of = |field: &str| answer.get(field).and_then(Value::as_array).cloned().unwrap_or_default();
+    let rows = [of("monitors"), of("left_out")].concat();
+    answer["rows"] = json!(rows);
+    Rendered::rows(answer, "/rows", SWITCHED).once()
 }
 
 impl SwitchOptions {
@@ -101,6 +118,7 @@ impl SwitchOptions {
             "reason": self.reason,
             "acknowledge": self.acknowledge,
             "restore_readable": self.restore_readable,
+            "partial": self.partial,
         })
     }
 }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use quorate_etcd_api::JwtKeys;
 use quorate_raft::Timers;
 
 use super::settings::{Settings, SettingsError};
@@ -76,6 +78,8 @@ pub struct EtcdConfig {
     pub initial_cluster: BTreeMap<String, Vec<Url>>,
     pub initial_state: InitialState,
     pub token: String,
+    /// JSON Web Tokens of clients; `None`: tokens of the members' own.
+    pub jwt: Option<Arc<JwtKeys>>,
     pub client_tls: TlsFiles,
     pub peer_tls: TlsFiles,
     pub tls_versions: TlsVersions,
@@ -148,6 +152,7 @@ impl EtcdConfig {
             peer_tls: tls_files(settings, "peer-")?,
             tls_versions: tls_versions(settings)?,
             quota_bytes: quota(settings)?,
+            jwt: jwt(settings)?,
             compaction: compaction(settings)?,
             timers: timers(settings)?,
             snapshot_every_entries: number(settings, "snapshot-count")?
@@ -291,6 +296,12 @@ fn quota(settings: &Settings) -> Result<Option<u64>, SettingsError> {
     Ok(Some(bytes))
 }
 
+fn jwt(settings: &Settings) -> Result<Option<Arc<JwtKeys>>, SettingsError> {
+    let text = settings.get("auth-token").unwrap_or_default();
+    let keys = super::tokens::parse(text).map_err(|problem| invalid("auth-token", text, problem))?;
+    Ok(keys.map(Arc::new))
+}
+
 fn compaction(settings: &Settings) -> Result<Compaction, SettingsError> {
     const FLAG: &str = "auto-compaction-retention";
     let text = settings.get(FLAG).unwrap_or("0");
@@ -320,7 +331,7 @@ fn compaction(settings: &Settings) -> Result<Compaction, SettingsError> {
 }
 
 /// A duration as Go writes it: `1h30m`, `500ms`, `1.5s`.
-fn go_duration(text: &str) -> Option<Duration> {
+pub(super) fn go_duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total_ms = 0.0;
     while !rest.is_empty() {

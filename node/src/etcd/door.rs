@@ -92,6 +92,7 @@ pub async fn open(
                     leases: Arc::new(lessor.clone()),
                     clients: clients.clone(),
                     token_key: TokenKey::new(&secret),
+                    jwt: parts.config.jwt.clone(),
                     tls: parts
                         .tls
                         .clone()

@@ -185,10 +185,7 @@ pub const FLAGS: &[Flag] = &[
     ),
     text("tls-min-version", Support::Used),
     text("tls-max-version", Support::Used),
-    text(
-        "auth-token",
-        Support::Only("simple", "tokens are signed by the members and valid on each of them"),
-    ),
+    text("auth-token", Support::Used),
     text("bcrypt-cost", Support::Tuning),
     text("auth-token-ttl", Support::Tuning),
     yes_no("enable-pprof", Support::Refused("there is no Go profile; use perf")),

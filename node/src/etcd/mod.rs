@@ -17,6 +17,7 @@ mod run;
 mod settings;
 mod start;
 mod tls;
+mod tokens;
 mod urls;
 
 use std::process::ExitCode;

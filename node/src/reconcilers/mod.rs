@@ -11,6 +11,7 @@ mod heartbeats;
 mod history;
 mod leader_priority;
 mod leader_requests;
+mod links;
 mod members;
 mod prober;
 mod probes;
@@ -22,10 +23,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use quorate_machine::{Command, Principal, PrincipalKind, Proposal, Refusal, RefusalCode, Reply, ReplyKind};
+use quorate_machine::{
+    AnnounceDeparture, Command, Principal, PrincipalKind, Proposal, Refusal, RefusalCode, Reply, ReplyKind,
+};
 use quorate_raft::{CallError, Handle};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+use crate::links::Links;
 
 pub use board::{Board, BoardCounts};
 pub use consistency::watch_consistency;
@@ -34,12 +39,15 @@ pub use heartbeats::{HEARTBEAT_REQUEST_TAG, Heartbeats};
 pub use history::HistoryPolicy;
 pub use leader_priority::{LeaderPriority, prefer_leaders};
 pub use leader_requests::LeaderRequests;
+pub use links::LinkBoard;
 pub(crate) use members::peer_address;
 pub use members::registrar;
-pub use prober::{PASSWORD_FIELD, Probers};
+pub use prober::{Probers, opened};
 
 /// Time that a reconciler's proposal may take; it is made again where it did not get through.
 const PROPOSAL_DEADLINE: Duration = Duration::from_secs(5);
+/// Time for a node that stops to say so.
+const DEPARTURE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// What the reconcilers work with.
 #[derive(Clone)]
@@ -50,6 +58,8 @@ pub struct Reconcilers {
     pub probers: Probers,
     pub disk: Arc<DiskGuard>,
     pub leader_priority: LeaderPriority,
+    pub links: Links,
+    pub link_board: Arc<LinkBoard>,
     /// Cancelled with a reason when this node must stop by itself.
     pub fence: Fence,
 }
@@ -101,6 +111,8 @@ impl Reconcilers {
             probers,
             disk,
             leader_priority,
+            links,
+            link_board,
             fence: _,
         } = self.clone();
         let mut spawn = |task: BoxFuture<'static, ()>| tasks.spawn(stopping(stop.clone(), task));
@@ -117,6 +129,7 @@ impl Reconcilers {
             heartbeats.clone(),
             leader_priority,
         )));
+        spawn(Box::pin(links::run(handle.clone(), links, link_board)));
         spawn(Box::pin(members::run(handle, heartbeats)));
         spawn(Box::pin(disk.run()));
         tasks
@@ -131,6 +144,23 @@ pub(crate) fn member_tasks(handle: &Handle, heartbeats: Arc<Heartbeats>, stop: &
     spawn(Box::pin(watch_consistency(handle.clone())));
     spawn(Box::pin(members::run(handle.clone(), heartbeats)));
     tasks
+}
+
+/// Tells the cluster that this node goes away on purpose, so that its silence is no lost site.
+pub async fn announce_departure(handle: &Handle, reason: &str) {
+    let departure = AnnounceDeparture {
+        node: handle.node_id(),
+        incarnation: handle.incarnation(),
+        departing: true,
+        reason: reason.to_string(),
+    };
+    let announced = propose(handle, Command::AnnounceDeparture(departure));
+    match tokio::time::timeout(DEPARTURE_DEADLINE, announced).await {
+        Ok(Ok(_)) => {}
+        // Without a quorum there is nobody to tell, and nobody to take the silence for a loss.
+        Ok(Err(error)) => tracing::info!("the departure was not announced: {error}"),
+        Err(_) => tracing::info!("the departure was not announced in time"),
+    }
 }
 
 async fn stopping(stop: CancellationToken, task: impl Future<Output = ()>) {

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_machine::{DataCenter, EffectiveTiming, Id, MonitorKind, MonitorRecord, MysqlSpec, Sealed};
-use quorate_probes::mysql::{MysqlProber, MysqlTarget};
-use quorate_probes::{JudgeSettings, Names, Schedule, Secret};
+use quorate_machine::{DataCenter, EffectiveTiming, Id, MonitorRecord, ProbedSecret, ProbedSide};
+use quorate_probes::{JudgeSettings, Names, ProbeTarget, Prober, Schedule, Secret, StartError, engine};
 use quorate_raft::Handle;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
@@ -14,8 +13,6 @@ use super::board::{Board, TargetKey};
 use crate::identity::ClusterKey;
 use crate::links::Links;
 
-/// Field of a monitor's sealed password, as the console seals it.
-pub const PASSWORD_FIELD: &str = "password";
 /// Pause before a prober that panicked is started again, the first time.
 const FIRST_RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// The same at most.
@@ -30,10 +27,7 @@ pub struct TargetSpec {
     /// Generation of the probed configuration, which votes carry.
     pub generation: u64,
     pub timing: EffectiveTiming,
-    address: String,
-    user: String,
-    password: Option<Sealed>,
-    database: String,
+    side: ProbedSide,
 }
 
 impl TargetSpec {
@@ -42,29 +36,15 @@ impl TargetSpec {
         if !monitor.spec.probing {
             return Vec::new();
         }
-        let Some(MonitorKind::Mysql(mysql)) = &monitor.spec.kind else {
-            return Vec::new();
+        let target = |data_center| {
+            Some(Self {
+                key: (monitor.id(), data_center),
+                generation: monitor.probe_generation,
+                timing,
+                side: monitor.spec.probed(data_center)?,
+            })
         };
-        DataCenter::ALL
-            .into_iter()
-            .map(|dc| Self::side(monitor, timing, mysql, dc))
-            .collect()
-    }
-
-    fn side(monitor: &MonitorRecord, timing: EffectiveTiming, mysql: &MysqlSpec, dc: DataCenter) -> Self {
-        let site = match dc {
-            DataCenter::Dc1 => &mysql.dc1,
-            DataCenter::Dc2 => &mysql.dc2,
-        };
-        Self {
-            key: (monitor.id(), dc),
-            generation: monitor.probe_generation,
-            timing,
-            address: site.address.clone(),
-            user: mysql.user.clone(),
-            password: mysql.password.clone(),
-            database: mysql.monitoring_database.clone(),
-        }
+        DataCenter::ALL.into_iter().filter_map(target).collect()
     }
 
     /// Whether both say the same but for the timing: what was found of one holds for the other.
@@ -81,6 +61,7 @@ impl TargetSpec {
             retry_interval_ms: self.timing.retry_interval_ms.into(),
             access_timeout_ms: self.timing.access_timeout_ms.into(),
             monitor_timeout_ms: self.timing.monitor_timeout_ms.into(),
+            thresholds: self.timing.thresholds,
         }
     }
 }
@@ -144,27 +125,13 @@ impl Probers {
     }
 
     async fn probe(&self, spec: TargetSpec) {
-        let mut target = match self.target(&spec) {
-            Ok(target) => target,
+        let mut prober = match self.prober(&spec).await {
+            Ok(prober) => prober,
             Err(problem) => {
                 self.board.misconfigured(spec.key, problem);
                 return;
             }
         };
-        loop {
-            match self.links.forwarder(&spec.address).await {
-                Ok(None) => break,
-                Ok(Some(forwarder)) => {
-                    target = target.via(forwarder);
-                    break;
-                }
-                Err(error) => {
-                    tracing::warn!("the fault proxy gives no path to {}: {error}", spec.address);
-                    tokio::time::sleep(PROXY_PAUSE).await;
-                }
-            }
-        }
-        let mut prober = MysqlProber::new(target);
         let (monitor, dc) = spec.key;
         let interval_ms = u64::from(spec.timing.retry_interval_ms);
         let schedule = Schedule::new(monitor, dc, self.handle.node_id(), interval_ms);
@@ -180,32 +147,42 @@ impl Probers {
         }
     }
 
-    fn target(&self, spec: &TargetSpec) -> Result<MysqlTarget, String> {
-        let password = match &spec.password {
-            None => String::new(),
-            Some(sealed) => self.open(spec.key.0, sealed)?,
-        };
-        let timeout = Duration::from_millis(spec.timing.access_timeout_ms.into());
-        MysqlTarget::new(
-            &spec.address,
-            &spec.user,
-            Secret::new(password),
-            &spec.database,
-            timeout,
-        )
-        .map(|target| target.with_names(self.names.clone()))
-        .map_err(|error| error.to_string())
+    /// A prober of a target, once there is a path to it; `Err`: the specification does not allow one.
+    async fn prober(&self, spec: &TargetSpec) -> Result<Box<dyn Prober>, String> {
+        let kind = spec.side.kind;
+        let engine = engine(kind).ok_or_else(|| format!("no prober for this kind in this version: {kind}"))?;
+        let target = self.target(spec)?;
+        loop {
+            match engine.start(target.clone()).await {
+                Ok(prober) => return Ok(prober),
+                Err(StartError::Misconfigured(problem)) => return Err(problem),
+                Err(StartError::NoPath(problem)) => {
+                    tracing::warn!("a prober of {kind} waits: {problem}");
+                    tokio::time::sleep(PROXY_PAUSE).await;
+                }
+            }
+        }
     }
 
-    fn open(&self, monitor: Id, sealed: &Sealed) -> Result<String, String> {
-        let clear = self
-            .key
-            .unseal(monitor, PASSWORD_FIELD, sealed)
-            .map_err(|error| error.to_string())?;
-        std::str::from_utf8(&clear)
-            .map(str::to_owned)
-            .map_err(|_| "the password is not text".to_string())
+    fn target(&self, spec: &TargetSpec) -> Result<ProbeTarget, String> {
+        let timeout = Duration::from_millis(spec.timing.access_timeout_ms.into());
+        let mut target = ProbeTarget::new(spec.side.clone(), timeout, self.names.clone());
+        target.paths = Arc::new(self.links.clone());
+        target.secrets = opened(&self.key, spec.key.0, &spec.side)?;
+        Ok(target)
     }
+}
+
+/// The secrets of a monitor's side in clear, by name.
+pub fn opened(key: &ClusterKey, monitor: Id, side: &ProbedSide) -> Result<BTreeMap<String, Secret>, String> {
+    let one = |secret: &ProbedSecret| {
+        let clear = key
+            .unseal(monitor, &secret.field, &secret.sealed)
+            .map_err(|error| error.to_string())?;
+        let text = std::str::from_utf8(&clear).map_err(|_| format!("the secret {} is not text", secret.name))?;
+        Ok((secret.name.clone(), Secret::new(text.to_owned())))
+    };
+    side.secrets.iter().map(one).collect()
 }
 
 /// Runs a task for ever: one that panics is started again, after a pause that doubles with every panic from `pause` on. One that ends by

@@ -66,6 +66,7 @@ impl Doors {
             hub: WatchHub::start(handle.clone()),
             leases: Arc::new(lessor),
             clients: clients.clone(),
+            jwt: None,
             token_key: TokenKey::new(parts.key.derive("kv tokens").as_ref()),
             tls: Some(certificates.config()),
             certificate_expiry: Some(certificates.expiry()),
@@ -104,6 +105,7 @@ impl Doors {
                 names: parts.names,
             }),
             processes: Arc::new(NodeProcesses(clients)),
+            links: reconcilers.link_board.clone(),
             tls_files: TlsFiles::default(),
             wall_clock: || jiff::Timestamp::now().as_millisecond(),
         });

@@ -1,19 +1,19 @@
 //! What the node lends to the console: sealing of secrets, connection tests, connected processes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use quorate_console_api::{
     AddressReport, ConnectedProcess, ConnectionTest, ConnectionTester, EdgeFuture, ProcessSource, Sealer, StageReport,
-    TestPassword,
 };
 use quorate_etcd_api::Clients;
-use quorate_machine::{FindingClass, Id, Sealed};
-use quorate_probes::mysql::{MysqlTarget, test_connection};
-use quorate_probes::{Names, Secret, Stage, StageResult};
+use quorate_machine::{FindingClass, Id, ProbedSecret, ProbedSide, Sealed};
+use quorate_probes::{AddressTest, Names, ProbeTarget, Secret, StageResult, engine};
 
 use crate::identity::ClusterKey;
 use crate::links::Links;
+use crate::reconcilers::opened;
 
 /// Seals with the cluster's key.
 pub struct NodeSealer(pub ClusterKey);
@@ -23,9 +23,6 @@ impl Sealer for NodeSealer {
         self.0.seal(object, field, generation, plain)
     }
 }
-
-/// Field of a monitor's sealed password.
-const PASSWORD_FIELD: &str = crate::reconcilers::PASSWORD_FIELD;
 
 /// Tests connections from this node.
 #[derive(Clone)]
@@ -38,10 +35,7 @@ pub struct NodeTester {
 impl ConnectionTester for NodeTester {
     fn test(&self, test: ConnectionTest) -> EdgeFuture<Vec<AddressReport>> {
         let tester = self.clone();
-        Box::pin(async move {
-            let tests = test.addresses.iter().map(|address| tester.one(&test, address));
-            futures_util::future::join_all(tests).await
-        })
+        Box::pin(async move { tester.run(&test).await.iter().map(report).collect() })
     }
 }
 
@@ -71,53 +65,60 @@ impl ProcessSource for NodeProcesses {
 }
 
 impl NodeTester {
-    async fn one(&self, test: &ConnectionTest, address: &str) -> AddressReport {
-        let started = Instant::now();
-        let steps = match self.target(test, address).await {
-            Ok(target) => test_connection(&target).await,
-            Err(text) => {
-                let class = FindingClass::Misconfigured;
-                vec![StageResult {
-                    stage: Stage::Dns,
-                    class,
-                    text,
-                    latency_us: 0,
-                }]
+    async fn run(&self, test: &ConnectionTest) -> Vec<AddressTest> {
+        let sides = test.sides();
+        let tests = sides.into_iter().map(|side| async {
+            let addresses = side.addresses.clone();
+            let not_begun = |text: &str| {
+                addresses
+                    .iter()
+                    .map(|address| AddressTest::not_begun(address, text))
+                    .collect()
+            };
+            let kind = side.kind;
+            let Some(engine) = engine(kind) else {
+                return not_begun(&format!("no prober for this kind in this version: {kind}"));
+            };
+            match self.target(test, side) {
+                Ok(target) => engine.test(target).await,
+                Err(text) => not_begun(&text),
             }
-        };
-        let failed = steps.iter().find(|step| step.class != FindingClass::Ok);
-        AddressReport {
-            address: address.to_string(),
-            passed: failed.is_none(),
-            class: failed.map_or(FindingClass::Ok, |step| step.class).code().to_string(),
-            text: failed.map(|step| step.text.clone()).unwrap_or_default(),
-            elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            stages: steps.iter().map(stage_report).collect(),
-        }
+        });
+        let reports: Vec<Vec<AddressTest>> = futures_util::future::join_all(tests).await;
+        reports.concat()
     }
 
-    async fn target(&self, test: &ConnectionTest, address: &str) -> Result<MysqlTarget, String> {
-        if test.kind != "mysql" {
-            return Err(format!("connections of kind {} cannot be tested", test.kind));
-        }
-        let password = match &test.password {
-            TestPassword::Plain(password) => password.clone(),
-            TestPassword::Stored { object, sealed, .. } => {
-                let clear = self
-                    .key
-                    .unseal(*object, PASSWORD_FIELD, sealed)
-                    .map_err(|error| error.to_string())?;
-                String::from_utf8(clear.to_vec()).map_err(|_| "the stored password is not text".to_string())?
-            }
+    /// The target of one side: typed secrets as they are, the others opened.
+    fn target(&self, test: &ConnectionTest, mut side: ProbedSide) -> Result<ProbeTarget, String> {
+        let is_typed = |secret: &ProbedSecret| test.typed(&secret.field).is_some();
+        let (typed, stored): (Vec<_>, Vec<_>) = std::mem::take(&mut side.secrets).into_iter().partition(is_typed);
+        side.secrets = stored;
+        let mut secrets = match test.stored {
+            Some(monitor) => opened(&self.key, monitor, &side)?,
+            None if side.secrets.is_empty() => BTreeMap::new(),
+            None => return Err("the test lacks a secret".to_owned()),
         };
+        let clear = |secret: ProbedSecret| {
+            let value = test.typed(&secret.field).unwrap_or_default().to_owned();
+            (secret.name, Secret::new(value))
+        };
+        secrets.extend(typed.into_iter().map(clear));
         let timeout = test.access_timeout.max(Duration::from_millis(1));
-        let target = MysqlTarget::new(address, &test.user, Secret::new(password), &test.database, timeout)
-            .map_err(|error| error.to_string())?
-            .with_names(self.names.clone());
-        match self.links.forwarder(address).await {
-            Ok(None) => Ok(target),
-            Ok(Some(forwarder)) => Ok(target.via(forwarder)),
-            Err(error) => Err(format!("the fault proxy gives no path: {error}")),
-        }
+        let mut target = ProbeTarget::new(side, timeout, self.names.clone());
+        target.secrets = secrets;
+        target.paths = Arc::new(self.links.clone());
+        Ok(target)
+    }
+}
+
+fn report(test: &AddressTest) -> AddressReport {
+    let failed = test.steps.iter().find(|step| step.class != FindingClass::Ok);
+    AddressReport {
+        address: test.address.clone(),
+        passed: failed.is_none(),
+        class: failed.map_or(FindingClass::Ok, |step| step.class).code().to_string(),
+        text: failed.map(|step| step.text.clone()).unwrap_or_default(),
+        elapsed_ms: test.steps.iter().map(|step| step.latency_us).sum::<u64>() / 1_000,
+        stages: test.steps.iter().map(stage_report).collect(),
     }
 }

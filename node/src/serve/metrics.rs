@@ -9,6 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use quorate_etcd_api::Clients;
+use quorate_machine::{HoldReason, PartitionState, State};
 use quorate_raft::{DurationHistogram, Handle};
 
 use crate::reconcilers::{Board, DiskGuard};
@@ -84,6 +85,7 @@ impl Collector for NodeCollector {
         self.consensus(&mut writer)?;
         self.consensus_measures(&mut writer)?;
         self.workload(&mut writer)?;
+        self.withheld(&mut writer)?;
         process(&mut writer)
     }
 }
@@ -203,6 +205,27 @@ impl NodeCollector {
         )
     }
 
+    fn withheld(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
+        let counts = self.0.handle.read(withheld_counts);
+        let gauges = [
+            (
+                "switching_paused",
+                "Pauses of all automatic switching in force, of the cluster and of instances",
+            ),
+            ("maintenance_windows_open", "Open maintenance windows"),
+            (
+                "failovers_withheld",
+                "Monitors with an automatic switch that is due but withheld",
+            ),
+            ("sites_lost", "Sites that count as lost"),
+            ("sites_not_normal", "Sites in any other state than normal"),
+        ];
+        for ((name, help), value) in gauges.into_iter().zip(counts) {
+            writer.gauge(name, help, None, value)?;
+        }
+        Ok(())
+    }
+
     fn workload(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
         let counts = self.0.board.counts();
         let disk = self.0.disk.state();
@@ -243,6 +266,21 @@ impl NodeCollector {
             disk.free_bytes,
         )
     }
+}
+
+/// Numbers of pauses, open windows, withheld switches, and lost and troubled sites.
+fn withheld_counts(state: &State) -> [u64; 5] {
+    let sites = |wanted: fn(PartitionState) -> bool| state.sites().filter(|site| wanted(site.state())).count() as u64;
+    [
+        state.pauses().count() as u64,
+        state.windows().filter(|window| window.open).count() as u64,
+        state
+            .all_monitors()
+            .filter(|monitor| monitor.withheld() != HoldReason::None)
+            .count() as u64,
+        sites(|state| state == PartitionState::Lost),
+        sites(|state| state != PartitionState::Normal),
+    ]
 }
 
 /// Memory and processor time of this process, from the kernel.

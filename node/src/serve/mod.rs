@@ -2,7 +2,7 @@
 //!
 //! Up: reserve the ports, start consensus (which locks the data directory), open the console (whose `/readyz` says what is
 //! missing), then, once this node can answer, the KV door: an SDK that cannot log in within a second of its start gives up for
-//! good. Down: hand leadership over, close the doors, stop the reconcilers, flush.
+//! good. Down: announce it, hand leadership over, close the doors, stop the reconcilers, flush.
 
 pub mod certificates;
 mod consensus;
@@ -29,6 +29,7 @@ use crate::identity::IdentityDirectory;
 use crate::links::Links;
 use crate::reconcilers::{
     BALLAST_BYTES, Board, DiskGuard, DiskLimits, Fence, Heartbeats, LeaderPriority, Probers, Reconcilers,
+    announce_departure,
 };
 
 /// Time for handing leadership over when the node stops.
@@ -75,6 +76,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             },
         )),
         leader_priority: LeaderPriority::default(),
+        links: links.clone(),
+        link_board: Arc::default(),
         fence: fence.clone(),
     };
     let stop = CancellationToken::new();
@@ -92,6 +95,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let outcome = tokio::select! {
         reason = stop_request.wait() => {
             tracing::info!(reason, "the node stops");
+            announce_departure(&handle, reason).await;
             Ok(())
         }
         reason = fence.raised() => Err(anyhow::anyhow!(reason)),

@@ -38,7 +38,13 @@ fn reconcile(handle: &Handle, directory: &std::path::Path, stop: &CancellationTo
         handle: handle.clone(),
         board: board.clone(),
         heartbeats,
-        probers: Probers::new(handle.clone(), board, ClusterKey::generate(), links, Names::default()),
+        probers: Probers::new(
+            handle.clone(),
+            board,
+            ClusterKey::generate(),
+            links.clone(),
+            Names::default(),
+        ),
         disk: Arc::new(DiskGuard::new(
             handle.clone(),
             directory.to_path_buf(),
@@ -49,6 +55,8 @@ fn reconcile(handle: &Handle, directory: &std::path::Path, stop: &CancellationTo
             },
         )),
         leader_priority: QUICK,
+        links: links.clone(),
+        link_board: Arc::default(),
         fence: Fence::default(),
     };
     let mut tasks = reconcilers.start(stop);

@@ -1,27 +1,12 @@
 //! The one table from the driver's and the server's errors to findings.
 
-use std::{error::Error as StdError, fmt, io};
-
 use mysql_async::{DriverError, Error, IoError};
 use quorate_machine::FindingClass;
-use rustix::io::Errno;
 
-use crate::observation::{Stage, bounded_text};
-
-/// A failed step of an attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
-    pub(super) stage: Stage,
-    pub(super) class: FindingClass,
-    /// The engine's own words, bounded.
-    pub(super) text: String,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {:?}: {}", self.stage, self.class, self.text)
-    }
-}
+use crate::{
+    failure::{Failure, classify_io, stage_of_io},
+    observation::Stage,
+};
 
 /// Finding behind an error number of a MySQL or MariaDB server (their error references). What is not named here is a
 /// wrong answer: the server answered a plain `SELECT` with an error.
@@ -40,32 +25,6 @@ pub fn classify_server_code(code: u16) -> FindingClass {
         1053 | 1077..=1079 | 1927 | 3032 | 3168 | 4031 => FindingClass::ServerStarting,
         // Lock wait and statement time-outs (MySQL 3024, MariaDB 1969).
         1205 | 1969 | 3024 => FindingClass::Timeout,
-        _ => FindingClass::WrongAnswer,
-    }
-}
-
-/// Finding behind an error of the operating system.
-pub fn classify_io(error: &io::Error) -> FindingClass {
-    if error.get_ref().is_some_and(is_tls) {
-        return FindingClass::Tls;
-    }
-    let shortage = [
-        Errno::MFILE,
-        Errno::NFILE,
-        Errno::NOBUFS,
-        Errno::NOMEM,
-        Errno::ADDRNOTAVAIL,
-    ];
-    if let Some(number) = error.raw_os_error()
-        && shortage.iter().any(|errno| errno.raw_os_error() == number)
-    {
-        return FindingClass::OwnShortage;
-    }
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => FindingClass::Refused,
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => FindingClass::Unreachable,
-        io::ErrorKind::TimedOut => FindingClass::Timeout,
-        // Reset, closed or garbled after the connection stood. Not `Refused`: that says that no process listens.
         _ => FindingClass::WrongAnswer,
     }
 }
@@ -95,29 +54,15 @@ pub(super) fn classify(error: &Error, stage: Stage) -> Failure {
         Error::Io(IoError::Tls(error)) => error.to_string(),
         other => other.to_string(),
     };
-    Failure {
-        stage,
-        class,
-        text: bounded_text(&text),
-    }
-}
-
-/// A refusal by the network itself happens before any login.
-fn stage_of_io(class: FindingClass, stage: Stage) -> Stage {
-    match class {
-        FindingClass::Tls => Stage::Tls,
-        FindingClass::Refused | FindingClass::Unreachable | FindingClass::OwnShortage => Stage::Tcp,
-        _ => stage,
-    }
-}
-
-fn is_tls(error: &(dyn StdError + Send + Sync + 'static)) -> bool {
-    error.is::<rustls::Error>()
+    Failure::new(stage, class, &text)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use mysql_async::ServerError;
+    use rustix::io::Errno;
 
     use super::*;
 

@@ -12,11 +12,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{
-    errors::{Failure, classify_io, classify_server_code},
-    session::timed_out,
-};
-use crate::observation::{Stage, bounded_text};
+use super::errors::classify_server_code;
+use crate::{endpoint::dial, failure::Failure, observation::Stage};
 
 /// Account name that tells an administrator who reads the server's log what this is.
 const ACCOUNT: &str = "quorate_reachability";
@@ -34,30 +31,21 @@ const UTF8MB4_GENERAL_CI: u8 = 45;
 /// Succeeds if the server greets, whatever it says to the login.
 pub(super) async fn check(addresses: &[SocketAddr], deadline: Instant) -> Result<(), Failure> {
     let started = Instant::now();
-    let failure = |stage, class, text: &str| Failure {
-        stage,
-        class,
-        text: bounded_text(text),
-    };
-    let mut stream = match timeout_at(deadline, TcpStream::connect(addresses)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(failure(Stage::Tcp, classify_io(&error), &error.to_string())),
-        Err(_) => return Err(timed_out(Stage::Tcp, "no TCP connection", started)),
-    };
+    let mut stream = dial(addresses, deadline).await?;
     match timeout_at(deadline, exchange(&mut stream)).await {
         Ok(Ok(Greeting::Server)) => Ok(()),
         Ok(Ok(Greeting::Refused { code, text })) => match classify_server_code(code) {
             // Full, or not for this host: it lives.
             FindingClass::TooManyConnections | FindingClass::Auth => Ok(()),
-            class => Err(failure(Stage::Login, class, &text)),
+            class => Err(Failure::new(Stage::Login, class, &text)),
         },
-        Ok(Ok(Greeting::Other)) => Err(failure(
+        Ok(Ok(Greeting::Other)) => Err(Failure::new(
             Stage::Login,
             FindingClass::WrongAnswer,
             "what answers is no MySQL server",
         )),
-        Ok(Err(error)) => Err(failure(Stage::Login, classify_io(&error), &error.to_string())),
-        Err(_) => Err(timed_out(Stage::Login, "connected, but no greeting", started)),
+        Ok(Err(error)) => Err(Failure::of_io(&error, Stage::Login)),
+        Err(_) => Err(Failure::timed_out(Stage::Login, "connected, but no greeting", started)),
     }
 }
 

@@ -9,11 +9,11 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{
-    errors::{Failure, classify},
-    target::MysqlTarget,
+use super::{errors::classify, target::MysqlTarget};
+use crate::{
+    failure::Failure,
+    observation::{RoleInfo, Stage, bounded_text},
 };
-use crate::observation::{RoleInfo, Stage, bounded_text};
 
 /// Readable on MySQL and MariaDB without any privilege; MySQL sets `read_only` with `super_read_only`.
 const ROLE_QUERY: &str = "SELECT @@global.read_only, @@version";
@@ -41,8 +41,8 @@ pub(super) async fn open(target: &MysqlTarget, addresses: &[SocketAddr], deadlin
     );
     match result {
         Ok(result) => result.map_err(|error| classify(&error, Stage::Login)),
-        Err(_) if matches!(tcp, Ok(Ok(_))) => Err(timed_out(Stage::Login, "connected, but no login", started)),
-        Err(_) => Err(timed_out(Stage::Tcp, "no TCP connection", started)),
+        Err(_) if matches!(tcp, Ok(Ok(_))) => Err(Failure::timed_out(Stage::Login, "connected, but no login", started)),
+        Err(_) => Err(Failure::timed_out(Stage::Tcp, "no TCP connection", started)),
     }
 }
 
@@ -52,7 +52,7 @@ pub(super) async fn ask_role(session: &mut Conn, deadline: Instant) -> Result<Ro
     // As a plain row: the driver's conversion into a tuple panics on a row of another shape.
     let row: Option<Row> = match timeout_at(deadline, session.query_first(ROLE_QUERY)).await {
         Ok(result) => result.map_err(|error| classify(&error, Stage::Query))?,
-        Err(_) => return Err(timed_out(Stage::Query, "no answer to a query", started)),
+        Err(_) => return Err(Failure::timed_out(Stage::Query, "no answer to a query", started)),
     };
     let wrong = |text: &str| Failure {
         stage: Stage::Query,
@@ -115,7 +115,7 @@ pub(super) async fn replication_lag(session: &mut Conn, deadline: Instant) -> Re
     let started = Instant::now();
     let row: Option<Row> = match timeout_at(deadline, session.query_first(LAG_QUERY)).await {
         Ok(result) => result.map_err(|error| classify(&error, Stage::Role))?,
-        Err(_) => return Err(timed_out(Stage::Role, "no answer about replication", started)),
+        Err(_) => return Err(Failure::timed_out(Stage::Role, "no answer about replication", started)),
     };
     let seconds = row.and_then(|row| {
         LAG_COLUMNS
@@ -123,12 +123,4 @@ pub(super) async fn replication_lag(session: &mut Conn, deadline: Instant) -> Re
             .find_map(|column| row.get_opt::<Option<u64>, _>(*column))
     });
     Ok(seconds.and_then(Result::ok).flatten())
-}
-
-pub(super) fn timed_out(stage: Stage, what: &str, started: Instant) -> Failure {
-    Failure {
-        stage,
-        class: FindingClass::Timeout,
-        text: format!("{what} within {} ms", started.elapsed().as_millis()),
-    }
 }

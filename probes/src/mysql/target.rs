@@ -3,10 +3,9 @@
 use std::{net::SocketAddr, time::Duration};
 
 use mysql_async::{Opts, OptsBuilder, SslOpts};
-use thiserror::Error;
 
-use super::address::Address;
-use crate::{Names, Secret};
+pub use crate::endpoint::TargetError;
+use crate::{Names, Secret, address::Address, endpoint::Endpoint};
 
 /// Largest packet accepted from a server: its answers to a prober are small.
 const MAX_PACKET_BYTES: usize = 1024 * 1024;
@@ -19,35 +18,24 @@ pub enum MysqlTls {
     /// Plain TCP. The password still travels hashed or RSA-encrypted.
     #[default]
     Off,
+    /// TLS with whatever certificate the server shows.
+    Unverified,
     /// TLS; the server's certificate must be valid for the target's host and signed by one of these CAs (PEM).
     Verify {
-        /// CA certificates, PEM.
+        /// CA certificates, PEM; empty: the public ones.
         ca_pem: Vec<u8>,
     },
-}
-
-/// Why a target cannot be probed.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum TargetError {
-    /// Not `host:port`.
-    #[error("`{0}` is no address: write `host:port`, an IPv6 address in brackets")]
-    Address(String),
-    /// A time-out of zero would fail every attempt.
-    #[error("the access timeout must be above 0 ms")]
-    NoTime,
 }
 
 /// One address of a MySQL or MariaDB server with the account that probes it.
 #[derive(Clone, Debug)]
 pub struct MysqlTarget {
-    address: Address,
+    pub(super) endpoint: Endpoint,
     pub(super) user: String,
     pub(super) password: Secret,
     pub(super) database: String,
     pub(super) access_timeout: Duration,
     pub(super) tls: MysqlTls,
-    pub(super) connect_to: Option<SocketAddr>,
-    pub(super) names: Names,
 }
 
 impl MysqlTarget {
@@ -67,14 +55,12 @@ impl MysqlTarget {
             return Err(TargetError::NoTime);
         }
         Ok(Self {
-            address: Address::parse(address).ok_or_else(|| TargetError::Address(address.to_owned()))?,
+            endpoint: Endpoint::parse(address)?,
             user: user.to_owned(),
             password,
             database: database.to_owned(),
             access_timeout,
             tls: MysqlTls::Off,
-            connect_to: None,
-            names: Names::default(),
         })
     }
 
@@ -87,36 +73,38 @@ impl MysqlTarget {
     /// Resolves with `names`, which many targets may share; without it the target asks the system's name servers and remembers
     /// for itself.
     pub fn with_names(mut self, names: Names) -> Self {
-        self.names = names;
+        self.endpoint.names = names;
         self
     }
 
     /// Dials this socket instead of the address: a proxy that stands for the path to the server (the driver cannot bind a
     /// source address of its own; the proxy knows the node by the socket). Nothing is resolved then.
     pub fn via(mut self, proxy: SocketAddr) -> Self {
-        self.connect_to = Some(proxy);
+        self.endpoint.via = Some(proxy);
         self
     }
 
     /// The address probed.
     pub fn address(&self) -> &Address {
-        &self.address
+        &self.endpoint.address
     }
 
     /// The driver's options for a connection to one of `addresses`, which share a port.
     pub(super) fn options(&self, addresses: &[SocketAddr]) -> Opts {
         let tls = match &self.tls {
             MysqlTls::Off => None,
+            MysqlTls::Unverified => Some(SslOpts::default().with_danger_accept_invalid_certs(true)),
+            MysqlTls::Verify { ca_pem } if ca_pem.is_empty() => Some(SslOpts::default()),
             MysqlTls::Verify { ca_pem } => Some(
                 SslOpts::default()
                     .with_disable_built_in_roots(true)
                     .with_root_certs(vec![ca_pem.clone().into()]),
             ),
         };
-        let port = addresses.first().map_or(self.address.port, SocketAddr::port);
+        let port = addresses.first().map_or(self.address().port, SocketAddr::port);
         let ips: Vec<_> = addresses.iter().map(SocketAddr::ip).collect();
         OptsBuilder::default()
-            .ip_or_hostname(self.address.host.as_str())
+            .ip_or_hostname(self.address().host.as_str())
             .tcp_port(port)
             .resolved_ips(Some(ips))
             .user(Some(self.user.as_str()))

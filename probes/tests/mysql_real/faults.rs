@@ -53,6 +53,7 @@ async fn a_killed_server_is_refused_at_once_and_comes_back() -> Result<()> {
         retry_interval_ms: 3000,
         access_timeout_ms: 3000,
         monitor_timeout_ms: 40_000,
+        thresholds: None,
     };
     let mut judge = Judge::new(settings, 0);
     for now_ms in 0..3 {

@@ -147,6 +147,12 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
         Command::ReportHealth(c) => node(c.node),
         Command::ReportStateHash(c) => node(c.node),
         Command::ReportDisk(c) => node(c.node),
+        Command::ReportLinks(c) => node(c.node),
+        // Of itself, or an operator of any node.
+        Command::AnnounceDeparture(c) => match author.kind {
+            Some(PrincipalKind::Node(_)) => node(c.node),
+            _ => check(Action::Settings, Object::Cluster),
+        },
         Command::UpsertNode(_) | Command::RemoveNode(_) | Command::Republish(_) | Command::ExpireLease(_) => {
             check(Action::System, Object::Cluster)
         }
@@ -165,13 +171,26 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
         Command::AcknowledgeMonitor(c) => check(Action::Operate, monitor(state, &c.monitor)),
         Command::Switch(c) => {
             check(Action::Operate, Object::Cluster)?;
+            if let Some(id) = &c.application {
+                check(Action::Operate, application(state, id))?;
+                let mut within = state.monitors_of_application(id);
+                within.try_for_each(|monitor| check(Action::Operate, monitor.as_object()))?;
+            }
             c.monitors
                 .iter()
                 .try_for_each(|id| check(Action::Operate, monitor(state, id)))
         }
-        Command::SetKindSettings(_) | Command::SetQuotas(_) | Command::SetKeyspaceQuota(_) => {
-            check(Action::Settings, Object::Cluster)
-        }
+        Command::CreateWindow(c) => in_scope_of(state, author, &c.scope),
+        Command::DeleteWindow(c) => match state.window(&c.id) {
+            Some(window) => in_scope_of(state, author, &window.scope),
+            None => check(Action::Operate, Object::Cluster),
+        },
+        Command::SetKindSettings(_)
+        | Command::SetQuotas(_)
+        | Command::SetKeyspaceQuota(_)
+        | Command::SetPause(_)
+        | Command::SetSiteSettings(_)
+        | Command::SetSiteSwitch(_) => check(Action::Settings, Object::Cluster),
         Command::CreateUser(c) => {
             check(Action::Users, Object::Cluster)?;
             below_own_rank(state, author, Role::try_from(c.role).unwrap_or(Role::Root))
@@ -211,6 +230,15 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
         | Command::WorkerSeen(_)
         | Command::WorkerLapsed(_)
         | Command::Tick(_) => Ok(()),
+    }
+}
+
+/// A window over an application or a monitor is for who operates it; a wider one is a setting.
+fn in_scope_of(state: &State, author: &Principal, scope: &Scope) -> Result<(), Refusal> {
+    match scope.kind() {
+        ScopeKind::Cluster | ScopeKind::Instance => authorize(state, author, Action::Settings, Object::Cluster),
+        ScopeKind::Application => authorize(state, author, Action::Operate, application(state, &scope.object)),
+        ScopeKind::Monitor => authorize(state, author, Action::Operate, monitor(state, &scope.object)),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::model::Id;
 use crate::reply::*;
 use crate::sessions::Stamp;
 use crate::state::State;
-use crate::{access, audit, divergence, health, keyspaces, registry, switch};
+use crate::{access, audit, divergence, health, keyspaces, registry, sites, switch, withhold};
 
 /// Which reconcilers may have work after an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -159,6 +159,13 @@ fn dispatch(state: &mut State, context: &mut Context<'_>, command: Command) -> R
         Command::ExpireLease(c) => keyspaces::expire_lease(state, context, c),
         Command::ReportDisk(c) => health::disk_reported(state, context, c),
         Command::SetKeyspaceQuota(c) => registry::set_keyspace_quota(state, context, c),
+        Command::SetPause(c) => withhold::set_pause(state, context, c),
+        Command::CreateWindow(c) => withhold::create_window(state, context, c),
+        Command::DeleteWindow(c) => withhold::delete_window(state, context, c),
+        Command::ReportLinks(c) => sites::report_links(state, context, c),
+        Command::SetSiteSettings(c) => sites::set_site_settings(state, context, c),
+        Command::SetSiteSwitch(c) => sites::set_site_switch(state, context, c),
+        Command::AnnounceDeparture(c) => sites::announce_departure(state, context, c),
     }
 }
 

@@ -4,6 +4,9 @@
 //! and disappears where there is none.
 
 pub mod edge;
+mod meaning;
+
+pub use meaning::{EventMeaning, event_meaning};
 
 use crate::events::EventCode;
 use crate::reply::{Param, Refusal, RefusalCode};
@@ -88,6 +91,8 @@ pub fn field_text(locale: Locale, code: &str) -> &'static str {
         "bad-address" => ("not a valid address host:port", "地址无效，应为 主机:端口"),
         "not-found" => ("there is no such object that you may see", "对象不存在或无权查看"),
         "same-address" => ("both data centers have the same address", "两个数据中心的地址相同"),
+        "invalid-path" => ("not a valid path", "路径无效"),
+        "invalid-certificate" => ("not a valid certificate in PEM", "不是有效的 PEM 证书"),
         "fixed" => ("cannot be changed", "不可修改"),
         _ => ("not supported", "不支持"),
     };
@@ -181,6 +186,10 @@ fn refusal(code: RefusalCode) -> Texts {
             "This version does not fence; set the fence policy to none.",
             "当前版本不支持隔离；请将隔离策略设为 none。",
         ),
+        RefusalCode::NotOfThisKind => (
+            "Monitors of kind {kind} have nothing of that sort ({what}); leave {monitor} out.",
+            "{kind} 类型的监控器不支持此操作（{what}）；请排除 {monitor}。",
+        ),
         RefusalCode::SwitchInProgress => (
             "A switch is in progress; wait until it has ended.",
             "切换正在进行；请等待其结束。",
@@ -219,6 +228,18 @@ fn refusal(code: RefusalCode) -> Texts {
             "The nodes' states differ and no majority agrees; nothing is written until one is found to be right. Keep copies \
              of the data directories, restart the nodes one after another, and restore a backup if they still differ.",
             "各节点状态不一致且无法形成多数；在确认正确状态之前拒绝写入。请备份数据目录，逐个重启节点；若仍不一致，请从备份恢复。",
+        ),
+        RefusalCode::NothingToSwitch => (
+            "{application} has no monitor that can be switched; create one and save its connection pool first.",
+            "应用 {application} 没有可切换的监控器；请先创建监控器并保存连接池。",
+        ),
+        RefusalCode::PauseReasonRequired => (
+            "A pause of all automatic switching needs a reason; give one.",
+            "暂停全部自动切换必须填写原因。",
+        ),
+        RefusalCode::NoActiveSide => (
+            "{monitor} only alerts and has no active data center; leave it out.",
+            "{monitor} 仅用于告警，没有活跃数据中心；请去掉该监控器。",
         ),
         RefusalCode::OutsideTokenScope => (
             "Your API token is bound to other applications; use a token for this one, or log in.",
@@ -299,6 +320,35 @@ fn event(code: EventCode) -> Texts {
             "The disk of node {node} has space again ({free_mib} MiB free).",
             "节点 {node} 的磁盘空间已恢复（剩余 {free_mib} MiB）。",
         ),
+        EventCode::SwitchingPaused => (
+            "{actor} paused all automatic switching ({scope}): {reason} Lift the pause when the reason is gone.",
+            "{actor} 暂停了全部自动切换（{scope}）：{reason} 原因消除后请恢复。",
+        ),
+        EventCode::SwitchingResumed => (
+            "{actor} lifted the pause of automatic switching ({scope}). {reason}",
+            "{actor} 恢复了自动切换（{scope}）。{reason}",
+        ),
+        EventCode::MaintenanceBegun => (
+            "A maintenance window ({scope}) has begun: automatic switches are withheld. {reason}",
+            "维护窗口（{scope}）已开始，期间不自动切换。{reason}",
+        ),
+        EventCode::MaintenanceEnded => (
+            "A maintenance window ({scope}) has ended: automatic switches happen again. {reason}",
+            "维护窗口（{scope}）已结束，恢复自动切换。{reason}",
+        ),
+        EventCode::PartitionStateChanged => (
+            "The site {site} is now {to}, after {from} ({finding}).",
+            "分区 {site} 的状态由 {from} 变为 {to}（{finding}）。",
+        ),
+        EventCode::SiteSwitchSet => (
+            "{actor} turned the datacenter-level automatic switch {state}.",
+            "{actor} 将数据中心级自动切换设为 {state}。",
+        ),
+        EventCode::NodeDeparting => (
+            "Node {node} goes away on purpose; its silence is no lost site. {reason}",
+            "节点 {node} 计划内离开，其静默不视为站点丢失。{reason}",
+        ),
+        EventCode::NodeReturned => ("Node {node} is back.", "节点 {node} 已返回。"),
         EventCode::Acknowledged => (
             "{actor} acknowledged the last automatic switch. {comment}",
             "{actor} 已确认上一次自动切换。{comment}",
@@ -307,7 +357,7 @@ fn event(code: EventCode) -> Texts {
 }
 
 /// (code, English, Chinese) of audit records.
-const AUDIT: [(&str, &str, &str); 24] = [
+const AUDIT: [(&str, &str, &str); 31] = [
     (
         "set-keyspace-quota",
         "changed the quota of a keyspace",
@@ -364,6 +414,21 @@ const AUDIT: [(&str, &str, &str); 24] = [
     ),
     ("upsert-node", "set the record of node {node}", "设置节点 {node}"),
     ("kv", "administered a keyspace", "管理键空间"),
+    ("pause", "paused all automatic switching", "暂停全部自动切换"),
+    ("resume", "lifted the pause of automatic switching", "恢复自动切换"),
+    ("create-window", "planned a maintenance window", "创建维护窗口"),
+    ("delete-window", "deleted a maintenance window", "删除维护窗口"),
+    ("set-site-settings", "changed how sites are watched", "修改分区监控配置"),
+    (
+        "set-site-switch",
+        "set the datacenter-level automatic switch",
+        "设置数据中心级自动切换",
+    ),
+    (
+        "announce-departure",
+        "announced that node {node} goes away or is back",
+        "宣布节点 {node} 离开或返回",
+    ),
 ];
 
 #[cfg(test)]

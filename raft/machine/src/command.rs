@@ -4,6 +4,7 @@
 //! reused. Ids, hashes, sealed secrets and nonces are made at the edge before a command is proposed.
 
 mod cluster;
+mod rules;
 
 use bytes::Bytes;
 use quorate_kv::KvOp;
@@ -11,6 +12,7 @@ use quorate_kv::KvOp;
 use crate::model::*;
 pub use crate::principal::*;
 pub use cluster::*;
+pub use rules::*;
 
 /// De-duplication stamp of a forwarding node's session: a command is applied at most once per (node, incarnation, sequence).
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
@@ -33,7 +35,7 @@ pub struct Proposal {
     pub author: Option<Principal>,
     #[prost(
         oneof = "Command",
-        tags = "1001, 1002, 1003, 1004, 1005, 1006, 1007, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020, 1021, 1022, 1023, 1024, 1025, 1026, 1027, 1030, 1031, 1040, 1041, 1050, 1051, 1090"
+        tags = "1001, 1002, 1003, 1004, 1005, 1006, 1007, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020, 1021, 1022, 1023, 1024, 1025, 1026, 1027, 1030, 1031, 1040, 1041, 1050, 1051, 1070, 1071, 1072, 1073, 1074, 1075, 1076, 1090"
     )]
     pub command: Option<Command>,
 }
@@ -125,6 +127,20 @@ pub enum Command {
     BootstrapEtcd(Box<BootstrapEtcd>),
     #[prost(message, tag = "1051")]
     RemoveNode(RemoveNode),
+    #[prost(message, tag = "1070")]
+    SetPause(SetPause),
+    #[prost(message, tag = "1071")]
+    CreateWindow(CreateWindow),
+    #[prost(message, tag = "1072")]
+    DeleteWindow(DeleteObject),
+    #[prost(message, tag = "1073")]
+    ReportLinks(ReportLinks),
+    #[prost(message, tag = "1074")]
+    SetSiteSettings(SetSiteSettings),
+    #[prost(message, tag = "1075")]
+    SetSiteSwitch(SetSiteSwitch),
+    #[prost(message, tag = "1076")]
+    AnnounceDeparture(AnnounceDeparture),
     #[prost(message, tag = "1090")]
     DeleteMonitors(DeleteMonitors),
 }
@@ -222,7 +238,8 @@ pub struct AcknowledgeMonitor {
     pub comment: String,
 }
 
-/// A manual switchover or switchback of monitors: all of them in one revision, or none.
+/// A manual switchover or switchback of monitors, or of an application: all of them in one revision, or none, unless
+/// `partial` leaves out what stands against it.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Switch {
     #[prost(message, repeated, tag = "1")]
@@ -241,6 +258,12 @@ pub struct Switch {
     /// switchback alone leaves it so (C5, both in one step).
     #[prost(bool, tag = "6")]
     pub restore_readable: bool,
+    /// Every monitor of this application that has an active side and is not active there yet (B2); `monitors` is empty.
+    #[prost(message, optional, tag = "7")]
+    pub application: Option<Id>,
+    /// Leave out what is refused and say so, instead of refusing the whole.
+    #[prost(bool, tag = "8")]
+    pub partial: bool,
 }
 
 /// Puts again what is active now; ignored if the monitor's epoch is another one.

@@ -4,9 +4,11 @@ use crate::health::{LEADER_SETTLE_MS, REPEAT_BLOCK_MS};
 use crate::live::*;
 use crate::model::*;
 use crate::state::State;
+use crate::{sites, withhold};
 
 /// Cluster time, milliseconds, at which the leader should propose a `Tick` although nothing else happened: the next
-/// monitor timeout, end of a leader's settling or of a repeat block, or republication.
+/// monitor timeout, end of a leader's settling or of a repeat block, begin or end of a maintenance window, loss of a silent
+/// site, or republication.
 ///
 /// A moment that has passed already is given while its `Tick` is still owed; a republication only while it lies ahead,
 /// because an overdue one needs no `Tick` but the republication itself.
@@ -14,6 +16,8 @@ pub fn next_deadline(state: &State) -> Option<u64> {
     state
         .all_monitors()
         .filter_map(|monitor| monitor_deadline(state, monitor))
+        .chain(withhold::next_change(state))
+        .chain(sites::next_change(state))
         .min()
 }
 

@@ -56,11 +56,19 @@ pub enum EventCode {
     KeyspaceFull = 41,
     DiskShort = 42,
     DiskRecovered = 43,
+    SwitchingPaused = 70,
+    SwitchingResumed = 71,
+    MaintenanceBegun = 72,
+    MaintenanceEnded = 73,
+    PartitionStateChanged = 74,
+    SiteSwitchSet = 75,
+    NodeDeparting = 76,
+    NodeReturned = 77,
 }
 
 impl EventCode {
     /// Every code that is produced.
-    pub const ALL: [EventCode; 19] = [
+    pub const ALL: [EventCode; 27] = [
         EventCode::ClusterBootstrapped,
         EventCode::DatabaseAbnormal,
         EventCode::DatabaseRecovered,
@@ -80,6 +88,14 @@ impl EventCode {
         EventCode::KeyspaceFull,
         EventCode::DiskShort,
         EventCode::DiskRecovered,
+        EventCode::SwitchingPaused,
+        EventCode::SwitchingResumed,
+        EventCode::MaintenanceBegun,
+        EventCode::MaintenanceEnded,
+        EventCode::PartitionStateChanged,
+        EventCode::SiteSwitchSet,
+        EventCode::NodeDeparting,
+        EventCode::NodeReturned,
     ];
 
     /// Stable code of the API.
@@ -105,6 +121,14 @@ impl EventCode {
             EventCode::KeyspaceFull => "keyspace-full",
             EventCode::DiskShort => "disk-short",
             EventCode::DiskRecovered => "disk-recovered",
+            EventCode::SwitchingPaused => "switching-paused",
+            EventCode::SwitchingResumed => "switching-resumed",
+            EventCode::MaintenanceBegun => "maintenance-begun",
+            EventCode::MaintenanceEnded => "maintenance-ended",
+            EventCode::PartitionStateChanged => "partition-state-changed",
+            EventCode::SiteSwitchSet => "site-switch-set",
+            EventCode::NodeDeparting => "node-departing",
+            EventCode::NodeReturned => "node-returned",
         }
     }
 
@@ -122,8 +146,15 @@ impl EventCode {
             | EventCode::Switchover
             | EventCode::Switchback
             | EventCode::WorkerLapsed
-            | EventCode::DiskRecovered => Level::Major,
-            EventCode::MonitorInitFailed | EventCode::LoginRefused => Level::Minor,
+            | EventCode::DiskRecovered
+            | EventCode::SwitchingPaused
+            | EventCode::SwitchingResumed
+            | EventCode::PartitionStateChanged
+            | EventCode::SiteSwitchSet => Level::Major,
+            EventCode::MonitorInitFailed
+            | EventCode::LoginRefused
+            | EventCode::MaintenanceBegun
+            | EventCode::MaintenanceEnded => Level::Minor,
             _ => Level::Info,
         }
     }
@@ -176,6 +207,27 @@ pub(crate) fn record(
 ) {
     let of = monitor.and_then(|id| state.monitor(&id));
     let (instance, application) = (of.map(|m| m.instance), of.map(|m| m.application));
+    push(state, context, code, (instance, application, monitor), params);
+}
+
+/// Records an event of an instance, or of the cluster if none is given.
+pub(crate) fn record_of_instance(
+    state: &mut State,
+    context: &mut Context<'_>,
+    code: EventCode,
+    instance: Option<Id>,
+    params: Vec<Param>,
+) {
+    push(state, context, code, (instance, None, None), params);
+}
+
+fn push(
+    state: &mut State,
+    context: &mut Context<'_>,
+    code: EventCode,
+    (instance, application, monitor): (Option<Id>, Option<Id>, Option<Id>),
+    params: Vec<Param>,
+) {
     state.events.push(EventRecord {
         sequence: 0,
         index: context.index,

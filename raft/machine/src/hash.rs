@@ -6,6 +6,7 @@
 use prost::Message;
 use sha2::{Digest, Sha256};
 
+use crate::model::SiteSettings;
 use crate::state::State;
 
 impl State {
@@ -38,6 +39,22 @@ impl State {
         // States without reports hash as they did before there were any.
         if !self.disks.is_empty() {
             section(&mut hash, 40, self.disks.values());
+        }
+        if !self.pauses.is_empty() || !self.windows.is_empty() {
+            section(&mut hash, 70, self.pauses.values());
+            section(&mut hash, 71, self.windows.values());
+        }
+        if self.site_settings != SiteSettings::initial() {
+            section(&mut hash, 72, [&self.site_settings]);
+        }
+        if !self.links.is_empty() || !self.departures.is_empty() || !self.sites.is_empty() {
+            section(&mut hash, 73, self.links.values());
+            section(&mut hash, 74, self.departures.values());
+            section(&mut hash, 75, self.sites.values());
+        }
+        for (monitor, history) in &self.histories {
+            hash.update(monitor.as_u128().to_be_bytes());
+            section(&mut hash, 76, history);
         }
         for (node, session) in &self.sessions.by_node {
             let bounds = [

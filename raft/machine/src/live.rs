@@ -3,6 +3,8 @@
 //! Every type here is a prost message because snapshots hold it as it is. Times named `_ms` are cluster time in
 //! milliseconds unless they say wall time.
 
+use crate::kinds::Thresholds;
+pub use crate::live_sites::*;
 use crate::model::*;
 
 /// A monitor: configuration and live state together.
@@ -81,9 +83,10 @@ impl MonitorRecord {
         self.spec.kind_name()
     }
 
-    /// True once a connection pool is saved, hence the monitor's SDK keys exist.
+    /// True once the monitor's SDK keys exist: with its connection pool where the kind has one, else from the beginning;
+    /// never for a kind without an active side.
     pub fn sdk_keys_published(&self) -> bool {
-        self.pool.is_some()
+        self.spec.has_active_side() && (self.pool.is_some() || !self.spec.has_pool())
     }
 }
 
@@ -177,6 +180,8 @@ pub enum SwitchCause {
     Forced = 1,
     /// The cluster decided: the active source was abnormal (C5).
     SourceAbnormal = 2,
+    /// The cluster decided: the primary site was lost (D4).
+    SiteLost = 3,
 }
 
 impl SwitchCause {
@@ -186,12 +191,13 @@ impl SwitchCause {
             SwitchCause::Manual => "manual",
             SwitchCause::Forced => "manual-forced",
             SwitchCause::SourceAbnormal => "source-abnormal",
+            SwitchCause::SiteLost => "site-lost",
         }
     }
 
     /// True for a failover.
     pub const fn automatic(self) -> bool {
-        matches!(self, SwitchCause::SourceAbnormal)
+        matches!(self, SwitchCause::SourceAbnormal | SwitchCause::SiteLost)
     }
 }
 
@@ -277,6 +283,12 @@ pub enum HoldReason {
     RepeatBlock = 9,
     /// The source is abnormal from before a break in the votes or an edit, and fails again: the monitor timeout runs anew.
     TimeoutRunning = 10,
+    /// The kind has no active side: nothing is ever switched (C26).
+    NoActiveSide = 20,
+    /// All automatic switching of the cluster or the instance is paused.
+    Paused = 70,
+    /// A maintenance window is open.
+    Maintenance = 71,
 }
 
 impl HoldReason {
@@ -294,6 +306,9 @@ impl HoldReason {
             HoldReason::TargetNotSteady => "target-not-steady",
             HoldReason::RepeatBlock => "repeat-block",
             HoldReason::TimeoutRunning => "timeout-running",
+            HoldReason::NoActiveSide => "no-active-side",
+            HoldReason::Paused => "paused",
+            HoldReason::Maintenance => "maintenance",
         }
     }
 }
@@ -404,6 +419,8 @@ pub struct EffectiveTiming {
     pub access_timeout_ms: u32,
     /// Workers that must reach a side for it to count as healthy (C4).
     pub health_precision: u32,
+    /// Kinds that count attempts (C26): how many in a row make a worker change its vote; the monitor timeout is 0 then.
+    pub thresholds: Option<Thresholds>,
 }
 
 /// A state hash that a node reported.

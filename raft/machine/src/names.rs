@@ -39,6 +39,13 @@ impl Command {
             Command::ExpireLease(_) => "expire-lease",
             Command::ReportDisk(_) => "report-disk",
             Command::SetKeyspaceQuota(_) => "set-keyspace-quota",
+            Command::SetPause(_) => "pause",
+            Command::CreateWindow(_) => "create-window",
+            Command::DeleteWindow(_) => "delete-window",
+            Command::ReportLinks(_) => "report-links",
+            Command::SetSiteSettings(_) => "set-site-settings",
+            Command::SetSiteSwitch(_) => "set-site-switch",
+            Command::AnnounceDeparture(_) => "announce-departure",
         }
     }
 
@@ -54,6 +61,10 @@ impl Command {
             Command::SetReadWrite(c) => Some(c.monitor),
             Command::AcknowledgeMonitor(c) => Some(c.monitor),
             Command::Switch(c) if c.monitors.len() == 1 => Some(c.monitors[0]),
+            Command::Switch(c) if c.application.is_some() => c.application,
+            Command::CreateWindow(c) => Some(c.id),
+            Command::DeleteWindow(c) => Some(c.id),
+            Command::SetSiteSwitch(c) => Some(c.instance),
             Command::SetKindSettings(c) => Some(c.instance),
             Command::CreateUser(c) => Some(c.id),
             Command::CreateApiToken(c) => Some(c.id),

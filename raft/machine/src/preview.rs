@@ -7,7 +7,7 @@ use crate::live::*;
 use crate::model::*;
 use crate::reply::Refusal;
 use crate::state::State;
-use crate::switch::{check_batch, check_monitor};
+use crate::switch::{check_batch, check_monitor, monitors_of};
 
 /// What a switch would come to.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,10 +45,13 @@ pub fn preview_switch(state: &State, command: &Switch, principal: &Principal) ->
         };
     }
     let to = command.to();
-    let found = command.monitors.iter().filter_map(|id| state.monitor(id));
+    let named = monitors_of(state, command).unwrap_or_default();
+    let found = named.iter().filter_map(|id| state.monitor(id));
     let monitors: Vec<PreviewMonitor> = found.map(|monitor| preview(state, monitor, to, command)).collect();
     let batch = check_batch(state, command).err();
-    let first = monitors.iter().find_map(|monitor| monitor.refusal.clone());
+    let mut refusals = monitors.iter().filter_map(|monitor| monitor.refusal.clone());
+    let something = monitors.iter().any(|monitor| monitor.refusal.is_none());
+    let first = refusals.next().filter(|_| !(command.partial && something));
     Preview {
         refusal: batch.or(first),
         monitors,

@@ -48,6 +48,20 @@ pub struct SwitchedReply {
     /// (monitor, epoch) in the order asked for.
     #[prost(message, repeated, tag = "2")]
     pub monitors: Vec<SwitchedMonitor>,
+    /// What a partial switch left out, and why.
+    #[prost(message, repeated, tag = "3")]
+    pub left_out: Vec<LeftOutMonitor>,
+}
+
+/// A monitor that a partial switch left out.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct LeftOutMonitor {
+    #[prost(message, required, tag = "1")]
+    pub monitor: Id,
+    #[prost(string, tag = "2")]
+    pub name: String,
+    #[prost(message, required, tag = "3")]
+    pub refusal: Refusal,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
@@ -220,13 +234,21 @@ pub enum RefusalCode {
     InvalidBatch = 26,
     /// The nodes' states differ and no majority agrees: nothing is written until an operator has found the right one.
     StateHashesDiffer = 40,
+    /// Monitors of this kind have no such thing: no active side, no connection pool, no read/write state.
+    NotOfThisKind = 60,
+    /// The application has no monitor that can be switched.
+    NothingToSwitch = 70,
+    /// A pause needs a reason.
+    PauseReasonRequired = 71,
+    /// The kind only alerts and has no active side.
+    NoActiveSide = 72,
     /// The API token is bound to applications, and this is none of theirs.
     OutsideTokenScope = 90,
 }
 
 impl RefusalCode {
     /// Every code that is produced.
-    pub const ALL: [RefusalCode; 24] = [
+    pub const ALL: [RefusalCode; 28] = [
         RefusalCode::NotBootstrapped,
         RefusalCode::AlreadyBootstrapped,
         RefusalCode::PermissionDenied,
@@ -243,6 +265,7 @@ impl RefusalCode {
         RefusalCode::ReasonRequired,
         RefusalCode::NoConnectionPool,
         RefusalCode::FenceUnsupported,
+        RefusalCode::NotOfThisKind,
         RefusalCode::StaleReport,
         RefusalCode::StaleTerm,
         RefusalCode::NothingToAcknowledge,
@@ -251,6 +274,9 @@ impl RefusalCode {
         RefusalCode::InvalidBatch,
         RefusalCode::StateHashesDiffer,
         RefusalCode::OutsideTokenScope,
+        RefusalCode::NothingToSwitch,
+        RefusalCode::PauseReasonRequired,
+        RefusalCode::NoActiveSide,
     ];
 
     /// Stable code of the API.
@@ -273,6 +299,7 @@ impl RefusalCode {
             RefusalCode::ReasonRequired => "reason-required",
             RefusalCode::NoConnectionPool => "no-connection-pool",
             RefusalCode::FenceUnsupported => "fence-unsupported",
+            RefusalCode::NotOfThisKind => "not-of-this-kind",
             RefusalCode::SwitchInProgress => "switch-in-progress",
             RefusalCode::StaleReport => "stale-report",
             RefusalCode::StaleTerm => "stale-term",
@@ -285,6 +312,9 @@ impl RefusalCode {
             RefusalCode::InvalidBatch => "invalid-batch",
             RefusalCode::StateHashesDiffer => "state-hashes-differ",
             RefusalCode::OutsideTokenScope => "outside-token-scope",
+            RefusalCode::NothingToSwitch => "nothing-to-switch",
+            RefusalCode::PauseReasonRequired => "pause-reason-required",
+            RefusalCode::NoActiveSide => "no-active-side",
         }
     }
 }

@@ -10,6 +10,7 @@ use quorate_kv::Keyspace;
 use crate::audit::{AuditRecord, MAX_AUDIT_RECORDS};
 use crate::etcd_ids::FIRST_ETCD_MEMBER_ID;
 use crate::events::{EventRecord, MAX_EVENTS_RECORDS};
+use crate::kinds::MonitorKind;
 use crate::live::*;
 use crate::model::*;
 use crate::ring::Ring;
@@ -41,6 +42,13 @@ pub struct State {
     pub(crate) events: Ring<EventRecord>,
     pub(crate) audit: Ring<AuditRecord>,
     pub(crate) sessions: Sessions,
+    pub(crate) pauses: OrdMap<Scope, Pause>,
+    pub(crate) windows: OrdMap<Id, MaintenanceWindow>,
+    pub(crate) site_settings: SiteSettings,
+    pub(crate) links: OrdMap<u64, NodeLinks>,
+    pub(crate) departures: OrdMap<u64, Departure>,
+    pub(crate) sites: OrdMap<String, SiteRecord>,
+    pub(crate) histories: OrdMap<Id, imbl::Vector<ProbeTransition>>,
     /// State hashes as reported, by (index, node); the newest few indices.
     pub(crate) hash_reports: OrdMap<(u64, u64), HashReport>,
 }
@@ -77,6 +85,13 @@ impl State {
             events: Ring::new(MAX_EVENTS_RECORDS),
             audit: Ring::new(MAX_AUDIT_RECORDS),
             sessions: Sessions::default(),
+            pauses: OrdMap::new(),
+            windows: OrdMap::new(),
+            site_settings: SiteSettings::initial(),
+            links: OrdMap::new(),
+            departures: OrdMap::new(),
+            sites: OrdMap::new(),
+            histories: OrdMap::new(),
             hash_reports: OrdMap::new(),
         }
     }
@@ -229,15 +244,29 @@ impl State {
         saved.copied().unwrap_or(KindSettings::DEFAULT)
     }
 
-    /// Timing and precision of a monitor as they are in force (C3, C4).
+    /// Timing and precision of a monitor as they are in force (C3, C4, C26).
     pub fn effective_timing(&self, monitor: &MonitorRecord) -> EffectiveTiming {
         let global = self.kind_settings(&monitor.instance, monitor.kind_name());
         let own = &monitor.spec.timing;
+        let kind = monitor.spec.traits();
+        let cap_ms = kind.map_or(u32::MAX, |kind| kind.max_access_timeout_ms);
+        if let Some(kind) = kind.filter(|kind| kind.counts_attempts) {
+            let retry_interval_ms = own.retry_interval_ms.unwrap_or(kind.default_retry_interval_ms);
+            return EffectiveTiming {
+                retry_interval_ms,
+                // The workers have counted already: their votes need no time of their own.
+                monitor_timeout_ms: 0,
+                access_timeout_ms: cap_ms.min(retry_interval_ms),
+                health_precision: global.health_precision,
+                thresholds: monitor.spec.kind.as_ref().and_then(MonitorKind::thresholds),
+            };
+        }
         EffectiveTiming {
             retry_interval_ms: own.retry_interval_ms.unwrap_or(global.retry_interval_ms),
             monitor_timeout_ms: own.monitor_timeout_ms.unwrap_or(global.monitor_timeout_ms),
-            access_timeout_ms: own.access_timeout_ms.unwrap_or(global.access_timeout_ms),
+            access_timeout_ms: own.access_timeout_ms.unwrap_or(global.access_timeout_ms).min(cap_ms),
             health_precision: global.health_precision,
+            thresholds: None,
         }
     }
 

@@ -1,18 +1,26 @@
 //! Validation of what users configure: complete, before anything changes. Every problem of an object is told at once, as
 //! JSON pointers into the object sent.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::kinds::KindTraits;
 use crate::model::*;
 use crate::reply::{FieldProblem, Refusal, RefusalCode};
 
+mod pool;
+
+pub(crate) use pool::pool;
+
 const MAX_NAME_CHARS: usize = 64;
 const MAX_DESCRIPTION_CHARS: usize = 255;
-const MAX_PLACE_CHARS: usize = 64;
-const MAX_ACCOUNT_CHARS: usize = 64;
-const MAX_REPLICAS: usize = 16;
-const MAX_SEALED_BYTES: usize = 4_096;
+pub(crate) const MAX_PLACE_CHARS: usize = 64;
+pub(crate) const MAX_ACCOUNT_CHARS: usize = 64;
+pub(crate) const MAX_REPLICAS: usize = 16;
+/// Entry points of one side.
+pub(crate) const MAX_ADDRESSES: usize = 32;
+pub(crate) const MAX_ZONES: usize = 16;
+/// A header value of 4096 bytes fits with what sealing adds.
+const MAX_SEALED_BYTES: usize = 5_120;
 
 /// Bounds of C3 in milliseconds: least of the fast profile, least of the reference, most.
 const RETRY_INTERVAL_MS: (u32, u32, u32) = (100, 1_000, 30_000);
@@ -63,7 +71,7 @@ impl Problems {
         }
     }
 
-    fn identifier(&mut self, pointer: &str, value: &str) {
+    pub fn identifier(&mut self, pointer: &str, value: &str) {
         let allowed = value
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
@@ -72,15 +80,39 @@ impl Problems {
         }
     }
 
-    fn address(&mut self, pointer: &str, value: &str) {
+    /// An address `host:port`.
+    pub fn address(&mut self, pointer: &str, value: &str) {
         if let Err(detail) = check_address(value) {
             self.add(pointer, "invalid-address", detail);
         }
     }
 
-    fn range(&mut self, pointer: &str, value: u32, least: u32, most: u32) {
+    /// A number within bounds, both included.
+    pub fn range(&mut self, pointer: &str, value: u32, least: u32, most: u32) {
         if !(least..=most).contains(&value) {
             self.add(pointer, "out-of-range", format!("{value}; between {least} and {most}"));
+        }
+    }
+
+    /// Cloud and region of a side.
+    pub fn place(&mut self, at: &str, cloud: &str, region: &str) {
+        self.text(&format!("{at}/cloud"), cloud, 0, MAX_PLACE_CHARS);
+        self.text(&format!("{at}/region"), region, 0, MAX_PLACE_CHARS);
+    }
+
+    /// A sealed secret.
+    pub fn secret(&mut self, pointer: &str, sealed: &Sealed) {
+        if sealed.bytes.is_empty() || sealed.bytes.len() > MAX_SEALED_BYTES {
+            self.add(pointer, "invalid-secret", "the sealed secret is empty or too long");
+        }
+    }
+
+    /// A routing algorithm that SDKs of the kind know.
+    pub fn routing(&mut self, pointer: &str, routing: i32, kind: &KindTraits) {
+        let known = Routing::try_from(routing).is_ok_and(|routing| kind.routings.contains(&routing));
+        if !known {
+            let names: Vec<&str> = kind.routings.iter().map(|routing| routing.name()).collect();
+            self.add(pointer, "unsupported", format!("one of {}", names.join(", ")));
         }
     }
 }
@@ -107,13 +139,15 @@ pub(crate) fn application(spec: &ApplicationSpec) -> Result<(), Refusal> {
     problems.into_result()
 }
 
-/// Checks a monitor. `has_password`: the monitor has one already, so that an edit may leave it out.
-pub(crate) fn monitor(spec: &MonitorSpec, has_password: bool) -> Result<(), Refusal> {
+/// Checks a monitor, with the secrets that an edit left out filled in.
+pub(crate) fn monitor(spec: &MonitorSpec) -> Result<(), Refusal> {
     let mut problems = Problems::default();
     problems.identifier("/name", &spec.name);
-    timing(&mut problems, &spec.timing);
     match &spec.kind {
-        Some(MonitorKind::Mysql(mysql)) => relational(&mut problems, mysql, has_password),
+        Some(kind) => {
+            timing(&mut problems, &spec.timing, kind.traits());
+            kind.check(&mut problems);
+        }
         None => problems.add("/kind", "required", "name what is to be monitored, for example mysql"),
     }
     problems.into_result()?;
@@ -123,128 +157,51 @@ pub(crate) fn monitor(spec: &MonitorSpec, has_password: bool) -> Result<(), Refu
     }
 }
 
-fn timing(problems: &mut Problems, timing: &Timing) {
+fn timing(problems: &mut Problems, timing: &Timing, kind: &KindTraits) {
     let mut check = |pointer: &str, value: Option<u32>, (fast, least, most): (u32, u32, u32)| {
         if let Some(value) = value {
             problems.range(pointer, value, if timing.fast_profile { fast } else { least }, most);
         }
     };
     check("/timing/retry_interval_ms", timing.retry_interval_ms, RETRY_INTERVAL_MS);
-    check(
-        "/timing/monitor_timeout_ms",
-        timing.monitor_timeout_ms,
-        MONITOR_TIMEOUT_MS,
-    );
-    check("/timing/access_timeout_ms", timing.access_timeout_ms, ACCESS_TIMEOUT_MS);
-}
-
-fn relational(problems: &mut Problems, spec: &MysqlSpec, has_password: bool) {
-    problems.text("/mysql/user", &spec.user, 1, MAX_ACCOUNT_CHARS);
-    problems.text(
-        "/mysql/monitoring_database",
-        &spec.monitoring_database,
-        1,
-        MAX_ACCOUNT_CHARS,
-    );
-    problems.text(
-        "/mysql/connecting_database",
-        &spec.connecting_database,
-        1,
-        MAX_ACCOUNT_CHARS,
-    );
-    match &spec.password {
-        None if !has_password => problems.add("/mysql/password", "required", "must be given for a new monitor"),
-        Some(sealed) if sealed.bytes.is_empty() || sealed.bytes.len() > MAX_SEALED_BYTES => {
-            problems.add(
-                "/mysql/password",
-                "invalid-secret",
-                "the sealed secret is empty or too long",
-            );
-        }
-        _ => {}
-    }
-    for dc in DataCenter::ALL {
-        let (site, at) = (spec.site(dc), format!("/mysql/{}", dc.name()));
-        problems.text(&format!("{at}/cloud"), &site.cloud, 0, MAX_PLACE_CHARS);
-        problems.text(&format!("{at}/region"), &site.region, 0, MAX_PLACE_CHARS);
-        problems.address(&format!("{at}/address"), &site.address);
-        if site.replicas.len() > MAX_REPLICAS {
-            problems.add(format!("{at}/replicas"), "too-many", format!("at most {MAX_REPLICAS}"));
-        }
-        let mut seen = BTreeSet::from([canonical(&site.address)]);
-        for (position, replica) in site.replicas.iter().enumerate() {
-            let pointer = format!("{at}/replicas/{position}");
-            problems.address(&pointer, replica);
-            if !seen.insert(canonical(replica)) {
-                problems.add(pointer, "duplicate", "this address is listed already");
-            }
-        }
-    }
-    if canonical(&spec.dc1.address) == canonical(&spec.dc2.address) {
-        problems.add(
-            "/mysql/dc2/address",
-            "same-address",
-            "dc1 and dc2 must be two different servers",
+    if !kind.counts_attempts {
+        check(
+            "/timing/monitor_timeout_ms",
+            timing.monitor_timeout_ms,
+            MONITOR_TIMEOUT_MS,
         );
+        check(
+            "/timing/access_timeout_ms",
+            timing.access_timeout_ms,
+            access_timeout(kind),
+        );
+        return;
+    }
+    let fixed = [
+        ("/timing/monitor_timeout_ms", timing.monitor_timeout_ms),
+        ("/timing/access_timeout_ms", timing.access_timeout_ms),
+    ];
+    for (pointer, _) in fixed.iter().filter(|(_, value)| value.is_some()) {
+        let detail = "this kind counts answers and failures in a row instead";
+        problems.add(*pointer, "unsupported", detail);
     }
 }
 
-/// Checks a connection pool (C10).
-pub(crate) fn pool(pool: &ConnectionPool) -> Result<(), Refusal> {
-    let mut problems = Problems::default();
-    problems.text("/database", &pool.database, 1, MAX_ACCOUNT_CHARS);
-    if pool.database.contains('/') {
-        problems.add("/database", "invalid-characters", "a slash is not allowed");
-    }
-    if Routing::try_from(pool.routing).is_err() {
-        problems.add("/routing", "unsupported", "unknown routing algorithm");
-    }
-    let mut names = BTreeSet::new();
-    for dc in DataCenter::ALL {
-        let (site, at) = (pool.site(dc), format!("/{}", dc.name()));
-        if LoadBalance::try_from(site.load_balance).is_err() {
-            problems.add(format!("{at}/load_balance"), "unsupported", "unknown load balance");
-        }
-        if site.replicas.len() > MAX_REPLICAS {
-            problems.add(format!("{at}/replicas"), "too-many", format!("at most {MAX_REPLICAS}"));
-        }
-        data_source(&mut problems, &mut names, &format!("{at}/source"), &site.source);
-        for (position, replica) in site.replicas.iter().enumerate() {
-            data_source(&mut problems, &mut names, &format!("{at}/replicas/{position}"), replica);
-        }
-    }
-    if canonical(&pool.dc1.source.address) == canonical(&pool.dc2.source.address) {
-        problems.add(
-            "/dc2/source/address",
-            "same-address",
-            "dc1 and dc2 must be two different servers",
-        );
-    }
-    problems.into_result()
-}
-
-fn data_source(problems: &mut Problems, names: &mut BTreeSet<String>, at: &str, source: &DataSource) {
-    problems.identifier(&format!("{at}/name"), &source.name);
-    if !names.insert(source.name.clone()) {
-        problems.add(
-            format!("{at}/name"),
-            "duplicate",
-            "data source names are unique within a pool",
-        );
-    }
-    problems.address(&format!("{at}/address"), &source.address);
-    problems.text(&format!("{at}/schema"), &source.schema, 1, MAX_ACCOUNT_CHARS);
+/// Bounds of an attempt for a kind.
+fn access_timeout(kind: &KindTraits) -> (u32, u32, u32) {
+    let (fast, least, most) = ACCESS_TIMEOUT_MS;
+    (fast, least, most.min(kind.max_access_timeout_ms))
 }
 
 /// Checks the global settings of a kind (C11).
-pub(crate) fn kind_settings(settings: &KindSettings) -> Result<(), Refusal> {
+pub(crate) fn kind_settings(settings: &KindSettings, kind: &KindTraits) -> Result<(), Refusal> {
     let mut problems = Problems::default();
     let mut check = |pointer: &str, value, (_, least, most): (u32, u32, u32)| {
         problems.range(pointer, value, least, most);
     };
     check("/retry_interval_ms", settings.retry_interval_ms, RETRY_INTERVAL_MS);
     check("/monitor_timeout_ms", settings.monitor_timeout_ms, MONITOR_TIMEOUT_MS);
-    check("/access_timeout_ms", settings.access_timeout_ms, ACCESS_TIMEOUT_MS);
+    check("/access_timeout_ms", settings.access_timeout_ms, access_timeout(kind));
     problems.range("/health_precision", settings.health_precision, 1, 2);
     problems.into_result()
 }
@@ -258,7 +215,7 @@ pub(crate) fn user_name(name: &str) -> Result<(), Refusal> {
 
 /// One spelling for every way to write an address that [`check_address`] accepts: two addresses are the same server's if
 /// their spellings are equal. What it does not accept stays as it is.
-fn canonical(address: &str) -> String {
+pub(crate) fn canonical(address: &str) -> String {
     let lower = address.to_ascii_lowercase();
     let Some((host, port)) = lower.rsplit_once(':') else {
         return lower;

@@ -30,6 +30,8 @@ fn proposals() {
         reason: "drill".to_owned(),
         acknowledge: true,
         restore_readable: true,
+        application: None,
+        partial: false,
     };
     let commands = [
         (build::node_principal(1), build::bootstrap()),
@@ -55,6 +57,7 @@ fn proposals() {
         ),
         (build::node_principal(1), Command::RemoveNode(RemoveNode { node: 4 })),
     ];
+    let commands = commands.into_iter().chain(rules());
     let mut out = String::new();
     for (author, command) in commands {
         let name = command.name();
@@ -68,4 +71,70 @@ fn proposals() {
         out.push_str(&format!("{name} {hex}\n"));
     }
     insta::assert_snapshot!("proposals", out);
+}
+
+/// Pauses, windows, links and sites.
+fn rules() -> Vec<(Principal, Command)> {
+    let root = build::user_principal("root", 1);
+    let pause = SetPause {
+        scope: Scope::of(ScopeKind::Instance, build::instance()),
+        paused: true,
+        reason: "storm".to_owned(),
+    };
+    let window = CreateWindow {
+        id: build::id(11, 1),
+        scope: Scope::of(ScopeKind::Monitor, build::id(8, 1)),
+        reason: "patching".to_owned(),
+        start_wall_ms: 5,
+        end_wall_ms: 6,
+    };
+    let dropped = DeleteObject {
+        id: build::id(11, 1),
+        generation: 1,
+    };
+    let links = ReportLinks {
+        node: 1,
+        incarnation: 2,
+        sequence: 3,
+        links: vec![LinkReport {
+            peer: 2,
+            target: "gw:22".to_owned(),
+            state: LinkState::Silent as i32,
+            slow: true,
+            rtt_us: 700,
+            loss_permille: 20,
+        }],
+    };
+    let settings = SiteSettings {
+        targets: vec![ProbedTarget {
+            site: "dc1".to_owned(),
+            address: "gw:22".to_owned(),
+        }],
+        ..SiteSettings::initial()
+    };
+    let departure = AnnounceDeparture {
+        node: 1,
+        incarnation: 2,
+        departing: true,
+        reason: "upgrade".to_owned(),
+    };
+    let on = SetSiteSwitch {
+        instance: build::instance(),
+        on: true,
+    };
+    let switch = Switch {
+        application: Some(build::id(7, 1)),
+        partial: true,
+        ..Switch::default()
+    };
+    vec![
+        (root.clone(), Command::SetPause(pause)),
+        (root.clone(), Command::CreateWindow(window)),
+        (root.clone(), Command::DeleteWindow(dropped)),
+        (build::node_principal(1), Command::ReportLinks(links)),
+        (root.clone(), Command::SetSiteSettings(SetSiteSettings { settings })),
+        (root.clone(), Command::SetSiteSwitch(on)),
+        (build::node_principal(1), Command::AnnounceDeparture(departure)),
+        (root, Command::Switch(switch)),
+    ]
 }

@@ -143,6 +143,11 @@ impl Connection {
         };
         let stream = match tokio::time::timeout(limit, accepted).await {
             Ok(Ok(stream)) => stream,
+            // Who measures the link connects and leaves without a word.
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                tracing::debug!("a connection to the peer port ended before the TLS handshake");
+                return;
+            }
             Ok(Err(error)) => {
                 tracing::info!("a connection to the peer port failed in the TLS handshake: {error}");
                 return;

@@ -9,19 +9,11 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::{MariaDb, MariaDbOptions};
+pub use crate::Account;
 use crate::PortBlock;
 
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// A database account of the pair. The passwords are throw-away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Account {
-    /// Account name, valid from any host.
-    pub user: &'static str,
-    /// Its password.
-    pub password: &'static str,
-}
 
 /// Reads role and replication state only (`SLAVE MONITOR`).
 pub const MONITOR: Account = Account {

@@ -12,6 +12,8 @@ use crate::errors::kv_status;
 use crate::pb::etcdserverpb as pb;
 use crate::token::Claims;
 
+/// etcd's answer where it has only the key that checks tokens.
+const VERIFY_ONLY: &str = "auth: token signing attempted with verify-only key";
 /// etcd's answer to a login of a user without a password; it forgot to give it a code.
 const NO_PASSWORD_USER: &str = "auth: authentication failed, password was given for no password user";
 
@@ -96,10 +98,15 @@ impl pb::auth_server::Auth for Services {
             user: user.name,
             user_revision: user.revision,
             issued_ms: context.handle.cluster_time_ms(),
+            expires_unix_seconds: None,
+        };
+        let token = match &context.jwt {
+            Some(jwt) => jwt.issue(&claims).ok_or_else(|| Status::unknown(VERIFY_ONLY))?,
+            None => context.tokens.issue(context.instance, &claims),
         };
         Ok(Response::new(pb::AuthenticateResponse {
             header: Some(context.header(revision)),
-            token: context.tokens.issue(context.instance, &claims),
+            token,
         }))
     }
 

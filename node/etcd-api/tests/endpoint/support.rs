@@ -95,6 +95,7 @@ impl Node {
             leases: Arc::new(lessor),
             clients: Arc::clone(&clients),
             token_key: TokenKey::new(&[7; 32]),
+            jwt: None,
             tls: Some(watch::channel(tls).1),
             certificate_expiry: None,
             allow_plaintext: true,

@@ -31,6 +31,8 @@ pub enum Verb {
     Show { monitor: String },
     /// What every node says of both sides
     Votes { monitor: String },
+    /// History of its probes, newest first: each change of a node's vote and of a data center's state
+    History { monitor: String },
     /// Create
     Create(Box<CreateOptions>),
     /// Change; what is not named stays
@@ -84,6 +86,7 @@ pub const COLUMNS: &[Column] = &[
     ("DC1", &["/dc1/state"]),
     ("DC2", &["/dc2/state"]),
     ("WITHHELD", &["/withheld"]),
+    ("HELD", &["/switching_held"]),
     ("ACK NEEDED", &["/needs_acknowledgement"]),
 ];
 
@@ -107,6 +110,7 @@ const FIELDS: &[Column] = &[
     ("database", &["/connection_pool/database"]),
     ("routing", &["/connection_pool/routing"]),
     ("withheld", &["/withheld"]),
+    ("automatic switching", &["/switching_held"]),
     ("acknowledgement needed", &["/needs_acknowledgement"]),
     ("last switch", &["/last_switch/from", "/last_switch/to"]),
     ("cause", &["/last_switch/cause"]),
@@ -120,6 +124,17 @@ const VOTES: &[Column] = &[
     ("FINDING", &["/finding"]),
     ("LAPSED", &["/lapsed"]),
     ("AT", &["/at"]),
+    ("TEXT", &["/text"]),
+];
+
+const HISTORY: &[Column] = &[
+    ("SEQ", &["/sequence"]),
+    ("AT", &["/at"]),
+    ("SIDE", &["/data_center"]),
+    ("NODE", &["/node"]),
+    ("VOTE", &["/vote"]),
+    ("FINDING", &["/finding"]),
+    ("STATE", &["/state"]),
     ("TEXT", &["/text"]),
 ];
 
@@ -152,6 +167,10 @@ pub async fn run(client: &Client, verb: &Verb) -> Result<Rendered, Failure> {
         Verb::Votes { monitor } => {
             let body = client.get(&path(client, monitor).await?).await?.body;
             Ok(Rendered::list(votes(&body), VOTES))
+        }
+        Verb::History { monitor } => {
+            let path = format!("{}/history", path(client, monitor).await?);
+            Ok(Rendered::list(client.get_all(&path).await?, HISTORY))
         }
         Verb::Create(options) => {
             let application = client.resolve("applications", &options.application).await?;

@@ -143,6 +143,22 @@ pub const BAD_TIME: Texts = (
     "a time looks like 2026-01-31T08:00:00Z",
     "时间格式如 2026-01-31T08:00:00Z",
 );
+/// The loss of a site does not stop what is cut off with it. `{site}`
+pub const ISOLATED_SITE: Texts = (
+    "{site} is lost: an isolated site may keep writing; clients that reach no node keep their last value",
+    "{site} 已丢失：被隔离的站点可能仍在写入；无法连接任何节点的客户端保持最后的值",
+);
+/// The datacenter-level automatic switch without a witness. `{site}`
+pub const NO_WITNESS: Texts = (
+    "{site} has no witness: the silence of its nodes alone makes it count as lost; configure its gateway or another address \
+     of the site",
+    "{site} 没有见证地址：仅凭其节点静默即视为丢失；请配置其网关或该站点的其他地址",
+);
+/// More than one scope of a maintenance window.
+pub const ONE_SCOPE: Texts = (
+    "name one of instance, application and monitor, or none of them for the whole cluster",
+    "请只指定实例、应用、监控器之一；都不指定则为整个集群",
+);
 /// A filter that is none of `{values}`.
 pub const ONE_OF: Texts = ("one of: {values}", "可选值：{values}");
 /// The application of a new monitor is not there.
@@ -155,11 +171,6 @@ pub const BAD_ID: Texts = ("an id is 32 hexadecimal digits", "ID 应为 32 位�
 pub const NO_CONNECTION_POOL: Texts = (
     "the monitor has no connection pool, so it has no SDK keys yet; save one first",
     "监控器尚未配置连接池，因此没有 SDK 键；请先保存连接池配置",
-);
-/// An application without monitors.
-pub const NO_MONITORS: Texts = (
-    "the application has no monitors, so there is nothing to switch; create one first",
-    "应用没有监控器，无可切换；请先创建监控器",
 );
 /// No room for another stream.
 pub const TOO_MANY_STREAMS: Texts = (
@@ -192,6 +203,21 @@ pub const TEST_PASSWORD: Texts = (
 pub const TEST_NAME: Texts = (
     "1 to {maximum} characters without control characters",
     "1 到 {maximum} 个字符，不含控制字符",
+);
+/// A secret for something that has none.
+pub const NO_SECRET_HERE: Texts = (
+    "nothing takes this secret: a passwordless side has no password, and only sentinels have one of their own",
+    "此处不能设置密码：免密的数据中心没有密码，仅哨兵模式有哨兵密码",
+);
+/// Exactly one section of a kind.
+pub const ONE_KIND: Texts = (
+    "send the section of exactly one kind: mysql, oracle, postgresql, redis, mongodb, elasticsearch or api",
+    "请提供且仅提供一种类型的配置：mysql、oracle、postgresql、redis、mongodb、elasticsearch 或 api",
+);
+/// A kind that publishes nothing to SDKs.
+pub const NO_SDK_CONFIGURATION: Texts = (
+    "monitors of this kind publish nothing to SDKs; there is no configuration to copy",
+    "该类型的监控器不向 SDK 发布配置",
 );
 /// A node did not answer in time. `{seconds}`
 pub const NODE_SILENT: Texts = (
@@ -242,8 +268,11 @@ const TITLES: &[(&str, &str)] = &[
     ("already-active", "已是活跃数据中心"),
     ("reason-required", "必须填写原因"),
     ("no-connection-pool", "未配置连接池"),
-    ("no-monitors", "没有监控器"),
+    ("nothing-to-switch", "没有可切换的监控器"),
+    ("pause-reason-required", "暂停必须填写原因"),
+    ("no-active-side", "没有活跃数据中心"),
     ("fence-unsupported", "不支持隔离"),
+    ("not-of-this-kind", "该类型不支持"),
     ("switch-in-progress", "切换进行中"),
     ("nothing-to-acknowledge", "没有待确认的切换"),
     ("unknown-instance", "实例不存在"),

@@ -8,7 +8,7 @@ use crate::live::*;
 use crate::model::*;
 use crate::reply::Param;
 use crate::state::State;
-use crate::switch;
+use crate::{history, sites, switch, withhold};
 
 /// Looks at every monitor again.
 pub(crate) fn evaluate_all(state: &mut State, context: &mut Context<'_>) {
@@ -19,7 +19,12 @@ pub(crate) fn evaluate_all(state: &mut State, context: &mut Context<'_>) {
 /// Looks at these monitors again: side states, then decisions. All switches of one instance are one revision.
 pub(crate) fn evaluate(state: &mut State, context: &mut Context<'_>, monitors: &[Id]) {
     context.wake.deadline = true;
-    let mut due: Vec<(Id, Vec<Id>)> = Vec::new();
+    // What withholds or moves monitors as a whole comes first, and concerns all of them.
+    let windows = withhold::advance(state, context);
+    let sites = sites::advance(state, context);
+    let all: Vec<Id> = state.monitors.keys().copied().collect();
+    let monitors = if windows || sites { &all } else { monitors };
+    let mut due: Vec<(Id, Vec<(Id, SwitchCause)>)> = Vec::new();
     for id in monitors {
         if state.monitor(id).is_none() {
             continue;
@@ -30,10 +35,13 @@ pub(crate) fn evaluate(state: &mut State, context: &mut Context<'_>, monitors: &
         let Some(monitor) = state.monitor(id) else { continue };
         match decide(state, monitor, context.now_ms) {
             Decision::Hold(reason) => withhold(state, context, id, reason),
-            Decision::Switch { .. } => match due.iter_mut().find(|(instance, _)| *instance == monitor.instance) {
-                Some((_, batch)) => batch.push(*id),
-                None => due.push((monitor.instance, vec![*id])),
-            },
+            Decision::Switch { cause, .. } => {
+                let instance = monitor.instance;
+                match due.iter_mut().find(|(known, _)| *known == instance) {
+                    Some((_, batch)) => batch.push((*id, cause)),
+                    None => due.push((instance, vec![(*id, cause)])),
+                }
+            }
         }
     }
     for (instance, batch) in due {
@@ -58,11 +66,13 @@ fn update_side(state: &mut State, context: &mut Context<'_>, id: &Id, dc: DataCe
         return;
     }
     let (before, after) = (side.state(), next.state());
+    let kind = monitor.kind_name();
     if before != after {
         next.since_ms = context.now_ms;
         next.since_wall_ms = context.wall_ms;
+        history::side_changed(state, context, id, dc, after);
     }
-    let params = finding_params(&next, dc);
+    let params = finding_params(&next, dc, kind);
     *state.monitor_mut(id).side_mut(dc) = next;
     let code = match (before, after) {
         (SideState::Abnormal, SideState::Healthy) => EventCode::DatabaseRecovered,
@@ -109,9 +119,10 @@ fn advance(side: &mut Side, verdict: Verdict, timeout_ms: u64, now_ms: u64) {
 }
 
 /// What the workers found on a side: the data center and the first finding that is not well.
-fn finding_params(side: &Side, dc: DataCenter) -> Vec<Param> {
+fn finding_params(side: &Side, dc: DataCenter, kind: &str) -> Vec<Param> {
     let bad = |vote: &&NodeVote| !matches!(vote.class(), FindingClass::None | FindingClass::Ok);
     let mut params = vec![
+        Param::new("kind", kind),
         Param::new("data_center", dc.name()),
         Param::new("state", side.state().code()),
     ];
@@ -133,6 +144,8 @@ fn withhold(state: &mut State, context: &mut Context<'_>, id: &Id, reason: HoldR
             | HoldReason::TargetNotSteady
             | HoldReason::RepeatBlock
             | HoldReason::TimeoutRunning
+            | HoldReason::Paused
+            | HoldReason::Maintenance
     );
     let reason = if due { reason } else { HoldReason::None };
     if state.monitor(id).is_some_and(|monitor| monitor.withheld() == reason) {

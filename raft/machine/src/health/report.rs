@@ -6,6 +6,7 @@ use crate::divergence::{MAX_HASH_INDICES, note_majority};
 use crate::events::{self, EventCode};
 use crate::health::workers::current_worker;
 use crate::health::{evaluate, evaluate_all};
+use crate::history;
 use crate::live::*;
 use crate::model::*;
 use crate::reply::*;
@@ -92,17 +93,22 @@ fn accept(state: &mut State, context: &mut Context<'_>, node: u64, report: &Vote
     // Beside an `up` that a kept session still earns, as well as beside `unknown`.
     let refused_login = report.class() == FindingClass::Auth;
     let news = refused_login && monitor.side(dc).was_healthy && !login_refused(monitor.side(dc));
+    let before = monitor.side(dc).votes.iter().find(|vote| vote.node == node);
+    let changed = before.is_none_or(|before| (before.vote, before.class) != (vote as i32, report.class));
     let vote = NodeVote {
         node,
         generation: report.generation,
         vote: vote as i32,
         class: report.class,
-        text: cut(&report.text),
+        text: cut(&report.text, MAX_TEXT_BYTES),
         never_logged_in: report.never_logged_in,
         when_ms: context.now_ms,
         began_ms: context.now_ms.saturating_sub(u64::from(report.age_ms)),
         when_wall_ms: context.wall_ms,
     };
+    if changed {
+        history::vote_changed(state, context, &report.monitor, dc, &vote);
+    }
     let votes = &mut state.monitor_mut(&report.monitor).side_mut(dc).votes;
     match votes.binary_search_by_key(&node, |vote| vote.node) {
         Ok(position) => votes[position] = vote,
@@ -112,7 +118,7 @@ fn accept(state: &mut State, context: &mut Context<'_>, node: u64, report: &Vote
         let params = vec![
             Param::new("data_center", dc.name()),
             Param::new("node", node),
-            Param::new("text", cut(&report.text)),
+            Param::new("text", cut(&report.text, MAX_TEXT_BYTES)),
         ];
         events::record(state, context, EventCode::LoginRefused, Some(report.monitor), params);
     }
@@ -123,8 +129,9 @@ fn login_refused(side: &Side) -> bool {
     side.votes.iter().any(|vote| vote.class() == FindingClass::Auth)
 }
 
-fn cut(text: &str) -> String {
-    let mut end = text.len().min(MAX_TEXT_BYTES);
+/// The beginning of a text, cut between characters.
+pub(crate) fn cut(text: &str, most_bytes: usize) -> String {
+    let mut end = text.len().min(most_bytes);
     while !text.is_char_boundary(end) {
         end -= 1;
     }

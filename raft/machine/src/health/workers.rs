@@ -8,6 +8,7 @@ use crate::health::evaluate_all;
 use crate::live::*;
 use crate::model::DataCenter;
 use crate::reply::*;
+use crate::sites::came_back;
 use crate::state::State;
 use crate::switch;
 
@@ -55,6 +56,7 @@ pub(crate) fn worker_seen(
     }
     let mut worker = current_worker(state, context, command.node, command.incarnation)?;
     let returned = worker.lapsed;
+    came_back(state, context, command.node, command.incarnation);
     worker.lapsed = false;
     worker.seen_term = command.term;
     worker.changed_ms = context.now_ms;
@@ -93,6 +95,7 @@ pub(crate) fn worker_lapsed(
     state.workers.insert(command.node, worker);
     // What it said is old by the time it returns; its digest will differ and bring a full report.
     drop_votes(state, command.node);
+    state.links.remove(&command.node);
     context.wake.membership = true;
     events::record(
         state,

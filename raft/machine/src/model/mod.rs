@@ -3,12 +3,14 @@
 mod monitor;
 mod pool;
 mod registry;
+mod rules;
 mod users;
 mod votes;
 
 pub use monitor::*;
 pub use pool::*;
 pub use registry::*;
+pub use rules::*;
 pub use users::*;
 pub use votes::*;
 

@@ -44,6 +44,9 @@ pub struct Instance {
     /// Position k of the instance's KV port (1..=10).
     #[prost(uint32, tag = "5")]
     pub ordinal: u32,
+    /// Datacenter-level automatic switch (D4): the loss of the primary site moves every monitor.
+    #[prost(bool, tag = "70")]
+    pub site_switch: bool,
 }
 
 /// An application groups monitors (B1).

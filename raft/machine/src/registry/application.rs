@@ -8,7 +8,7 @@ use crate::registry::describe::describe_application;
 use crate::registry::{check_generation, check_quota, new_meta, not_found, object_reply};
 use crate::reply::*;
 use crate::state::State;
-use crate::validate;
+use crate::{validate, withhold};
 
 pub(crate) fn create_application(
     state: &mut State,
@@ -96,6 +96,7 @@ pub(crate) fn delete_application(
         changes,
     );
     state.applications.remove(&command.id);
+    withhold::forget_object(state, context, &command.id);
     done()
 }
 

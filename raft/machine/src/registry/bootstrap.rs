@@ -67,6 +67,7 @@ pub(crate) fn bootstrap(
         description: String::new(),
         namespace: command.namespace_id,
         ordinal: 1,
+        site_switch: false,
     };
     state.cluster = Some(Cluster {
         id: command.cluster_id,

@@ -39,6 +39,7 @@ pub(crate) fn bootstrap_etcd(
         description: String::new(),
         namespace: command.namespace_id,
         ordinal: 1,
+        site_switch: false,
     };
     state.cluster = Some(Cluster {
         id: command.cluster_id,

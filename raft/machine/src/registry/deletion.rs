@@ -13,6 +13,7 @@ use crate::registry::{check_generation, not_found};
 use crate::reply::*;
 use crate::sdk_keys::{changes, sdk_keys};
 use crate::state::State;
+use crate::{history, withhold};
 
 /// Monitors of one deletion at most.
 pub(crate) const MAX_DELETE_MONITORS: usize = 1_000;
@@ -87,6 +88,8 @@ fn remove(state: &mut State, context: &mut Context<'_>, instance: Id, monitors: 
         writes.extend(changes(&sdk_keys(present), &[]));
         audit::record(state, context, "delete-monitor", Some(*id), Vec::new(), changed);
         state.monitors.remove(id);
+        history::forget(state, id);
+        withhold::forget_object(state, context, id);
     }
     if !monitors.is_empty() {
         context.wake.monitors = true;

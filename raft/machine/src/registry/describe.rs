@@ -1,5 +1,6 @@
 //! Objects as (field, value) lists, for the before and after of audit records. Secrets show only that they changed hands.
 
+use crate::kinds::MonitorKind;
 use crate::live::MonitorRecord;
 use crate::model::*;
 
@@ -26,19 +27,8 @@ pub(super) fn describe_monitor(monitor: &MonitorRecord) -> Fields {
     add("timing.monitor_timeout_ms", time(spec.timing.monitor_timeout_ms));
     add("timing.access_timeout_ms", time(spec.timing.access_timeout_ms));
     add("timing.fast_profile", spec.timing.fast_profile.to_string());
-    if let Some(mysql) = spec.mysql() {
-        add("mysql.user", mysql.user.clone());
-        add("mysql.password", secret(mysql.password.as_ref()));
-        add("mysql.monitoring_database", mysql.monitoring_database.clone());
-        add("mysql.connecting_database", mysql.connecting_database.clone());
-        for dc in DataCenter::ALL {
-            let (site, dc) = (mysql.site(dc), dc.name());
-            add(&format!("mysql.{dc}.cloud"), site.cloud.clone());
-            add(&format!("mysql.{dc}.region"), site.region.clone());
-            add(&format!("mysql.{dc}.address"), site.address.clone());
-            add(&format!("mysql.{dc}.replicas"), site.replicas.join(","));
-        }
-    }
+    fields.extend(spec.kind.iter().flat_map(MonitorKind::fields));
+    let mut add = |name: &str, value: String| fields.push((name.to_owned(), value));
     if let Some(pool) = &monitor.pool {
         add("pool.database", pool.database.clone());
         add("pool.routing", pool.routing().name().to_owned());
@@ -48,6 +38,9 @@ pub(super) fn describe_monitor(monitor: &MonitorRecord) -> Fields {
             let replicas: Vec<String> = site.replicas.iter().map(source).collect();
             add(&format!("pool.{dc}.source"), source(&site.source));
             add(&format!("pool.{dc}.replicas"), replicas.join(","));
+            if !site.zones.is_empty() {
+                add(&format!("pool.{dc}.zones"), site.zones.join(","));
+            }
             add(
                 &format!("pool.{dc}.load_balance"),
                 site.load_balance().name().to_owned(),
@@ -55,12 +48,4 @@ pub(super) fn describe_monitor(monitor: &MonitorRecord) -> Fields {
         }
     }
     fields
-}
-
-/// A secret's mark: a short digest of the sealed bytes, so that a change shows and nothing else does.
-fn secret(sealed: Option<&Sealed>) -> String {
-    use sha2::{Digest, Sha256};
-    let Some(sealed) = sealed else { return String::new() };
-    let digest: [u8; 32] = Sha256::digest(&sealed.bytes).into();
-    format!("(secret {:02x}{:02x})", digest[0], digest[1])
 }

@@ -37,7 +37,7 @@ fn owner(principal: &Principal) -> String {
     }
 }
 
-fn new_meta(context: &Context<'_>, id: Id) -> Meta {
+pub(crate) fn new_meta(context: &Context<'_>, id: Id) -> Meta {
     let owner = owner(context.author);
     Meta {
         id,
@@ -48,19 +48,19 @@ fn new_meta(context: &Context<'_>, id: Id) -> Meta {
     }
 }
 
-fn object_reply(meta: &Meta) -> Result<ReplyKind, Refusal> {
+pub(crate) fn object_reply(meta: &Meta) -> Result<ReplyKind, Refusal> {
     Ok(ReplyKind::Object(ObjectReply {
         id: meta.id,
         generation: meta.generation,
     }))
 }
 
-fn not_found(kind: &str, id: impl ToString) -> Refusal {
+pub(crate) fn not_found(kind: &str, id: impl ToString) -> Refusal {
     Refusal::new(RefusalCode::NotFound).with(kind, id)
 }
 
 /// Refuses an edit of another generation than the present one; with `0` the editor waives the check.
-fn check_generation(meta: &Meta, seen: u64) -> Result<(), Refusal> {
+pub(crate) fn check_generation(meta: &Meta, seen: u64) -> Result<(), Refusal> {
     if seen == 0 || seen == meta.generation {
         return Ok(());
     }
@@ -69,7 +69,7 @@ fn check_generation(meta: &Meta, seen: u64) -> Result<(), Refusal> {
         .with("seen", seen))
 }
 
-fn check_quota(limit: &str, maximum: u32, present: usize) -> Result<(), Refusal> {
+pub(crate) fn check_quota(limit: &str, maximum: u32, present: usize) -> Result<(), Refusal> {
     if present < maximum as usize {
         return Ok(());
     }

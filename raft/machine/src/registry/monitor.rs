@@ -31,8 +31,10 @@ pub(crate) fn create_monitor(
         return Err(not_found("application", application));
     };
     let instance = owner.instance;
-    validate::monitor(&spec, false)?;
-    pool.as_ref().map_or(Ok(()), validate::pool)?;
+    validate::monitor(&spec)?;
+    if let Some(pool) = &pool {
+        check_pool(&spec, pool)?;
+    }
     check_feature(state, &instance, spec.kind_name())?;
     if state.monitors.contains_key(&id) {
         return Err(Refusal::new(RefusalCode::DuplicateName).with("id", id));
@@ -86,7 +88,7 @@ pub(crate) fn update_monitor(
     check_generation(&present.meta, command.generation)?;
     let spec = complete(present, command.spec)?;
     let mut monitor = present.clone();
-    let other_target = DataCenter::ALL.map(|dc| probed(&monitor.spec, dc) != probed(&spec, dc));
+    let other_target = DataCenter::ALL.map(|dc| monitor.spec.probed(dc) != spec.probed(dc));
     monitor.spec = spec;
     monitor.meta.generation += 1;
     monitor.probe_generation = monitor.meta.generation;
@@ -114,22 +116,15 @@ pub(crate) fn update_monitor(
     reply
 }
 
-/// What decides whether a side's past findings speak of the server that is probed now: where it is, and as whom.
-fn probed(spec: &MonitorSpec, dc: DataCenter) -> Option<(&str, &str, &Option<Sealed>, &str)> {
-    let mysql = spec.mysql()?;
-    let address = &mysql.site(dc).address;
-    Some((address, &mysql.user, &mysql.password, &mysql.monitoring_database))
-}
-
 /// The edited specification with what an edit may leave out, checked; name and kind are fixed.
 fn complete(present: &MonitorRecord, mut spec: MonitorSpec) -> Result<MonitorSpec, Refusal> {
     if spec.name.is_empty() {
         spec.name = present.spec.name.clone();
     }
-    if let (Some(MonitorKind::Mysql(edited)), Some(known)) = (&mut spec.kind, present.spec.mysql())
-        && edited.password.is_none()
+    if let (Some(edited), Some(known)) = (&mut spec.kind, &present.spec.kind)
+        && edited.traits() == known.traits()
     {
-        edited.password = known.password.clone();
+        edited.keep_secrets(known);
     }
     let mut fixed = Problems::default();
     if spec.name != present.spec.name {
@@ -139,8 +134,19 @@ fn complete(present: &MonitorRecord, mut spec: MonitorSpec) -> Result<MonitorSpe
         fixed.add("/kind", "fixed", "a monitor's kind cannot be changed");
     }
     fixed.into_result()?;
-    validate::monitor(&spec, true)?;
+    validate::monitor(&spec)?;
     Ok(spec)
+}
+
+/// A pool belongs only to kinds that have one.
+pub(super) fn check_pool(spec: &MonitorSpec, pool: &ConnectionPool) -> Result<(), Refusal> {
+    match spec.traits() {
+        Some(kind) if kind.has_pool => validate::pool(pool, kind),
+        _ => Err(Refusal::new(RefusalCode::NotOfThisKind)
+            .with("monitor", &spec.name)
+            .with("kind", spec.kind_name())
+            .with("what", "connection-pool")),
+    }
 }
 
 /// A kind can be created only where its feature point is enabled in the module and ticked in the namespace (A2).

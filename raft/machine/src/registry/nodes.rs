@@ -39,6 +39,8 @@ pub(crate) fn upsert_node(
     );
     state.nodes.insert(node.id, node);
     context.wake.membership = true;
+    // A node that changed its site changes what is known of both.
+    health::evaluate_all(state, context);
     done()
 }
 
@@ -61,6 +63,8 @@ pub(crate) fn remove_node(
     }
     state.workers.remove(&command.node);
     state.disks.remove(&command.node);
+    state.links.remove(&command.node);
+    state.departures.remove(&command.node);
     context.wake.membership = true;
     context.wake.monitors = true;
     health::evaluate_all(state, context);

@@ -8,11 +8,11 @@ use crate::command::SetConnectionPool;
 use crate::health;
 use crate::keyspaces::system_write;
 use crate::registry::describe::describe_monitor;
+use crate::registry::monitor::check_pool;
 use crate::registry::{check_generation, not_found, object_reply};
 use crate::reply::*;
 use crate::sdk_keys::{changes, sdk_keys};
 use crate::state::State;
-use crate::validate;
 
 pub(crate) fn set_connection_pool(
     state: &mut State,
@@ -23,7 +23,7 @@ pub(crate) fn set_connection_pool(
         return Err(not_found("monitor", command.monitor));
     };
     check_generation(&present.meta, command.generation)?;
-    validate::pool(&command.pool)?;
+    check_pool(&present.spec, &command.pool)?;
     if present
         .pool
         .as_ref()

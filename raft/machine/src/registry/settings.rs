@@ -4,6 +4,7 @@ use crate::apply::{Context, done};
 use crate::audit;
 use crate::command::*;
 use crate::health;
+use crate::kinds::kind_traits;
 use crate::live::Quotas;
 use crate::model::*;
 use crate::reply::*;
@@ -21,10 +22,10 @@ pub(crate) fn set_kind_settings(
     if state.instance(&command.instance).is_none() {
         return Err(Refusal::new(RefusalCode::UnknownInstance).with("instance", command.instance));
     }
-    if !FEATURE_POINTS.contains(&command.kind.as_str()) {
+    let Some(kind) = kind_traits(&command.kind) else {
         return Err(Refusal::new(RefusalCode::FeatureDisabled).with("feature_point", &command.kind));
-    }
-    validate::kind_settings(&command.settings)?;
+    };
+    validate::kind_settings(&command.settings, kind)?;
     let before = state.kind_settings(&command.instance, &command.kind);
     let fields = |settings: &KindSettings| {
         vec![

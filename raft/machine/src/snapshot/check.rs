@@ -2,6 +2,7 @@
 //! counters that can still be counted on, records in the order that they are searched in. A state that came about by
 //! `apply` always passes.
 
+use crate::history::MAX_HISTORY_TRANSITIONS;
 use crate::live::*;
 use crate::model::*;
 use crate::sessions::MAX_SESSIONS;
@@ -37,6 +38,9 @@ pub(super) fn check(state: &State) -> Result<(), SnapshotError> {
             "more sessions than there may be",
         ),
     ];
+    let problems = problems
+        .into_iter()
+        .chain([(!histories(state), "a history as no command makes one")]);
     match problems.into_iter().find(|(found, _)| *found) {
         Some((_, problem)) => Err(SnapshotError::Inconsistent(problem)),
         None => Ok(()),
@@ -79,6 +83,14 @@ fn counters(state: &State) -> bool {
         .chain(state.users().map(|user| user.auth_revision))
         .chain(state.all_monitors().map(|monitor| monitor.epoch))
         .all(|counter| counter <= MAX_COUNTER)
+}
+
+/// Of monitors that exist, no longer than they may be, counted on from any number that can still be counted on.
+fn histories(state: &State) -> bool {
+    state.histories.iter().all(|(monitor, history)| {
+        let last = history.back().map_or(0, |last| last.sequence);
+        state.monitors.contains_key(monitor) && history.len() <= MAX_HISTORY_TRANSITIONS && last <= MAX_COUNTER
+    })
 }
 
 fn plausible(state: &State, monitor: &MonitorRecord) -> bool {

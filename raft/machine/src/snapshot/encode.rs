@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 
+use crate::model::SiteSettings;
 use crate::ring::{Ring, RingRecord};
 use crate::snapshot::SNAPSHOT_FORMAT_VERSION;
 use crate::snapshot::records::*;
@@ -70,6 +71,15 @@ fn records(state: &State) -> impl Iterator<Item = Kind> + '_ {
             })
         })
     });
+    let settings_of_sites = Some(&state.site_settings).filter(|settings| **settings != SiteSettings::initial());
+    let transitions = state.histories.iter().flat_map(|(monitor, history)| {
+        history.iter().map(|transition| {
+            Kind::Transition(TransitionRecord {
+                monitor: *monitor,
+                transition: transition.clone(),
+            })
+        })
+    });
     std::iter::once(Kind::Header(header(state)))
         .chain(state.cluster.map(Kind::Cluster))
         .chain([Kind::Leadership(state.leadership), Kind::Quotas(state.quotas)])
@@ -90,6 +100,13 @@ fn records(state: &State) -> impl Iterator<Item = Kind> + '_ {
         .chain(state.users.values().cloned().map(Kind::User))
         .chain(state.api_tokens.values().cloned().map(Kind::ApiToken))
         .chain(state.hash_reports.values().cloned().map(Kind::HashReport))
+        .chain(state.pauses.values().cloned().map(Kind::Pause))
+        .chain(state.windows.values().cloned().map(Kind::Window))
+        .chain(settings_of_sites.cloned().map(Kind::SiteSettings))
+        .chain(state.links.values().cloned().map(Kind::Links))
+        .chain(state.departures.values().cloned().map(Kind::Departure))
+        .chain(state.sites.values().cloned().map(Kind::Site))
+        .chain(transitions)
         .chain(sessions)
         .chain(state.events.iter().cloned().map(Kind::Event))
         .chain(state.audit.iter().cloned().map(Kind::Audit))

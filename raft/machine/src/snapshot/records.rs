@@ -18,7 +18,7 @@ pub(super) struct Block {
 pub(super) struct Record {
     #[prost(
         oneof = "Kind",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 40"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 40, 70, 71, 72, 73, 74, 75, 76"
     )]
     pub kind: Option<Kind>,
 }
@@ -69,6 +69,20 @@ pub(super) enum Kind {
     End(End),
     #[prost(message, tag = "40")]
     Disk(NodeDisk),
+    #[prost(message, tag = "70")]
+    Pause(Pause),
+    #[prost(message, tag = "71")]
+    Window(MaintenanceWindow),
+    #[prost(message, tag = "72")]
+    SiteSettings(SiteSettings),
+    #[prost(message, tag = "73")]
+    Links(NodeLinks),
+    #[prost(message, tag = "74")]
+    Departure(Departure),
+    #[prost(message, tag = "75")]
+    Site(SiteRecord),
+    #[prost(message, tag = "76")]
+    Transition(TransitionRecord),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -135,6 +149,14 @@ pub(super) struct KeyspaceBlock {
     pub instance: Id,
     #[prost(bytes = "bytes", tag = "2")]
     pub block: Bytes,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct TransitionRecord {
+    #[prost(message, required, tag = "1")]
+    pub monitor: Id,
+    #[prost(message, required, tag = "2")]
+    pub transition: ProbeTransition,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -11,7 +11,7 @@ use crate::model::*;
 use crate::reply::*;
 use crate::sdk_keys::{changes, sdk_keys};
 use crate::state::State;
-use crate::switch::plan::{Planned, check_batch, check_monitor};
+use crate::switch::plan::{Batch, Planned, check_batch, check_monitor};
 use crate::switch::republish;
 
 /// What an operator adds to a switch; empty for an automatic one.
@@ -23,14 +23,14 @@ struct Request<'a> {
 }
 
 /// Carries out what `decide` decided for monitors of one instance.
-pub(crate) fn automatic(state: &mut State, context: &mut Context<'_>, instance: Id, monitors: &[Id]) {
+pub(crate) fn automatic(state: &mut State, context: &mut Context<'_>, instance: Id, monitors: &[(Id, SwitchCause)]) {
     let planned: Vec<Planned> = monitors
         .iter()
-        .map(|id| Planned {
+        .map(|(id, cause)| Planned {
             monitor: *id,
             from: DataCenter::Dc1,
             to: DataCenter::Dc2,
-            cause: SwitchCause::SourceAbnormal,
+            cause: *cause,
         })
         .collect();
     let request = Request {
@@ -44,11 +44,23 @@ pub(crate) fn automatic(state: &mut State, context: &mut Context<'_>, instance: 
 
 /// Carries out an operator's switch: the whole batch, or none of it.
 pub(crate) fn manual(state: &mut State, context: &mut Context<'_>, command: Switch) -> Result<ReplyKind, Refusal> {
-    let (instance, to) = check_batch(state, &command)?;
-    let mut planned = Vec::with_capacity(command.monitors.len());
-    for id in &command.monitors {
+    let Batch { instance, to, monitors } = check_batch(state, &command)?;
+    let (mut planned, mut left_out) = (Vec::with_capacity(monitors.len()), Vec::new());
+    for id in &monitors {
         let monitor = state.monitor(id).expect("check_batch found every monitor");
-        planned.push(check_monitor(state, monitor, to, command.force)?);
+        match check_monitor(state, monitor, to, command.force) {
+            Ok(plan) => planned.push(plan),
+            Err(refusal) if command.partial => left_out.push(LeftOutMonitor {
+                monitor: *id,
+                name: monitor.spec.name.clone(),
+                refusal,
+            }),
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    if planned.is_empty() {
+        // Leaving everything out is no switch: the first reason stands for all.
+        return Err(left_out.swap_remove(0).refusal);
     }
     let request = Request {
         actor: audit::actor(context.author),
@@ -58,16 +70,18 @@ pub(crate) fn manual(state: &mut State, context: &mut Context<'_>, command: Swit
     };
     let revision = activate(state, context, instance, &planned, &request);
     let epoch = |id: &Id| state.monitor(id).map_or(0, |monitor| monitor.epoch);
-    let monitors = command
-        .monitors
-        .iter()
-        .map(|id| SwitchedMonitor {
-            monitor: *id,
-            epoch: epoch(id),
-        })
-        .collect();
-    health::evaluate(state, context, &command.monitors);
-    Ok(ReplyKind::Switched(SwitchedReply { revision, monitors }))
+    let switched: Vec<Id> = planned.iter().map(|plan| plan.monitor).collect();
+    let epochs = switched.iter().map(|id| SwitchedMonitor {
+        monitor: *id,
+        epoch: epoch(id),
+    });
+    let reply = SwitchedReply {
+        revision,
+        monitors: epochs.collect(),
+        left_out,
+    };
+    health::evaluate(state, context, &switched);
+    Ok(ReplyKind::Switched(reply))
 }
 
 fn activate(
@@ -165,7 +179,8 @@ fn set_active(state: &mut State, context: &Context<'_>, planned: &Planned, reque
     monitor.set_active(planned.to);
     monitor.set_withheld(HoldReason::None);
     if automatic {
-        monitor.side_mut(planned.from).read_write.readable = false;
+        let keeps_readable = !monitor.spec.has_read_write();
+        monitor.side_mut(planned.from).read_write.readable &= keeps_readable;
         monitor.last_automatic_ms = Some(context.now_ms);
         monitor.needs_acknowledgement = true;
     }

@@ -10,5 +10,5 @@ mod republish;
 
 pub(crate) use activate::{automatic, manual};
 pub(crate) use flags::{acknowledge, set_read_write};
-pub(crate) use plan::{check_batch, check_monitor};
+pub(crate) use plan::{check_batch, check_monitor, monitors_of};
 pub(crate) use republish::{republish, republish_all_after_leader_change};

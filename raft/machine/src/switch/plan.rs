@@ -22,15 +22,55 @@ pub(crate) struct Planned {
     pub cause: SwitchCause,
 }
 
-/// Checks what concerns the batch as a whole; gives its instance and direction.
-pub(crate) fn check_batch(state: &State, command: &Switch) -> Result<(Id, DataCenter), Refusal> {
+/// A batch that may be looked at monitor by monitor.
+pub(crate) struct Batch {
+    pub instance: Id,
+    pub to: DataCenter,
+    pub monitors: Vec<Id>,
+}
+
+/// The monitors that a switch names, or those of the application that it names: all that have an active side and are not
+/// active there yet. Where all are, they are named themselves, and so the refusal names one.
+pub(crate) fn monitors_of(state: &State, command: &Switch) -> Result<Vec<Id>, Refusal> {
+    let Some(application) = &command.application else {
+        return Ok(command.monitors.clone());
+    };
+    let Some(found) = state.application(application) else {
+        return Err(Refusal::new(RefusalCode::NotFound).with("application", application));
+    };
+    if !command.monitors.is_empty() {
+        return Err(Refusal::invalid_field(
+            "/monitors",
+            "unsupported",
+            "either an application or monitors",
+        ));
+    }
+    let switchable = || {
+        state
+            .monitors_of_application(application)
+            .filter(|monitor| monitor.spec.has_active_side())
+    };
+    let elsewhere = |monitor: &&MonitorRecord| monitor.active != command.to;
+    let mut monitors: Vec<Id> = switchable().filter(elsewhere).map(MonitorRecord::id).collect();
+    if monitors.is_empty() {
+        monitors = switchable().map(MonitorRecord::id).collect();
+    }
+    if monitors.is_empty() {
+        return Err(Refusal::new(RefusalCode::NothingToSwitch).with("application", &found.spec.name));
+    }
+    Ok(monitors)
+}
+
+/// Checks what concerns the batch as a whole.
+pub(crate) fn check_batch(state: &State, command: &Switch) -> Result<Batch, Refusal> {
     let Ok(to) = DataCenter::try_from(command.to) else {
         return Err(Refusal::invalid_field("/to", "unsupported", "dc1 or dc2"));
     };
-    let mut sorted = command.monitors.clone();
+    let monitors = monitors_of(state, command)?;
+    let mut sorted = monitors.clone();
     sorted.sort_unstable();
     sorted.dedup();
-    let whole = sorted.len() == command.monitors.len() && sorted.len() <= MAX_BATCH_MONITORS;
+    let whole = sorted.len() == monitors.len() && sorted.len() <= MAX_BATCH_MONITORS;
     let mut instances: Vec<Id> = sorted
         .iter()
         .filter_map(|id| state.monitor(id))
@@ -47,7 +87,19 @@ pub(crate) fn check_batch(state: &State, command: &Switch) -> Result<(Id, DataCe
     if command.force && command.reason.trim().is_empty() {
         return Err(Refusal::new(RefusalCode::ReasonRequired));
     }
-    Ok((*instance, to))
+    Ok(Batch {
+        instance: *instance,
+        to,
+        monitors,
+    })
+}
+
+/// The refusal of what monitors of this kind have not.
+pub(crate) fn not_of_this_kind(monitor: &MonitorRecord, what: &str) -> Refusal {
+    Refusal::new(RefusalCode::NotOfThisKind)
+        .with("monitor", &monitor.spec.name)
+        .with("kind", monitor.kind_name())
+        .with("what", what)
 }
 
 /// Checks one monitor of a batch that [`check_batch`] let pass.
@@ -62,7 +114,10 @@ pub(crate) fn check_monitor(
             .with("monitor", &monitor.spec.name)
             .with("data_center", to.name())
     };
-    if monitor.pool.is_none() {
+    if !monitor.spec.has_active_side() {
+        return Err(refused(RefusalCode::NoActiveSide));
+    }
+    if !monitor.sdk_keys_published() {
         return Err(refused(RefusalCode::NoConnectionPool));
     }
     if monitor.active() == to {

@@ -23,7 +23,7 @@ pub(crate) fn after_switch(state: &mut State, now_ms: u64, monitor: &Id) {
 
 /// Plans the repetitions that follow a leader change, for every monitor with SDK keys.
 pub(crate) fn republish_all_after_leader_change(state: &mut State, context: &mut Context<'_>) {
-    let published = state.all_monitors().filter(|monitor| monitor.pool.is_some());
+    let published = state.all_monitors().filter(|monitor| monitor.sdk_keys_published());
     let ids: Vec<Id> = published.map(MonitorRecord::id).collect();
     for id in &ids {
         plan(state, context.now_ms, id, RepublishCause::LeaderChange);

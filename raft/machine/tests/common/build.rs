@@ -94,7 +94,7 @@ pub fn monitor_spec(name: &str) -> MonitorSpec {
             ..Timing::default()
         },
         fence_policy: FencePolicy::None as i32,
-        kind: Some(MonitorKind::Mysql(MysqlSpec {
+        kind: Some(MonitorKind::Mysql(RelationalSpec {
             user: "monitor".to_owned(),
             password: Some(Sealed {
                 bytes: Bytes::from_static(b"sealed"),
@@ -103,6 +103,8 @@ pub fn monitor_spec(name: &str) -> MonitorSpec {
             connecting_database: "orders".to_owned(),
             dc1: site("10.0.1.1:3306", "east"),
             dc2: site("10.0.2.1:3306", "west"),
+            tls: None,
+            database_is_sid: false,
         })),
     }
 }
@@ -123,11 +125,13 @@ pub fn pool(database: &str) -> ConnectionPool {
             source: source("ds1", "10.0.1.1:3306"),
             replicas: vec![source("ds1-s0", "10.0.1.2:3306")],
             load_balance: LoadBalance::Random as i32,
+            zones: Vec::new(),
         },
         dc2: PoolSite {
             source: source("ds2", "10.0.2.1:3306"),
             replicas: Vec::new(),
             load_balance: LoadBalance::RoundRobin as i32,
+            zones: Vec::new(),
         },
     }
 }

@@ -6,8 +6,10 @@
 #![allow(dead_code)] // every test binary uses its own part
 
 pub mod build;
+pub mod kinds;
 mod parse;
 mod parse_kv;
+mod parse_rules;
 mod print;
 mod show;
 
@@ -29,6 +31,8 @@ pub struct Scenario {
     names: BTreeMap<String, Id>,
     epochs: BTreeMap<Id, u64>,
     out: String,
+    /// How far the leader's wall clock is wrong, milliseconds.
+    wall_error_ms: i64,
 }
 
 /// Runs a scenario and checks its log; gives the output.
@@ -99,17 +103,19 @@ impl Scenario {
             names: BTreeMap::new(),
             epochs: BTreeMap::new(),
             out: String::new(),
+            wall_error_ms: 0,
         }
     }
 
     /// Applies a command of the present author.
-    fn apply(&mut self, command: Command) -> Outcome {
+    pub fn apply(&mut self, command: Command) -> Outcome {
         self.apply_as(self.author.clone(), command)
     }
 
     /// Applies a command of an author and prints what it came to.
-    fn apply_as(&mut self, author: Principal, command: Command) -> Outcome {
-        let envelope = build::envelope(self.now_ms, self.stamp.take(), author, command);
+    pub fn apply_as(&mut self, author: Principal, command: Command) -> Outcome {
+        let mut envelope = build::envelope(self.now_ms, self.stamp.take(), author, command);
+        envelope.wall_ms += self.wall_error_ms;
         let index = self.log.len() as u64 + 1;
         let events_before = self.state.events().last_sequence();
         let outcome = apply(&mut self.state, index, &envelope);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use quorate_machine::*;
 
-use super::{Scenario, build, print};
+use super::{Scenario, build, kinds, print};
 
 /// Words and options of a line.
 pub struct Line<'a> {
@@ -31,8 +31,12 @@ impl<'a> Line<'a> {
         self.word(position).parse().expect("a number")
     }
 
-    fn has(&self, word: &str) -> bool {
+    pub fn has(&self, word: &str) -> bool {
         self.words.contains(&word)
+    }
+
+    pub fn options(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.options.iter().copied()
     }
 
     pub fn option(&self, name: &str) -> Option<&'a str> {
@@ -58,14 +62,24 @@ impl Scenario {
         let line = Line::new(text);
         if let Some(ms) = line.word(0).strip_prefix('+') {
             self.now_ms += ms.parse::<u64>().expect("milliseconds");
-        } else if !self.cluster_line(&line) && !self.registry_line(&line) && !self.access_line(&line) {
+        } else if !(self.cluster_line(&line)
+            || self.registry_line(&line)
+            || self.access_line(&line)
+            || self.rules_line(&line))
+        {
             self.show_line(&line);
         }
     }
 
     fn cluster_line(&mut self, line: &Line<'_>) -> bool {
         match line.word(0) {
-            "bootstrap" => drop(self.apply_as(build::node_principal(1), build::bootstrap())),
+            "bootstrap" => {
+                let mut command = build::bootstrap();
+                if let (Some(points), Command::Bootstrap(bootstrap)) = (line.option("points"), &mut command) {
+                    bootstrap.feature_points = points.split(',').map(str::to_owned).collect();
+                }
+                self.apply_as(build::node_principal(1), command);
+            }
             "term" => {
                 let (term, node) = (line.number(1), line.number(2));
                 self.apply_as(
@@ -134,7 +148,7 @@ impl Scenario {
         true
     }
 
-    fn incarnation(&self, node: u64) -> u64 {
+    pub fn incarnation(&self, node: u64) -> u64 {
         self.incarnations.get(&node).copied().unwrap_or(1)
     }
 
@@ -266,6 +280,19 @@ impl Scenario {
                 if let Some(address) = line.option("address2") {
                     pool.dc2.source.address = address.to_owned();
                 }
+                if let Some(address) = line.option("address1") {
+                    pool.dc1.source.address = address.to_owned();
+                }
+                if let Some(zones) = line.option("zones") {
+                    pool.dc1.zones = zones.split(',').map(str::to_owned).collect();
+                }
+                if line.option("plain").is_some() {
+                    pool.dc1.replicas.clear();
+                    pool.dc2.load_balance = LoadBalance::Random as i32;
+                }
+                if let Some(routing) = line.number_option("routing") {
+                    pool.routing = routing as i32;
+                }
                 self.apply(Command::SetConnectionPool(Box::new(SetConnectionPool {
                     monitor,
                     generation,
@@ -329,13 +356,17 @@ impl Scenario {
     }
 
     fn switch(&self, line: &Line<'_>) -> Switch {
+        let application = line.option("app").map(|name| self.id(name));
+        let named = line.word(1).split(',').filter(|name| *name != "-");
         Switch {
-            monitors: line.word(1).split(',').map(|name| self.id(name)).collect(),
+            monitors: named.map(|name| self.id(name)).collect(),
             to: DataCenter::parse(line.word(2)).expect("dc1 or dc2") as i32,
             force: line.has("force"),
             reason: line.option("reason").unwrap_or_default().to_owned(),
             acknowledge: line.has("acknowledge"),
             restore_readable: line.has("restore-readable"),
+            application,
+            partial: line.has("partial"),
         }
     }
 
@@ -406,9 +437,6 @@ impl Scenario {
     fn spec(&self, mut spec: MonitorSpec, line: &Line<'_>) -> MonitorSpec {
         for (name, value) in &line.options {
             let number = || Some(value.parse().expect("milliseconds"));
-            let Some(MonitorKind::Mysql(mysql)) = &mut spec.kind else {
-                panic!("a kind")
-            };
             match *name {
                 "timeout" => spec.timing.monitor_timeout_ms = number(),
                 "retry" => spec.timing.retry_interval_ms = number(),
@@ -418,25 +446,20 @@ impl Scenario {
                 "probing" => spec.probing = *value == "on",
                 "fence" => spec.fence_policy = FencePolicy::Require as i32,
                 "rename" => spec.name = (*value).to_owned(),
-                "dc1" => mysql.dc1.address = (*value).to_owned(),
-                "dc2" => mysql.dc2.address = (*value).to_owned(),
-                "replicas" => mysql.dc1.replicas = value.split(',').map(str::to_owned).collect(),
-                "user" => mysql.user = (*value).to_owned(),
-                "region" => mysql.dc1.region = (*value).to_owned(),
-                "password" if *value == "none" => mysql.password = None,
-                "password" => {
-                    mysql.password = Some(Sealed {
-                        bytes: Bytes::copy_from_slice(value.as_bytes()),
-                    })
+                "name" | "pool" | "gen" => {}
+                "kind" => {
+                    spec.kind = kinds::sample(value);
+                    if *value == "api" {
+                        spec.timing = Timing::default();
+                    }
                 }
-                "kind" => spec.kind = None,
-                _ => {}
+                _ => kinds::set(spec.kind.as_mut().expect("a kind"), name, value),
             }
         }
         spec
     }
 
-    fn new_id(&mut self, kind: u64, name: &str) -> Id {
+    pub fn new_id(&mut self, kind: u64, name: &str) -> Id {
         let next = self.names.len() as u64 + 1;
         *self.names.entry(name.to_owned()).or_insert(build::id(kind, next))
     }

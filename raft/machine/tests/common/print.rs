@@ -49,12 +49,17 @@ fn reply(names: &Names, reply: &Reply) -> String {
                 .monitors
                 .iter()
                 .map(|m| format!("{} epoch {}", m.monitor, m.epoch));
+            let left_out = switched
+                .left_out
+                .iter()
+                .map(|left| format!("\n    left out {}: {}", left.name, left.refusal.text(Locale::EnUs)));
             named(
                 names,
                 &format!(
-                    "switched at r{}: {}",
+                    "switched at r{}: {}{}",
                     switched.revision,
-                    epochs.collect::<Vec<_>>().join(", ")
+                    epochs.collect::<Vec<_>>().join(", "),
+                    left_out.collect::<String>()
                 ),
             )
         }

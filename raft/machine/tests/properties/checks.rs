@@ -78,10 +78,19 @@ impl Run {
         self.automatic_switches += 1;
         let precision = self.state.effective_timing(after).health_precision;
         assert_eq!((switch.from(), switch.to()), (DataCenter::Dc1, DataCenter::Dc2));
-        let source = tally(&self.state, &after.dc1, precision);
-        assert!(source.voters >= 2 && source.verdict() == Verdict::Failed, "{source:?}");
         assert!(tally(&self.state, &after.dc2, precision).steady_target());
-        self.check_evidence(switch, after);
+        if switch.cause() == SwitchCause::SiteLost {
+            self.check_site_loss(switch, after);
+        } else {
+            let source = tally(&self.state, &after.dc1, precision);
+            assert!(source.voters >= 2 && source.verdict() == Verdict::Failed, "{source:?}");
+            self.check_evidence(switch, after);
+        }
+        assert!(self.state.pause_of(after).is_none(), "a pause was broken");
+        assert!(
+            self.state.open_window_of(after).is_none(),
+            "a maintenance window was broken"
+        );
         assert!(after.spec.automatic_switch && after.spec.probing && after.pool.is_some());
         assert!(!after.dc1.read_write.readable);
         let now = self.state.last_time_ms();
@@ -158,7 +167,7 @@ impl Run {
     pub fn check_nothing_is_missed(&self) {
         let mut state = self.state.clone();
         let mut index = state.applied_index();
-        for _ in 0..20 {
+        for _ in 0..200 {
             let Some(deadline) = next_deadline(&state) else { break };
             index += 1;
             let now = deadline.max(state.last_time_ms());

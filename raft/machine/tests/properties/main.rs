@@ -3,6 +3,7 @@
 mod checks;
 #[path = "../common/mod.rs"]
 mod common;
+mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,6 +57,11 @@ struct Run {
     /// Due times of republications by monitor and cause, as they should be.
     expected: BTreeMap<(Id, bool), BTreeSet<u64>>,
     automatic_switches: u32,
+    /// Of these, those that followed the loss of the primary site.
+    site_switches: u32,
+    /// Switches for a loss, by monitor and the loss's index.
+    moved: BTreeSet<(Id, u64)>,
+    windows: u64,
 }
 
 impl Run {
@@ -71,6 +77,9 @@ impl Run {
             next_stamp: 1,
             expected: BTreeMap::new(),
             automatic_switches: 0,
+            site_switches: 0,
+            moved: BTreeSet::new(),
+            windows: 0,
         };
         run.step(node_principal(1), build::bootstrap());
         run.step(user_principal("root", 1), build::application(1, "shop"));
@@ -124,7 +133,8 @@ impl Run {
                 self.create_monitor(number);
             }
             94 => self.settings(),
-            _ => self.kv(),
+            95 => self.kv(),
+            _ => self.rules(),
         }
     }
 
@@ -235,16 +245,19 @@ impl Run {
 
     fn manual_switch(&mut self) {
         let count = 1 + self.random.below(2);
-        let monitors = (0..count)
+        let monitors: Vec<Id> = (0..count)
             .map(|offset| id(8, 1 + (offset + self.random.below(2)) % MONITORS))
             .collect();
+        let application = self.random.chance(20).then_some(id(7, 1));
         let command = Switch {
-            monitors,
+            monitors: if application.is_some() { Vec::new() } else { monitors },
             to: self.random.data_center() as i32,
             force: self.random.chance(40),
             reason: "drill".to_owned(),
             acknowledge: self.random.chance(50),
             restore_readable: self.random.chance(50),
+            application,
+            partial: self.random.chance(30),
         };
         let author = user_principal("root", 1);
         let preview = preview_switch(&self.state, &command, &author);
@@ -367,14 +380,19 @@ impl Run {
 
 #[test]
 fn random_sequences_keep_every_promise() {
-    let mut automatic_switches = 0;
+    let (mut automatic_switches, mut site_switches) = (0, 0);
     for seed in 1..=40 {
         let mut run = Run::new(seed);
         for _ in 0..250 {
             run.random_step();
         }
         automatic_switches += run.automatic_switches;
+        site_switches += run.site_switches;
     }
+    assert!(
+        site_switches > 5,
+        "the sequences must reach losses of a site: {site_switches}"
+    );
     assert!(
         automatic_switches > 50,
         "the sequences must reach failovers: {automatic_switches}"

@@ -1,18 +1,6 @@
-//! Addresses of data sources as they are written, and what to dial for them.
+//! Addresses of data sources as they are written.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
-};
-
-use quorate_machine::FindingClass;
-use tokio::time::Instant;
-
-use super::{errors::Failure, target::MysqlTarget};
-use crate::{
-    names::NameError,
-    observation::{Stage, bounded_text},
-};
+use std::{fmt, net::Ipv6Addr};
 
 /// `host:port` of a data source; the host is a name or an IP address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,41 +40,6 @@ impl fmt::Display for Address {
             write!(f, "{}:{}", self.host, self.port)
         }
     }
-}
-
-/// The sockets of one target.
-pub(super) struct Found {
-    /// At least one.
-    pub(super) sockets: Vec<SocketAddr>,
-    /// For an operator: the addresses and, where they are older than their TTL, why.
-    pub(super) text: String,
-}
-
-/// The sockets to dial, by `deadline`.
-pub(super) async fn resolve(target: &MysqlTarget, deadline: Instant) -> Result<Found, Failure> {
-    if let Some(proxy) = target.connect_to {
-        return Ok(Found {
-            sockets: vec![proxy],
-            text: proxy.ip().to_string(),
-        });
-    }
-    let Address { host, port } = target.address();
-    let failure = |error: NameError| Failure {
-        stage: Stage::Dns,
-        class: FindingClass::Dns,
-        text: bounded_text(&error.to_string()),
-    };
-    let resolved = target.names.resolve(host, deadline).await.map_err(failure)?;
-    let shown: Vec<String> = resolved.addresses.iter().map(IpAddr::to_string).collect();
-    let mut text = shown.join(", ");
-    if let Some(reason) = &resolved.stale {
-        text.push_str(&format!(" (remembered: {reason})"));
-    }
-    let sockets = resolved.addresses.iter().map(|ip| SocketAddr::new(*ip, *port));
-    Ok(Found {
-        sockets: sockets.collect(),
-        text,
-    })
 }
 
 #[cfg(test)]

@@ -1,0 +1,46 @@
+//! `cargo xtask sdk-trial`: an unmodified Go SDK on real servers, through failover, switches and killed nodes.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use quorate_chaos::sdk_trial::{Options, run};
+
+#[derive(Parser)]
+#[command(about = "Runs an unmodified Go SDK against three nodes and a real MariaDB pair")]
+struct Cli {
+    /// The appliance's binary.
+    #[arg(long)]
+    quorate: PathBuf,
+    /// Checkout of the SDK; it is only read.
+    #[arg(long)]
+    sdk: PathBuf,
+    /// The Go program.
+    #[arg(long, default_value = "go")]
+    go: PathBuf,
+    /// The KV port demands client certificates, as by default in production.
+    #[arg(long)]
+    mutual_tls: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        eprintln!("another TLS provider is installed already");
+        return ExitCode::FAILURE;
+    }
+    let options = Options {
+        quorate: cli.quorate,
+        sdk: cli.sdk,
+        go: cli.go,
+        mutual_tls: cli.mutual_tls,
+    };
+    match run(&options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nThe trial failed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

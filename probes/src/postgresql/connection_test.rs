@@ -1,0 +1,49 @@
+//! The connection test before a monitor is saved (C6).
+
+use tokio::time::Instant;
+
+use super::{role, session, target::PostgresqlTarget};
+use crate::{
+    endpoint::dial,
+    observation::{Stage, StageResult},
+    steps::{Steps, Stopped},
+};
+
+/// Tests one address with one login. The results stand in the order of the steps; the last one is the failed one, or
+/// [`Stage::Role`] when all passed. The access timeout bounds each step.
+pub async fn test_connection(target: &PostgresqlTarget) -> Vec<StageResult> {
+    let mut steps = Steps::default();
+    // The failed step has told its reason already.
+    let _ = run(target, &mut steps).await;
+    steps.into_results()
+}
+
+async fn run(target: &PostgresqlTarget, steps: &mut Steps) -> Result<(), Stopped> {
+    let begin = || {
+        let now = Instant::now();
+        (now, now + target.access_timeout)
+    };
+
+    let (started, deadline) = begin();
+    let resolved = target.endpoint.resolve(deadline).await;
+    let shown = resolved.map(|found| (found.text, found.sockets));
+    let sockets = steps.record(Stage::Dns, started, shown)?;
+
+    let (started, deadline) = begin();
+    let connected = dial(&sockets, deadline).await;
+    let shown = connected.map(|stream| (target.address().to_string(), stream));
+    let stream = steps.record(Stage::Tcp, started, shown)?;
+
+    let (started, deadline) = begin();
+    let opened = session::open(target, stream, deadline).await;
+    let shown = opened.map(|session| (format!("logged in as {}{}", target.user, target.tls.shown()), session));
+    let mut session = steps.record(Stage::Login, started, shown)?;
+
+    let (started, deadline) = begin();
+    let answer = role::ask(&mut session, deadline).await;
+    let shown = answer.map(|answer| (format!("PostgreSQL {}", answer.role.server_version), answer));
+    let answer = steps.record(Stage::Query, started, shown)?;
+    steps.record(Stage::Role, started, Ok((role::shown(&answer), ())))?;
+    session.close();
+    Ok(())
+}

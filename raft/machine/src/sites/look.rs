@@ -1,0 +1,168 @@
+//! What the reports together say of a site, and when it is lost (architecture: Failover safety).
+//!
+//! A site is lost when every one of its nodes has lapsed for the site timeout and nobody announced it, when no node of
+//! another site gets any answer of their hosts (a refused connection is a live host), and when none of them reaches any of
+//! the site's witnesses. Two nodes at least must say so; one alone may be the one that is cut off.
+
+use crate::apply::Context;
+use crate::events::{self, EventCode};
+use crate::live::*;
+use crate::model::*;
+use crate::reply::Param;
+use crate::state::State;
+
+/// Fewer nodes outside of a site never declare it lost.
+const MIN_OBSERVERS: usize = 2;
+
+/// What was found of a site.
+struct Found {
+    state: PartitionState,
+    finding: &'static str,
+}
+
+/// Looks at every site again; true if the state of one changed. The event of a change is recorded.
+pub(crate) fn advance(state: &mut State, context: &mut Context<'_>) -> bool {
+    let mut changed = false;
+    for site in SITES {
+        if state.nodes_of_site(site).next().is_none() {
+            changed |= state.sites.remove(site).is_some();
+            continue;
+        }
+        let found = look(state, site, context.now_ms);
+        let before = state.sites.get(site).cloned().unwrap_or_else(|| SiteRecord {
+            site: site.to_owned(),
+            since_ms: context.now_ms,
+            since_wall_ms: context.wall_ms,
+            ..SiteRecord::default()
+        });
+        let mut next = before.clone();
+        next.state = found.state as i32;
+        next.finding = found.finding.to_owned();
+        if before.state != next.state {
+            next.since_ms = context.now_ms;
+            next.since_wall_ms = context.wall_ms;
+            let lost = found.state == PartitionState::Lost;
+            next.lost_index = if lost { context.index } else { 0 };
+            tell(state, context, &before, &next);
+            changed = true;
+        }
+        if state.sites.get(site) != Some(&next) {
+            state.sites.insert(site.to_owned(), next);
+        }
+    }
+    context.wake.membership |= changed;
+    changed
+}
+
+fn tell(state: &mut State, context: &mut Context<'_>, before: &SiteRecord, next: &SiteRecord) {
+    let params = vec![
+        Param::new("site", &next.site),
+        Param::new("from", before.state().code()),
+        Param::new("to", next.state().code()),
+        Param::new("finding", &next.finding),
+    ];
+    events::record(state, context, EventCode::PartitionStateChanged, None, params);
+}
+
+/// Cluster time at which a site becomes lost if nothing else happens.
+pub(crate) fn next_change(state: &State) -> Option<u64> {
+    let waiting = state.sites.values().filter(|site| site.lost_index == 0);
+    waiting.filter_map(|site| loss_due(state, &site.site, true)).min()
+}
+
+fn look(state: &State, site: &str, now_ms: u64) -> Found {
+    let found = |state, finding| Found { state, finding };
+    // A new leader that has not heard everybody yet declares nothing, and takes nothing back.
+    let known_lost = state.site(site).is_some_and(|site| site.lost_index > 0);
+    let silent = state.nodes_of_site(site).all(|node| lapsed(state, node.id));
+    if silent {
+        let away = state
+            .nodes_of_site(site)
+            .all(|node| state.departures.contains_key(&node.id));
+        return if away {
+            found(PartitionState::Departed, "announced")
+        } else if loss_due(state, site, !known_lost).is_some_and(|due| now_ms >= due) {
+            found(PartitionState::Lost, "nothing-answers")
+        } else {
+            found(PartitionState::Down, "no-heartbeat")
+        };
+    }
+    match impairment(state, site) {
+        Some(finding) => found(PartitionState::Impaired, finding),
+        None => found(PartitionState::Normal, "well"),
+    }
+}
+
+/// When the site is lost by what is known now; `None` while anything speaks against it. With `heard`, the present leader
+/// must have heard every observer: what one said before a leader change may be old.
+fn loss_due(state: &State, site: &str, heard: bool) -> Option<u64> {
+    let observers: Vec<&Worker> = state
+        .nodes()
+        .filter(|node| node.site != site)
+        .filter_map(|node| state.worker(node.id))
+        .filter(|worker| !worker.lapsed)
+        .collect();
+    let unheard = |worker: &&Worker| worker.seen_term != state.leadership.term;
+    if observers.len() < MIN_OBSERVERS || (heard && observers.iter().any(unheard)) {
+        return None;
+    }
+    let all_say = |silent: &dyn Fn(&NodeLinks) -> bool| {
+        observers.iter().all(|observer| {
+            let links = state.links.get(&observer.node);
+            links.is_some_and(|links| links.incarnation == observer.incarnation && silent(links))
+        })
+    };
+    let mut lapsed_ms = 0;
+    for node in state.nodes_of_site(site) {
+        let worker = state.worker(node.id).filter(|worker| worker.lapsed)?;
+        let silent = all_say(&|links| links.to_peer(node.id) == LinkState::Silent);
+        if state.departures.contains_key(&node.id) || !silent {
+            return None;
+        }
+        lapsed_ms = lapsed_ms.max(worker.changed_ms);
+    }
+    let mut witnesses = state.site_settings.witnesses(site);
+    let unreached = witnesses.all(|address| all_say(&|links| links.to_target(address) == LinkState::Silent));
+    unreached.then(|| lapsed_ms.saturating_add(u64::from(state.site_settings.site_timeout_ms)))
+}
+
+fn lapsed(state: &State, node: u64) -> bool {
+    state.worker(node).is_some_and(|worker| worker.lapsed)
+}
+
+/// What is not well with a site of which some node is heard.
+fn impairment(state: &State, site: &str) -> Option<&'static str> {
+    let heard = |node: u64| state.workers.contains_key(&node) && !lapsed(state, node);
+    let inside = |node: u64| state.node(node).is_some_and(|node| node.site == site);
+    if state.nodes_of_site(site).any(|node| lapsed(state, node.id)) {
+        return Some("node-lapsed");
+    }
+    let mut slow = None;
+    for links in state.links.values().filter(|links| heard(links.node)) {
+        for link in &links.links {
+            // A link to a node that is not heard says something of that node's site.
+            let concerns = if link.peer == 0 {
+                inside(links.node) && target_counts(state, &link.target)
+            } else {
+                heard(link.peer) && (inside(links.node) || inside(link.peer))
+            };
+            match link.state() {
+                _ if !concerns => {}
+                LinkState::Silent if link.peer == 0 => return Some("public-network-silent"),
+                LinkState::Silent => return Some("link-silent"),
+                LinkState::Refused if link.peer != 0 => return Some("link-refused"),
+                LinkState::Up if link.slow && link.peer != 0 => slow = Some("link-slow"),
+                _ => {}
+            }
+        }
+    }
+    slow
+}
+
+/// The link to the public network belongs to the site of the node that measures it; a witness says something of its own.
+fn target_counts(state: &State, address: &str) -> bool {
+    let targets = &state.site_settings.targets;
+    targets
+        .iter()
+        .any(|target| target.address == address && target.site == PUBLIC_TARGET)
+}
