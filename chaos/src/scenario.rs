@@ -32,8 +32,8 @@ impl Timing {
 
 /// A monitor over a real pair.
 #[derive(Debug)]
-pub struct Stage {
-    pub pair: MariaDbPair,
+pub struct Stage<P = MariaDbPair> {
+    pub pair: P,
     pub application: String,
     pub monitor: String,
     pub database: String,
@@ -69,43 +69,6 @@ impl Stage {
         Ok(stage)
     }
 
-    /// The monitor alone, for what needs no servers.
-    pub fn monitored(&self) -> Monitored {
-        Monitored {
-            application: self.application.clone(),
-            monitor: self.monitor.clone(),
-        }
-    }
-
-    /// Path of the monitor below `/api/v1`.
-    pub fn path(&self) -> String {
-        self.monitored().path()
-    }
-
-    /// The monitor with its live state.
-    pub async fn view(&self, rest: &RestClient) -> Result<Value> {
-        self.monitored().view(rest).await
-    }
-
-    /// Waits until both sides have these states.
-    pub async fn wait_sides(&self, rest: &RestClient, dc1: &str, dc2: &str, timeout: Duration) -> Result<Duration> {
-        self.monitored().wait_sides(rest, dc1, dc2, timeout).await
-    }
-
-    /// The side that is active now, by the API.
-    pub async fn active(&self, rest: &RestClient) -> Result<String> {
-        let view = self.view(rest).await?;
-        view["active"]
-            .as_str()
-            .map(str::to_owned)
-            .with_context(|| format!("no active side: {view}"))
-    }
-
-    /// Asks for a switch by hand.
-    pub async fn switch(&self, rest: &RestClient, to: &str, extra: Value) -> Result<crate::rest::Answer> {
-        self.monitored().switch(rest, to, extra).await
-    }
-
     /// What an operator copies for an application process.
     pub async fn sdk_configuration(&self, cluster: &DevCluster) -> Result<SdkConfiguration> {
         let handed_out = cluster.rest.get(&format!("{}/sdk-configuration", self.path())).await?;
@@ -117,14 +80,7 @@ impl Stage {
     }
 }
 
-/// A monitor of any kind, as the public API shows it.
-#[derive(Debug, Clone)]
-pub struct Monitored {
-    pub application: String,
-    pub monitor: String,
-}
-
-impl Monitored {
+impl<P> Stage<P> {
     /// Path of the monitor below `/api/v1`.
     pub fn path(&self) -> String {
         format!("{INSTANCE}/monitors/{}", self.monitor)
@@ -150,6 +106,15 @@ impl Monitored {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// The side that is active now, by the API.
+    pub async fn active(&self, rest: &RestClient) -> Result<String> {
+        let view = self.view(rest).await?;
+        view["active"]
+            .as_str()
+            .map(str::to_owned)
+            .with_context(|| format!("no active side: {view}"))
     }
 
     /// Asks for a switch by hand.

@@ -6,7 +6,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_machine::{Command, Id, Principal, Proposal, Refusal, RefusalCode, Reply, ReplyKind, Sealed, State};
+use quorate_machine::{
+    Command, DataCenter, Id, MonitorKind, Principal, ProbedSide, Proposal, Refusal, RefusalCode, Reply, ReplyKind,
+    Sealed, State,
+};
 use quorate_raft::Handle;
 use tokio::sync::{Semaphore, watch};
 
@@ -23,32 +26,58 @@ pub trait Sealer: Send + Sync + 'static {
     fn seal(&self, object: Id, field: &str, generation: u64, plain: &[u8]) -> Sealed;
 }
 
-/// What a connection test should try (C6). Debug output does not show the password.
+/// A connection test (C6): what would be probed, before or after it is saved.
 #[derive(Clone)]
 pub struct ConnectionTest {
-    /// Feature point, for example `mysql`.
-    pub kind: &'static str,
-    /// Addresses as `host:port`, in the order of the answer.
-    pub addresses: Vec<String>,
-    pub user: String,
-    pub password: TestPassword,
-    pub database: String,
+    /// Kind with its addresses and accounts; where a secret was typed a placeholder stands for it.
+    pub kind: MonitorKind,
+    /// Secrets as typed.
+    pub typed: Vec<TypedSecret>,
+    /// The monitor that the other secrets are sealed for.
+    pub stored: Option<Id>,
     /// Time for one step of one attempt.
     pub access_timeout: Duration,
 }
 
-/// Password of a connection test.
-#[derive(Clone)]
-pub enum TestPassword {
-    /// As typed, in clear.
-    Plain(String),
-    /// That of a stored monitor, as the state holds it.
-    Stored { object: Id, sealed: Sealed },
+/// A secret in clear, with the field that it would be sealed for.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[prost(skip_debug)]
+pub struct TypedSecret {
+    #[prost(string, tag = "1")]
+    pub field: String,
+    #[prost(string, tag = "2")]
+    pub value: String,
+}
+
+impl std::fmt::Debug for TypedSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TypedSecret({})", self.field)
+    }
+}
+
+impl ConnectionTest {
+    /// Both sides as a prober sees them, with their read replicas; a side without addresses is left out.
+    pub fn sides(&self) -> Vec<ProbedSide> {
+        let side = |dc: DataCenter| {
+            let side = self.kind.probed(dc);
+            let replicas = self.kind.replicas(dc).iter().cloned();
+            let addresses = side.addresses.iter().cloned().chain(replicas);
+            let addresses: Vec<String> = addresses.filter(|address| !address.is_empty()).collect();
+            (!addresses.is_empty()).then(|| side.at(addresses))
+        };
+        DataCenter::ALL.into_iter().filter_map(side).collect()
+    }
+
+    /// What was typed for a secret.
+    pub fn typed(&self, field: &str) -> Option<&str> {
+        let found = self.typed.iter().find(|typed| typed.field == field);
+        found.map(|typed| typed.value.as_str())
+    }
 }
 
 impl std::fmt::Debug for ConnectionTest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ConnectionTest({} {:?} as {})", self.kind, self.addresses, self.user)
+        write!(f, "ConnectionTest({})", self.kind.traits().name)
     }
 }
 

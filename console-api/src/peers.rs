@@ -9,11 +9,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all};
 use prost::Message;
-use quorate_machine::{FEATURE_POINTS, Id, NodeRecord, Sealed};
+use quorate_machine::{Id, MonitorSpec, NodeRecord};
 use quorate_raft::{AskNodeError, NodeRequestHandler};
 
 use crate::context::{
-    AddressReport, ApiContext, ConnectedProcess, ConnectionTest, LinkMeasure, StageReport, TestPassword,
+    AddressReport, ApiContext, ConnectedProcess, ConnectionTest, LinkMeasure, StageReport, TypedSecret,
 };
 use crate::limits::CONNECTION_TEST_DEADLINE;
 
@@ -41,21 +41,13 @@ pub(crate) enum NodeRequestKind {
 #[derive(Clone, PartialEq, prost::Message)]
 #[prost(skip_debug)]
 pub(crate) struct TestRequest {
-    #[prost(string, tag = "1")]
-    kind: String,
-    #[prost(string, repeated, tag = "2")]
-    addresses: Vec<String>,
-    #[prost(string, tag = "3")]
-    user: String,
-    /// As typed; otherwise the two below.
-    #[prost(string, optional, tag = "4")]
-    password: Option<String>,
+    /// Around the kind; nothing else of it counts.
+    #[prost(message, optional, tag = "9")]
+    spec: Option<MonitorSpec>,
+    #[prost(message, repeated, tag = "10")]
+    typed: Vec<TypedSecret>,
     #[prost(message, optional, tag = "5")]
     stored_object: Option<Id>,
-    #[prost(message, optional, tag = "6")]
-    stored: Option<Sealed>,
-    #[prost(string, tag = "7")]
-    database: String,
     #[prost(uint64, tag = "8")]
     access_timeout_ms: u64,
 }
@@ -149,18 +141,13 @@ impl From<ProcessAnswer> for ConnectedProcess {
 
 impl From<&ConnectionTest> for TestRequest {
     fn from(test: &ConnectionTest) -> Self {
-        let (password, stored_object, stored) = match &test.password {
-            TestPassword::Plain(password) => (Some(password.clone()), None, None),
-            TestPassword::Stored { object, sealed } => (None, Some(*object), Some(sealed.clone())),
-        };
         Self {
-            kind: test.kind.to_owned(),
-            addresses: test.addresses.clone(),
-            user: test.user.clone(),
-            password,
-            stored_object,
-            stored,
-            database: test.database.clone(),
+            spec: Some(MonitorSpec {
+                kind: Some(test.kind.clone()),
+                ..MonitorSpec::default()
+            }),
+            typed: test.typed.clone(),
+            stored_object: test.stored,
             access_timeout_ms: u64::try_from(test.access_timeout.as_millis()).unwrap_or(u64::MAX),
         }
     }
@@ -168,18 +155,11 @@ impl From<&ConnectionTest> for TestRequest {
 
 impl TestRequest {
     fn into_test(self) -> Result<ConnectionTest, String> {
-        let known = FEATURE_POINTS.iter().find(|kind| **kind == self.kind);
-        let password = match (self.password, self.stored_object, self.stored) {
-            (Some(password), ..) => TestPassword::Plain(password),
-            (None, Some(object), Some(sealed)) => TestPassword::Stored { object, sealed },
-            _ => return Err("the test has no password".to_owned()),
-        };
+        let kind = self.spec.and_then(|spec| spec.kind);
         Ok(ConnectionTest {
-            kind: known.ok_or("this version does not know the kind")?,
-            addresses: self.addresses,
-            user: self.user,
-            password,
-            database: self.database,
+            kind: kind.ok_or("this version does not know the kind")?,
+            typed: self.typed,
+            stored: self.stored_object,
             access_timeout: Duration::from_millis(self.access_timeout_ms),
         })
     }

@@ -170,6 +170,8 @@ fn status_of(code: RefusalCode) -> StatusCode {
         | RefusalCode::InvalidBatch
         | RefusalCode::ReasonRequired
         | RefusalCode::PauseReasonRequired
+        | RefusalCode::NotOfThisKind
+        | RefusalCode::NoActiveSide
         | RefusalCode::FenceUnsupported => StatusCode::UNPROCESSABLE_ENTITY,
         _ => StatusCode::CONFLICT,
     }

@@ -8,23 +8,25 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::cargo_env::{cargo, target_directory};
+use crate::servers;
 use crate::setup;
 use crate::steps::{run, step};
 
 /// The demonstration: see `chaos/src/bin/quorate-demo.rs`.
-pub fn demo(keep: bool) -> Result<ExitCode> {
+pub fn demo(arguments: &[String]) -> Result<ExitCode> {
     println!("Quorate: three nodes fail a real database over.");
     println!(
         "Setup and build come first; on a machine with nothing cached that is about 20 minutes, later runs take seconds."
     );
     step("setup", || setup::run(false))?;
+    let unpacked = ["--all", "mongodb", "elasticsearch"];
+    if arguments.iter().any(|argument| unpacked.contains(&argument.as_str())) {
+        step("servers", servers::install)?;
+    }
     let directory = step("build", || build("dev", "quorate-demo"))?;
     let mut command = Command::new(directory.join("quorate-demo"));
     command.arg("--quorate").arg(directory.join("quorate"));
-    if keep {
-        command.arg("--keep");
-    }
-    hand_over(&mut command)
+    hand_over(command.args(arguments))
 }
 
 /// Measurements, in the release profile: see `chaos/src/bin/quorate-bench.rs`.

@@ -2,100 +2,171 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use quorate_machine::catalog::edge;
-use quorate_machine::{MonitorRecord, NodeRecord};
+use quorate_machine::{MonitorKind, MonitorRecord, NodeRecord, RelationalSite, RelationalSpec, Sealed, check_kind};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::monitor::check_password;
-use crate::context::{AddressReport, ConnectionTest, StageReport, TestPassword};
+use super::kind::{KindSections, check_password, with_kind_sections};
+use crate::context::{AddressReport, ConnectionTest, StageReport, TypedSecret};
 use crate::language::text;
 use crate::limits::MAX_NAME_CHARACTERS;
 use crate::problem::Problem;
 
 /// Addresses in one test at most: both sides with their replicas.
 const MAX_TEST_ADDRESSES: usize = 32;
+/// Field of the password of an account that both sides share.
+const PASSWORD_FIELD: &str = "password";
 /// Access timeout in milliseconds when the test names none.
 const DEFAULT_ACCESS_TIMEOUT_MS: u32 = 3000;
 /// Longest access timeout of a test, milliseconds.
 const MAX_ACCESS_TIMEOUT_MS: u32 = 10_000;
 
-/// What to try before a monitor is saved.
-#[derive(Clone, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ConnectionTestBody {
-    /// An existing monitor whose stored password is used when `password` is left out.
-    #[serde(default)]
-    pub(crate) monitor: Option<String>,
-    user: String,
-    #[serde(default)]
-    #[schema(write_only)]
-    password: Option<String>,
-    monitoring_database: String,
-    /// `host:port` of everything to be tried, 1 to 32.
-    addresses: Vec<String>,
-    /// Time for one step of one attempt, 100 to 10000 ms; 3000 when left out.
-    #[serde(default)]
-    access_timeout_ms: Option<u32>,
+with_kind_sections! {
+    /// What to try before a monitor is saved: the section of a kind as the monitor would have it, or an existing monitor as it
+    /// stands, or (for `mysql` in short) addresses with one account.
+    #[derive(Clone, Deserialize, ToSchema)]
+    #[serde(deny_unknown_fields)]
+    struct ConnectionTestBody {
+        /// An existing monitor: its stored secrets are used where the test has none of its own.
+        #[serde(default)]
+        pub(crate) monitor: Option<String>,
+        /// Short form: account.
+        #[serde(default)]
+        user: Option<String>,
+        /// Short form: its password.
+        #[serde(default)]
+        #[schema(write_only)]
+        password: Option<String>,
+        /// Short form: database.
+        #[serde(default)]
+        monitoring_database: Option<String>,
+        /// Short form: `host:port` of everything to be tried, 1 to 32.
+        #[serde(default)]
+        addresses: Option<Vec<String>>,
+        /// Time for one step of one attempt, 100 to 10000 ms; 3000 when left out.
+        #[serde(default)]
+        access_timeout_ms: Option<u32>,
+    }
 }
 
 impl ConnectionTestBody {
-    /// The test, with the password from the body or from the stored monitor; 422 if neither is there.
-    pub(crate) fn into_test(self, stored: Option<&MonitorRecord>) -> Result<ConnectionTest, Problem> {
-        if self.addresses.is_empty() || self.addresses.len() > MAX_TEST_ADDRESSES {
-            let detail = text(edge::TEST_ADDRESSES, &[("maximum", &MAX_TEST_ADDRESSES)]);
-            return Err(Problem::field("/addresses", "out-of-range", detail));
-        }
-        if let Some(bad) = self.addresses.iter().position(|address| !is_host_and_port(address)) {
-            let detail = text(edge::TEST_ADDRESS, &[]);
-            return Err(Problem::field(&format!("/addresses/{bad}"), "bad-address", detail));
-        }
+    /// The test, with the secrets of the body and, where they are left out, of the stored monitor.
+    ///
+    /// # Errors
+    /// 422, field by field, for what cannot be tried.
+    pub(crate) fn into_test(mut self, stored: Option<&MonitorRecord>) -> Result<ConnectionTest, Problem> {
         let access_timeout_ms = self.access_timeout_ms.unwrap_or(DEFAULT_ACCESS_TIMEOUT_MS);
         if !(100..=MAX_ACCESS_TIMEOUT_MS).contains(&access_timeout_ms) {
             let detail = text(edge::TEST_TIMEOUT, &[("maximum", &MAX_ACCESS_TIMEOUT_MS)]);
             return Err(Problem::field("/access_timeout_ms", "out-of-range", detail));
         }
-        for (pointer, name) in [
-            ("/user", &self.user),
-            ("/monitoring_database", &self.monitoring_database),
-        ] {
+        let sections = self.sections();
+        let short = self.addresses.is_some() || self.user.is_some() || self.monitoring_database.is_some();
+        let (kind, typed) = match stored {
+            _ if sections.count() > 0 => of_section(sections, stored)?,
+            Some(stored) if !short => (stored.spec.kind.clone().ok_or_else(no_kind)?, Vec::new()),
+            _ => self.in_short(stored)?,
+        };
+        Ok(ConnectionTest {
+            kind,
+            typed,
+            stored: stored.map(MonitorRecord::id),
+            access_timeout: Duration::from_millis(u64::from(access_timeout_ms)),
+        })
+    }
+
+    fn in_short(self, stored: Option<&MonitorRecord>) -> Result<(MonitorKind, Vec<TypedSecret>), Problem> {
+        let missing = |name: &str| Problem::field(&format!("/{name}"), "missing-field", text(edge::ONE_KIND, &[]));
+        let addresses = self.addresses.ok_or_else(|| missing("addresses"))?;
+        let user = self.user.ok_or_else(|| missing("user"))?;
+        let monitoring_database = self.monitoring_database.ok_or_else(|| missing("monitoring_database"))?;
+        check_addresses(&addresses)?;
+        for (pointer, name) in [("/user", &user), ("/monitoring_database", &monitoring_database)] {
             let clean = !name.is_empty() && !name.chars().any(char::is_control);
             if !clean || name.chars().count() > MAX_NAME_CHARACTERS {
                 let detail = text(edge::TEST_NAME, &[("maximum", &MAX_NAME_CHARACTERS)]);
                 return Err(Problem::field(pointer, "invalid-characters", detail));
             }
         }
-        Ok(ConnectionTest {
-            kind: "mysql",
-            addresses: self.addresses,
-            user: self.user,
-            password: password_of(self.password, stored)?,
-            database: self.monitoring_database,
-            access_timeout: Duration::from_millis(u64::from(access_timeout_ms)),
-        })
+        let (sealed, typed) = password_of(self.password, stored)?;
+        let mut addresses = addresses.into_iter();
+        let spec = RelationalSpec {
+            user,
+            password: sealed,
+            connecting_database: monitoring_database.clone(),
+            monitoring_database,
+            dc1: RelationalSite {
+                address: addresses.next().unwrap_or_default(),
+                replicas: addresses.collect(),
+                ..RelationalSite::default()
+            },
+            ..RelationalSpec::default()
+        };
+        Ok((MonitorKind::Mysql(spec), typed))
     }
 }
 
-fn password_of(typed: Option<String>, stored: Option<&MonitorRecord>) -> Result<TestPassword, Problem> {
-    if let Some(typed) = typed {
-        return check_password("/password", typed).map(TestPassword::Plain);
+fn no_kind() -> Problem {
+    Problem::field("/kind", "missing-field", text(edge::ONE_KIND, &[]))
+}
+
+/// The section as a monitor would have it, checked as a monitor is.
+fn of_section(
+    sections: KindSections,
+    stored: Option<&MonitorRecord>,
+) -> Result<(MonitorKind, Vec<TypedSecret>), Problem> {
+    let parsed = sections.parse()?;
+    let typed = parsed.typed();
+    // Stands for the secret until a node puts in what was typed: nothing is sealed for a test.
+    let placeholder = |_: &str, _: &[u8]| Sealed {
+        bytes: Bytes::from_static(b"typed"),
+    };
+    let mut kind = parsed.sealed(placeholder)?;
+    if let Some(present) = stored.and_then(|stored| stored.spec.kind.as_ref())
+        && present.traits() == kind.traits()
+    {
+        kind.keep_secrets(present);
     }
-    let sealed = stored.and_then(|monitor| {
-        let (_, sealed) = monitor
-            .spec
-            .kind
-            .as_ref()?
-            .secrets()
-            .into_iter()
-            .find(|(field, _)| field == "password")?;
-        Some((monitor.id(), sealed?))
-    });
-    match sealed {
-        Some((object, sealed)) => Ok(TestPassword::Stored { object, sealed }),
-        None => {
-            let detail = text(edge::TEST_PASSWORD, &[]);
-            Err(Problem::field("/password", "missing-field", detail))
-        }
+    check_kind(&kind).map_err(|refusal| Problem::from(&refusal))?;
+    Ok((kind, typed))
+}
+
+fn check_addresses(addresses: &[String]) -> Result<(), Problem> {
+    if addresses.is_empty() || addresses.len() > MAX_TEST_ADDRESSES {
+        let detail = text(edge::TEST_ADDRESSES, &[("maximum", &MAX_TEST_ADDRESSES)]);
+        return Err(Problem::field("/addresses", "out-of-range", detail));
+    }
+    if let Some(bad) = addresses.iter().position(|address| !is_host_and_port(address)) {
+        let detail = text(edge::TEST_ADDRESS, &[]);
+        return Err(Problem::field(&format!("/addresses/{bad}"), "bad-address", detail));
+    }
+    Ok(())
+}
+
+/// The password of the short form: as typed, or that of the stored monitor.
+fn password_of(
+    typed: Option<String>,
+    stored: Option<&MonitorRecord>,
+) -> Result<(Option<Sealed>, Vec<TypedSecret>), Problem> {
+    if let Some(typed) = typed {
+        let value = check_password("/password", typed)?;
+        let field = PASSWORD_FIELD.to_owned();
+        let placeholder = Sealed {
+            bytes: Bytes::from_static(b"typed"),
+        };
+        return Ok((Some(placeholder), vec![TypedSecret { field, value }]));
+    }
+    let secrets = stored.and_then(|monitor| Some(monitor.spec.kind.as_ref()?.secrets()));
+    let mut secrets = secrets.unwrap_or_default().into_iter();
+    match secrets.find_map(|(field, sealed)| sealed.filter(|_| field == PASSWORD_FIELD)) {
+        Some(sealed) => Ok((Some(sealed), Vec::new())),
+        None => Err(Problem::field(
+            "/password",
+            "missing-field",
+            text(edge::TEST_PASSWORD, &[]),
+        )),
     }
 }
 

@@ -7,6 +7,7 @@ mod application;
 mod cluster;
 mod connection;
 mod deletion;
+mod kind;
 mod monitor;
 mod monitor_view;
 mod pool;

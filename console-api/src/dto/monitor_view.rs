@@ -1,12 +1,11 @@
 //! A monitor as the API shows it: configuration and live state per data center and node (C1, C7).
 
-use quorate_machine::{
-    DataCenter, HoldReason, MonitorKind, MonitorRecord, NodeVote, RelationalSpec, Side, State, SwitchRecord,
-};
+use quorate_machine::{DataCenter, HoldReason, MonitorRecord, NodeVote, Side, State, SwitchRecord};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::monitor::{SiteBody, TimingBody};
+use super::kind::KindSections;
+use super::monitor::TimingBody;
 use super::pool::PoolBody;
 use super::words::{DataCenterName, FencePolicyName};
 use super::{MetaView, rfc3339};
@@ -28,12 +27,16 @@ pub(crate) struct MonitorView {
     /// Timing as it is in force, global settings filled in.
     pub(crate) effective_timing: EffectiveTimingView,
     pub(crate) fence_policy: FencePolicyName,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) mysql: Option<MysqlView>,
+    /// The section of the kind.
+    #[serde(flatten)]
+    pub(crate) sections: KindSections,
     /// Absent until saved; until then the monitor has no SDK keys and cannot be switched.
     pub(crate) connection_pool: Option<PoolBody>,
-    /// The data center that SDKs must use now.
-    pub(crate) active: DataCenterName,
+    /// The monitor's SDK keys are published: with its connection pool where the kind has one, else from the beginning.
+    pub(crate) sdk_keys_published: bool,
+    /// The data center that SDKs must use now; absent for kinds that never switch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) active: Option<DataCenterName>,
     /// Rises with every activation.
     pub(crate) epoch: u64,
     pub(crate) dc1: SideView,
@@ -60,18 +63,6 @@ pub(crate) struct EffectiveTimingView {
     pub(crate) health_precision: u32,
 }
 
-/// The MySQL part of a monitor, without the password.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub(crate) struct MysqlView {
-    pub(crate) user: String,
-    /// A password is stored; it is never shown.
-    pub(crate) password_set: bool,
-    pub(crate) monitoring_database: String,
-    pub(crate) connecting_database: String,
-    pub(crate) dc1: SiteBody,
-    pub(crate) dc2: SiteBody,
-}
-
 /// Live state of one data center of a monitor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct SideView {
@@ -80,8 +71,11 @@ pub(crate) struct SideView {
     /// Since when.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) since: Option<String>,
-    pub(crate) readable: bool,
-    pub(crate) writable: bool,
+    /// Absent for kinds without a read/write state (C9).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) readable: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) writable: Option<bool>,
     /// The tally says failed and the monitor timeout is running.
     pub(crate) failing: bool,
     /// What each node says, in order of node id.
@@ -157,12 +151,10 @@ impl MonitorView {
                 health_precision: timing.health_precision,
             },
             fence_policy: monitor.spec.fence_policy().into(),
-            mysql: match &monitor.spec.kind {
-                Some(MonitorKind::Mysql(spec)) => Some(MysqlView::from(spec)),
-                _ => None,
-            },
+            sections: monitor.spec.kind.as_ref().map(KindSections::of).unwrap_or_default(),
             connection_pool: monitor.pool.as_ref().map(PoolBody::from),
-            active: monitor.active_dc().into(),
+            sdk_keys_published: monitor.sdk_keys_published(),
+            active: monitor.spec.has_active_side().then(|| monitor.active_dc().into()),
             epoch: monitor.epoch,
             dc1: side_view(state, monitor, DataCenter::Dc1),
             dc2: side_view(state, monitor, DataCenter::Dc2),
@@ -179,26 +171,14 @@ impl MonitorView {
     }
 }
 
-impl From<&RelationalSpec> for MysqlView {
-    fn from(spec: &RelationalSpec) -> Self {
-        Self {
-            user: spec.user.clone(),
-            password_set: spec.password.is_some(),
-            monitoring_database: spec.monitoring_database.clone(),
-            connecting_database: spec.connecting_database.clone(),
-            dc1: SiteBody::from(&spec.dc1),
-            dc2: SiteBody::from(&spec.dc2),
-        }
-    }
-}
-
 fn side_view(state: &State, monitor: &MonitorRecord, dc: DataCenter) -> SideView {
     let side: &Side = monitor.side(dc);
+    let flags = monitor.spec.has_read_write().then_some(side.read_write);
     SideView {
         state: state.shown_state(monitor, dc).code().to_owned(),
         since: (side.since_wall_ms > 0).then(|| rfc3339(side.since_wall_ms)),
-        readable: side.read_write.readable,
-        writable: side.read_write.writable,
+        readable: flags.map(|flags| flags.readable),
+        writable: flags.map(|flags| flags.writable),
         failing: side.failing_since_ms.is_some(),
         votes: side.votes.iter().map(|vote| vote_view(state, vote)).collect(),
     }

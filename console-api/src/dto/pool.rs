@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::words::{LoadBalanceName, RoutingName};
 
-/// Connection-pool configuration of a relational monitor; the same as body and as answer.
+/// Connection-pool configuration of a relational or MongoDB monitor; the same as body and as answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PoolBody {
@@ -30,6 +30,9 @@ pub(crate) struct PoolSiteBody {
     /// Load balance among the read replicas; `RANDOM` unless told.
     #[serde(default = "random")]
     pub(crate) load_balance: LoadBalanceName,
+    /// Availability zones; MongoDB only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) zones: Vec<String>,
 }
 
 /// A data source that SDKs connect to.
@@ -38,7 +41,7 @@ pub(crate) struct PoolSiteBody {
 pub(crate) struct DataSourceBody {
     /// Name by which router and SDK configuration know it, for example `ds1`.
     pub(crate) name: String,
-    /// `host:port`.
+    /// `host:port`; MongoDB: several, with commas between them.
     pub(crate) address: String,
     /// Database on that server.
     pub(crate) schema: String,
@@ -65,6 +68,7 @@ impl From<PoolSiteBody> for PoolSite {
             source: body.source.into(),
             replicas: body.replicas.into_iter().map(DataSource::from).collect(),
             load_balance: LoadBalance::from(body.load_balance) as i32,
+            zones: body.zones,
         }
     }
 }
@@ -96,6 +100,7 @@ impl From<&PoolSite> for PoolSiteBody {
             source: DataSourceBody::from(&site.source),
             replicas: site.replicas.iter().map(DataSourceBody::from).collect(),
             load_balance: site.load_balance().into(),
+            zones: site.zones.clone(),
         }
     }
 }

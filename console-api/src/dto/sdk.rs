@@ -1,10 +1,15 @@
-//! The SDK access configuration of a monitor (C8), ready to copy.
+//! The SDK access configuration of a monitor (C8), ready to copy: YAML for Go, YAML and properties for Java.
+//!
+//! The Go SDK knows MySQL and Redis. The Java files hold the same facts under the same names; how a Java SDK's version spells
+//! them is to be compared with its own manual, and the notes say so.
 //!
 //! Names equal those of the published keys, endpoints are IP literals, TLS is verified (sdk-contract 6, 7, 8). No password
 //! is in it: every password is a reference to an environment variable, which is also what a `$` in one needs
 //! (sdk-contract 13).
 
-use std::fmt::Write;
+mod go;
+mod java;
+mod tree;
 
 use quorate_machine::{DataSource, SdkConfiguration, SdkNode};
 use serde::{Deserialize, Serialize};
@@ -21,8 +26,15 @@ const RETRY_DELAY_MS: &str = "50";
 /// SDK access configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct SdkConfigurationView {
-    /// The file of the Go SDK (`sql-driver/mysql`), YAML.
-    pub(crate) go_yaml: String,
+    /// Kind of the monitor, for example `mysql`.
+    pub(crate) kind: String,
+    /// The file of the Go SDK (`sql-driver/mysql`, `redis`), YAML; absent for kinds that it does not know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) go_yaml: Option<String>,
+    /// The file of a Java SDK, YAML.
+    pub(crate) java_yaml: String,
+    /// The same as properties.
+    pub(crate) java_properties: String,
     /// The same facts for other SDKs.
     pub(crate) properties: SdkProperties,
     /// What to know when copying.
@@ -36,6 +48,9 @@ pub(crate) struct SdkConfigurationView {
 pub(crate) struct SdkProperties {
     pub(crate) app_id: String,
     pub(crate) monitor_id: String,
+    /// The connecting database; absent for kinds without a connection pool.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default)]
     pub(crate) database_name: String,
     /// KV endpoints, `ip:port`.
     pub(crate) endpoints: Vec<String>,
@@ -47,6 +62,9 @@ pub(crate) struct SdkProperties {
     pub(crate) cert_file: String,
     pub(crate) key_file: String,
     pub(crate) routing: String,
+    /// How the servers are arranged (Redis): `normal`, `sentinel` or `cluster`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mode: Option<String>,
     /// The active data center now: what an SDK starts with that cannot reach the KV endpoint.
     pub(crate) active: DataCenterName,
     pub(crate) nodes: Vec<SdkNodeView>,
@@ -56,11 +74,18 @@ pub(crate) struct SdkProperties {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct SdkNodeView {
     pub(crate) name: DataCenterName,
-    pub(crate) master: SdkSourceView,
+    /// The data source that takes writes; absent for kinds without a connection pool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) master: Option<SdkSourceView>,
     pub(crate) slaves: Vec<SdkSourceView>,
     pub(crate) load_balance: String,
     pub(crate) cloud: String,
     pub(crate) region: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) zones: Vec<String>,
+    /// Servers of kinds without a connection pool, `host:port`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) addresses: Vec<String>,
 }
 
 /// One data source in an SDK's configuration.
@@ -75,20 +100,50 @@ pub(crate) struct SdkSourceView {
 pub(crate) fn sdk_view(configuration: &SdkConfiguration, tls: &TlsFiles) -> SdkConfigurationView {
     let properties = properties(configuration, tls);
     let warnings = endpoint_warnings(&properties.endpoints);
+    let java = java::file(configuration.kind, &properties);
+    let go_yaml = go::file(configuration.kind, &properties);
     SdkConfigurationView {
-        go_yaml: go_yaml(&properties),
+        kind: configuration.kind.to_owned(),
+        notes: notes(configuration, go_yaml.is_some()),
+        go_yaml,
+        java_yaml: java.yaml(),
+        java_properties: java.properties(),
         properties,
-        notes: vec![
-            "Set QUORATE_KV_PASSWORD, DATABASE_USER and DATABASE_PASSWORD in the application's environment; the SDK expands \
-             `$NAME` everywhere in the file, so a `$` in a password works only from there."
-                .to_owned(),
-            "Put the three TLS files beside the application and correct their paths; with fewer than three the SDK does not \
-             verify the server."
-                .to_owned(),
-            "Copy it again after the connection pool was changed: names must equal the published ones.".to_owned(),
-        ],
         warnings,
     }
+}
+
+fn notes(configuration: &SdkConfiguration, go: bool) -> Vec<String> {
+    let mut notes = Vec::new();
+    let mut add = |note: &str| notes.push(note.to_owned());
+    match configuration.kind {
+        "mysql" => add(
+            "Set QUORATE_KV_PASSWORD, DATABASE_USER and DATABASE_PASSWORD in the application's environment; the SDK expands \
+             `$NAME` everywhere in the file, so a `$` in a password works only from there.",
+        ),
+        "redis" => add(
+            "The Redis SDK for Go expands no variables: put the KV password and the passwords of the servers in place of \
+             `${…}`, or write the file from a template when the application starts.",
+        ),
+        _ => {}
+    }
+    add(
+        "Put the three TLS files beside the application and correct their paths; with fewer than three the SDK does not \
+         verify the server.",
+    );
+    if configuration.database.is_empty() {
+        add("Copy it again after the monitor's addresses, mode or routing were changed.");
+    } else {
+        add("Copy it again after the connection pool was changed: names must equal the published ones.");
+    }
+    if !go {
+        add("The Go SDK does not know this kind; use the Java SDK.");
+    }
+    add(
+        "The Java files hold the same facts under the same names as the published keys; compare the names with the manual of \
+         the Java SDK's version that you use.",
+    );
+    notes
 }
 
 fn properties(configuration: &SdkConfiguration, tls: &TlsFiles) -> SdkProperties {
@@ -104,6 +159,7 @@ fn properties(configuration: &SdkConfiguration, tls: &TlsFiles) -> SdkProperties
         cert_file: tls.cert.clone(),
         key_file: tls.key.clone(),
         routing: configuration.routing.name().to_owned(),
+        mode: configuration.mode.map(str::to_owned),
         active: configuration.active.into(),
         nodes: configuration.nodes.iter().map(node_view).collect(),
     }
@@ -112,11 +168,13 @@ fn properties(configuration: &SdkConfiguration, tls: &TlsFiles) -> SdkProperties
 fn node_view(node: &SdkNode) -> SdkNodeView {
     SdkNodeView {
         name: node.data_center.into(),
-        master: source_view(&node.source),
+        master: node.source.as_ref().map(source_view),
         slaves: node.replicas.iter().map(source_view).collect(),
         load_balance: node.load_balance.name().to_owned(),
         cloud: node.cloud.clone(),
         region: node.region.clone(),
+        zones: node.zones.clone(),
+        addresses: node.addresses.clone(),
     }
 }
 
@@ -126,65 +184,6 @@ fn source_view(source: &DataSource) -> SdkSourceView {
         address: source.address.clone(),
         schema: source.schema.clone(),
     }
-}
-
-/// The Go SDK's file. Every scalar is quoted: a JSON string is a YAML scalar, whatever it holds.
-fn go_yaml(properties: &SdkProperties) -> String {
-    let mut yaml = String::new();
-    write_go_yaml(&mut yaml, properties).expect("a String takes every write");
-    yaml
-}
-
-fn write_go_yaml(yaml: &mut String, properties: &SdkProperties) -> std::fmt::Result {
-    writeln!(yaml, "props:")?;
-    writeln!(yaml, "  version: \"v1\"")?;
-    writeln!(yaml, "  appId: {}", quoted(&properties.app_id))?;
-    writeln!(yaml, "  monitorId: {}", quoted(&properties.monitor_id))?;
-    writeln!(yaml, "  databaseName: {}", quoted(&properties.database_name))?;
-    writeln!(yaml, "etcd:")?;
-    writeln!(yaml, "  address: {}", quoted(&properties.endpoints.join(",")))?;
-    writeln!(yaml, "  apiVersion: \"v3\"")?;
-    writeln!(yaml, "  username: {}", quoted(&properties.kv_user))?;
-    writeln!(yaml, "  password: \"${{{}}}\"", properties.kv_password_variable)?;
-    writeln!(yaml, "  httpsEnable: {}", properties.https_enable)?;
-    writeln!(yaml, "  caCert: {}", quoted(&properties.ca_file))?;
-    writeln!(yaml, "  clientCert: {}", quoted(&properties.cert_file))?;
-    writeln!(yaml, "  clientKey: {}", quoted(&properties.key_file))?;
-    write_sources(yaml, properties)?;
-    writeln!(yaml, "router:")?;
-    writeln!(yaml, "  active: {}", quoted(word(properties.active)))?;
-    writeln!(yaml, "  routeAlgorithm: {}", quoted(&properties.routing))?;
-    writeln!(yaml, "  retry:")?;
-    writeln!(yaml, "    times: {}", quoted(RETRY_TIMES))?;
-    writeln!(yaml, "    delay: {}", quoted(RETRY_DELAY_MS))?;
-    writeln!(yaml, "  nodes:")?;
-    for node in &properties.nodes {
-        writeln!(yaml, "    {}:", quoted(word(node.name)))?;
-        writeln!(yaml, "      master: {}", quoted(&node.master.name))?;
-        writeln!(yaml, "      loadBalance: {}", quoted(&node.load_balance))?;
-        let slaves: Vec<String> = node.slaves.iter().map(|slave| quoted(&slave.name)).collect();
-        writeln!(yaml, "      slaves: [{}]", slaves.join(", "))?;
-    }
-    Ok(())
-}
-
-fn write_sources(yaml: &mut String, properties: &SdkProperties) -> std::fmt::Result {
-    writeln!(yaml, "datasource:")?;
-    let sources = properties
-        .nodes
-        .iter()
-        .flat_map(|node| std::iter::once(&node.master).chain(&node.slaves));
-    for source in sources {
-        writeln!(yaml, "  {}:", quoted(&source.name))?;
-        writeln!(
-            yaml,
-            "    url: {}",
-            quoted(&format!("tcp({})/{}", source.address, source.schema))
-        )?;
-        writeln!(yaml, "    username: \"${{DATABASE_USER}}\"")?;
-        writeln!(yaml, "    password: \"${{DATABASE_PASSWORD}}\"")?;
-    }
-    Ok(())
 }
 
 fn word(dc: DataCenterName) -> &'static str {

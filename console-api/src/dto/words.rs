@@ -1,6 +1,6 @@
 //! Enumerations of the API in its own spelling.
 
-use quorate_machine::{DataCenter, FencePolicy, LoadBalance, Role, Routing};
+use quorate_machine::{ApiMethod, DataCenter, FencePolicy, LoadBalance, RedisMode, Role, Routing, Scheme, TlsMode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -40,6 +40,22 @@ words! {
         LocalReadAsyncDoubleWrite = "local-read-async-double-write",
         LocalReadWrite = "local-read-write",
     }
+}
+words! {
+    /// How the Redis servers of a side are arranged (C23).
+    RedisModeName mirrors RedisMode { Normal = "normal", Sentinel = "sentinel", Cluster = "cluster" }
+}
+words! {
+    /// Whether the connections of probers are encrypted.
+    TlsModeName mirrors TlsMode { Off = "off", Unverified = "unverified", Verified = "verified" }
+}
+words! {
+    /// Scheme of HTTP data sources (C25, C26).
+    SchemeName mirrors Scheme { Https = "https", Http = "http" }
+}
+words! {
+    /// Method of an API monitor's request (C26).
+    ApiMethodName mirrors ApiMethod { Get = "GET", Post = "POST", Delete = "DELETE", Put = "PUT", Patch = "PATCH" }
 }
 words! {
     /// Load balance among read replicas (C10).

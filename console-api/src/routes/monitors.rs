@@ -6,7 +6,8 @@ use axum::response::Response;
 use http::StatusCode;
 use quorate_machine::catalog::edge;
 use quorate_machine::{
-    Command, ConnectionPool, CreateMonitor, DeleteObject, Id, SetConnectionPool, UpdateMonitor, sdk_configuration,
+    Command, ConnectionPool, CreateMonitor, DeleteObject, Id, KINDS, SetConnectionPool, UpdateMonitor, kind_traits,
+    sdk_configuration,
 };
 use rand::RngExt;
 use serde::Deserialize;
@@ -24,8 +25,6 @@ use crate::language::text;
 use crate::pages::Window;
 use crate::problem::Problem;
 
-/// Name under which a monitor's password is sealed.
-const PASSWORD_FIELD: &str = "password";
 /// Characters of generated names, and how many of them follow `{kind}-`.
 const NAME_ALPHABET: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 const NAME_CHARACTERS: usize = 10;
@@ -53,7 +52,7 @@ pub(crate) struct MonitorsQuery {
     /// Id of an application.
     #[serde(default)]
     application: Option<String>,
-    /// Kind, for example `mysql`.
+    /// Kind: `mysql`, `oracle`, `postgresql`, `redis`, `mongodb`, `elasticsearch` or `api`.
     #[serde(default)]
     kind: Option<String>,
     /// State that one of the two sides must have: `healthy`, `abnormal`, `init-failed`, `unconfigured` or
@@ -82,8 +81,13 @@ pub(crate) struct MonitorsQuery {
 }
 
 impl MonitorsQuery {
-    /// Refuses a state that there is not: an empty list would say that all is well.
+    /// Refuses a state or kind that there is not: an empty list would say that all is well.
     fn check(&self) -> Result<(), Problem> {
+        if self.kind.as_ref().is_some_and(|kind| kind_traits(kind).is_none()) {
+            let kinds = KINDS.map(|kind| kind.name).join(", ");
+            let detail = text(edge::ONE_OF, &[("values", &kinds)]);
+            return Err(Problem::field("?kind", "unknown-value", detail));
+        }
         match &self.state {
             Some(state) if !STATES.contains(&state.as_str()) => {
                 let detail = text(edge::ONE_OF, &[("values", &STATES.join(", "))]);
@@ -102,7 +106,7 @@ impl MonitorsQuery {
             && wants(&self.kind, &view.kind)
             && state.is_none_or(|state| view.dc1.state == state || view.dc2.state == state)
             && part.is_none_or(|part| view.name.to_lowercase().contains(&part))
-            && self.active.is_none_or(|active| view.active == active)
+            && self.active.is_none_or(|active| view.active == Some(active))
             && is(self.probing, view.probing)
             && is(self.automatic_switch, view.automatic_switch)
             && is(self.withheld, view.withheld.is_some())
@@ -153,14 +157,16 @@ pub(crate) async fn create_monitor(
         .await?;
     let (application, instance) = application?;
     let id = new_id();
+    let sealer = &context.settings().sealer;
+    let kind = body.sections().parse()?;
+    let kind = kind.sealed(|field, secret| sealer.seal(id, field, 1, secret))?;
     let name = if body.name.is_empty() {
-        generated_name("mysql")
+        generated_name(kind.traits().name)
     } else {
         std::mem::take(&mut body.name)
     };
     let pool = body.connection_pool.take().map(ConnectionPool::from);
-    let sealer = &context.settings().sealer;
-    let spec = body.into_spec(name, |password| sealer.seal(id, PASSWORD_FIELD, 1, password))?;
+    let spec = body.into_spec(name, kind);
     let command = CreateMonitor {
         id,
         application,
@@ -217,7 +223,7 @@ pub(crate) async fn update_monitor(
     caller: Caller,
     Segments((instance, monitor)): Segments<(String, String)>,
     IfMatch(generation): IfMatch,
-    Body(body): Body<MonitorBody>,
+    Body(mut body): Body<MonitorBody>,
 ) -> Result<Response, Problem> {
     let read = context.read(false, |state| {
         find_monitor(state, &caller, &instance, &monitor).cloned()
@@ -225,9 +231,9 @@ pub(crate) async fn update_monitor(
     let present = read.await??;
     let id = present.id();
     let sealer = &context.settings().sealer;
-    let spec = body.into_spec(&present, |password| {
-        sealer.seal(id, PASSWORD_FIELD, generation + 1, password)
-    })?;
+    let kind = body.sections().parse()?;
+    let kind = kind.sealed(|field, secret| sealer.seal(id, field, generation + 1, secret))?;
+    let spec = body.into_spec(&present, kind);
     let command = UpdateMonitor { id, generation, spec };
     let reply = context
         .propose(&caller, Command::UpdateMonitor(Box::new(command)))
@@ -285,10 +291,14 @@ pub(crate) async fn read_sdk_configuration(
     Query(query): Query<ReadQuery>,
 ) -> Result<Json<SdkConfigurationView>, Problem> {
     let read = context.read(query.serializable, |state| {
-        let id = find_monitor(state, &caller, &instance, &monitor)?.id();
+        let found = find_monitor(state, &caller, &instance, &monitor)?;
+        if !found.spec.has_active_side() {
+            let detail = text(edge::NO_SDK_CONFIGURATION, &[]);
+            return Err(Problem::new(StatusCode::CONFLICT, "not-of-this-kind", detail));
+        }
         let detail = text(edge::NO_CONNECTION_POOL, &[]);
         let missing = || Problem::new(StatusCode::CONFLICT, "no-connection-pool", detail);
-        sdk_configuration(state, &id).ok_or_else(missing)
+        sdk_configuration(state, &found.id()).ok_or_else(missing)
     });
     let configuration = read.await??;
     Ok(Json(sdk_view(&configuration, &context.settings().tls_files)))

@@ -13,8 +13,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use quorate_console_api::{
     AddressReport, ApiContext, ApiSettings, ConnectedProcess, ConnectionTest, ConnectionTester, EdgeFuture,
-    LinkMeasure, LinkSource, ProcessSource, Sealer, SessionKey, StageReport, TestPassword, TlsFiles, hash_password,
-    router,
+    LinkMeasure, LinkSource, ProcessSource, Sealer, SessionKey, StageReport, TlsFiles, hash_password, router,
 };
 use quorate_machine::{
     Bootstrap, Command, DataCenter, FindingClass, Id, LinkState, NodeRecord, Principal, PrincipalKind, Proposal, Reply,
@@ -76,8 +75,9 @@ struct PortTester;
 
 impl ConnectionTester for PortTester {
     fn test(&self, test: ConnectionTest) -> EdgeFuture<Vec<AddressReport>> {
-        let stored = matches!(test.password, TestPassword::Stored { .. });
-        let reports = test.addresses.into_iter().map(move |address| {
+        let stored = test.stored.is_some() && test.typed.is_empty();
+        let addresses = test.sides().into_iter().flat_map(|side| side.addresses);
+        let reports = addresses.map(move |address| {
             let passed = !address.ends_with(":1");
             let (class, text) = if passed {
                 ("ok", "")
@@ -416,7 +416,7 @@ fn bootstrap() -> Bootstrap {
         root_password_hash: hash_password(ROOT_PASSWORD),
         kv_root_password_hash: "$2b$04$aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".into(),
         kv_sdk_password_hash: "$2b$04$aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".into(),
-        feature_points: vec!["mysql".to_owned()],
+        feature_points: quorate_machine::FEATURE_POINTS.map(str::to_owned).to_vec(),
     }
 }
 

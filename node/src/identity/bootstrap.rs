@@ -5,7 +5,7 @@
 
 use argon2::password_hash::{PasswordHasher, SaltString};
 use prost::Message;
-use quorate_machine::{Bootstrap, NodeRecord};
+use quorate_machine::{Bootstrap, FEATURE_POINTS, NodeRecord};
 
 use super::directory::files;
 use super::{
@@ -75,7 +75,8 @@ pub fn new_cluster(
         root_password_hash: hash_console_password(&credentials.console_root)?,
         kv_root_password_hash: hash_kv_password(&credentials.kv_root)?,
         kv_sdk_password_hash: hash_kv_password(&credentials.kv_sdk)?,
-        feature_points: vec!["mysql".to_string()],
+        // Everything this version can monitor; namespaces untick what they do not want.
+        feature_points: FEATURE_POINTS.map(str::to_owned).to_vec(),
     };
     let mut nodes = profiles
         .iter()

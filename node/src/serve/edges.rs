@@ -1,18 +1,19 @@
 //! What the node lends to the console: sealing of secrets, connection tests, connected processes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use quorate_console_api::{
     AddressReport, ConnectedProcess, ConnectionTest, ConnectionTester, EdgeFuture, ProcessSource, Sealer, StageReport,
-    TestPassword,
 };
 use quorate_etcd_api::Clients;
-use quorate_machine::{FindingClass, Id, ProbedDetail, ProbedSide, Sealed, TlsSpec};
+use quorate_machine::{FindingClass, Id, ProbedSecret, ProbedSide, Sealed};
 use quorate_probes::{AddressTest, Names, ProbeTarget, Secret, StageResult, engine};
 
 use crate::identity::ClusterKey;
 use crate::links::Links;
+use crate::reconcilers::opened;
 
 /// Seals with the cluster's key.
 pub struct NodeSealer(pub ClusterKey);
@@ -22,9 +23,6 @@ impl Sealer for NodeSealer {
         self.0.seal(object, field, generation, plain)
     }
 }
-
-/// Field of a monitor's sealed password.
-const PASSWORD_FIELD: &str = "password";
 
 /// Tests connections from this node.
 #[derive(Clone)]
@@ -68,44 +66,46 @@ impl ProcessSource for NodeProcesses {
 
 impl NodeTester {
     async fn run(&self, test: &ConnectionTest) -> Vec<AddressTest> {
-        let all_fail = |text: &str| {
-            test.addresses
-                .iter()
-                .map(|address| AddressTest::not_begun(address, text))
-                .collect()
-        };
-        let Some(engine) = engine(test.kind) else {
-            return all_fail(&format!("no prober for this kind in this version: {}", test.kind));
-        };
-        match self.target(test) {
-            Ok(target) => engine.test(target).await,
-            Err(text) => all_fail(&text),
-        }
+        let sides = test.sides();
+        let tests = sides.into_iter().map(|side| async {
+            let addresses = side.addresses.clone();
+            let not_begun = |text: &str| {
+                addresses
+                    .iter()
+                    .map(|address| AddressTest::not_begun(address, text))
+                    .collect()
+            };
+            let kind = side.kind;
+            let Some(engine) = engine(kind) else {
+                return not_begun(&format!("no prober for this kind in this version: {kind}"));
+            };
+            match self.target(test, side) {
+                Ok(target) => engine.test(target).await,
+                Err(text) => not_begun(&text),
+            }
+        });
+        let reports: Vec<Vec<AddressTest>> = futures_util::future::join_all(tests).await;
+        reports.concat()
     }
 
-    fn target(&self, test: &ConnectionTest) -> Result<ProbeTarget, String> {
-        let password = match &test.password {
-            TestPassword::Plain(password) => password.clone(),
-            TestPassword::Stored { object, sealed, .. } => {
-                let clear = self
-                    .key
-                    .unseal(*object, PASSWORD_FIELD, sealed)
-                    .map_err(|error| error.to_string())?;
-                String::from_utf8(clear.to_vec()).map_err(|_| "the stored password is not text".to_string())?
-            }
+    /// The target of one side: typed secrets as they are, the others opened.
+    fn target(&self, test: &ConnectionTest, mut side: ProbedSide) -> Result<ProbeTarget, String> {
+        let is_typed = |secret: &ProbedSecret| test.typed(&secret.field).is_some();
+        let (typed, stored): (Vec<_>, Vec<_>) = std::mem::take(&mut side.secrets).into_iter().partition(is_typed);
+        side.secrets = stored;
+        let mut secrets = match test.stored {
+            Some(monitor) => opened(&self.key, monitor, &side)?,
+            None if side.secrets.is_empty() => BTreeMap::new(),
+            None => return Err("the test lacks a secret".to_owned()),
         };
-        let side = ProbedSide {
-            kind: test.kind,
-            addresses: test.addresses.clone(),
-            user: test.user.clone(),
-            secrets: Vec::new(),
-            database: test.database.clone(),
-            tls: TlsSpec::default(),
-            detail: ProbedDetail::Relational { database_is_sid: false },
+        let clear = |secret: ProbedSecret| {
+            let value = test.typed(&secret.field).unwrap_or_default().to_owned();
+            (secret.name, Secret::new(value))
         };
+        secrets.extend(typed.into_iter().map(clear));
         let timeout = test.access_timeout.max(Duration::from_millis(1));
-        let mut target =
-            ProbeTarget::new(side, timeout, self.names.clone()).with_secret("password", Secret::new(password));
+        let mut target = ProbeTarget::new(side, timeout, self.names.clone());
+        target.secrets = secrets;
         target.paths = Arc::new(self.links.clone());
         Ok(target)
     }

@@ -91,6 +91,8 @@ pub fn field_text(locale: Locale, code: &str) -> &'static str {
         "bad-address" => ("not a valid address host:port", "地址无效，应为 主机:端口"),
         "not-found" => ("there is no such object that you may see", "对象不存在或无权查看"),
         "same-address" => ("both data centers have the same address", "两个数据中心的地址相同"),
+        "invalid-path" => ("not a valid path", "路径无效"),
+        "invalid-certificate" => ("not a valid certificate in PEM", "不是有效的 PEM 证书"),
         "fixed" => ("cannot be changed", "不可修改"),
         _ => ("not supported", "不支持"),
     };
@@ -183,6 +185,10 @@ fn refusal(code: RefusalCode) -> Texts {
         RefusalCode::FenceUnsupported => (
             "This version does not fence; set the fence policy to none.",
             "当前版本不支持隔离；请将隔离策略设为 none。",
+        ),
+        RefusalCode::NotOfThisKind => (
+            "Monitors of kind {kind} have nothing of that sort ({what}); leave {monitor} out.",
+            "{kind} 类型的监控器不支持此操作（{what}）；请排除 {monitor}。",
         ),
         RefusalCode::SwitchInProgress => (
             "A switch is in progress; wait until it has ended.",

@@ -234,6 +234,8 @@ pub enum RefusalCode {
     InvalidBatch = 26,
     /// The nodes' states differ and no majority agrees: nothing is written until an operator has found the right one.
     StateHashesDiffer = 40,
+    /// Monitors of this kind have no such thing: no active side, no connection pool, no read/write state.
+    NotOfThisKind = 60,
     /// The application has no monitor that can be switched.
     NothingToSwitch = 70,
     /// A pause needs a reason.
@@ -246,7 +248,7 @@ pub enum RefusalCode {
 
 impl RefusalCode {
     /// Every code that is produced.
-    pub const ALL: [RefusalCode; 27] = [
+    pub const ALL: [RefusalCode; 28] = [
         RefusalCode::NotBootstrapped,
         RefusalCode::AlreadyBootstrapped,
         RefusalCode::PermissionDenied,
@@ -263,6 +265,7 @@ impl RefusalCode {
         RefusalCode::ReasonRequired,
         RefusalCode::NoConnectionPool,
         RefusalCode::FenceUnsupported,
+        RefusalCode::NotOfThisKind,
         RefusalCode::StaleReport,
         RefusalCode::StaleTerm,
         RefusalCode::NothingToAcknowledge,
@@ -296,6 +299,7 @@ impl RefusalCode {
             RefusalCode::ReasonRequired => "reason-required",
             RefusalCode::NoConnectionPool => "no-connection-pool",
             RefusalCode::FenceUnsupported => "fence-unsupported",
+            RefusalCode::NotOfThisKind => "not-of-this-kind",
             RefusalCode::SwitchInProgress => "switch-in-progress",
             RefusalCode::StaleReport => "stale-report",
             RefusalCode::StaleTerm => "stale-term",

@@ -7,12 +7,16 @@ use crate::state::State;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SdkNode {
     pub data_center: DataCenter,
-    /// The data source that is written to.
-    pub source: DataSource,
+    /// The data source that is written to; `None` for kinds without a connection pool.
+    pub source: Option<DataSource>,
     pub replicas: Vec<DataSource>,
     pub load_balance: LoadBalance,
     pub cloud: String,
     pub region: String,
+    /// Availability zones.
+    pub zones: Vec<String>,
+    /// Servers of kinds without a connection pool, `host:port`.
+    pub addresses: Vec<String>,
 }
 
 /// The SDK configuration of a monitor. It holds no password: applications use their own database accounts.
@@ -27,30 +31,39 @@ pub struct SdkConfiguration {
     pub monitor: Id,
     /// Kind of the monitor, for example `mysql`.
     pub kind: &'static str,
-    /// The connecting database, `{d}` of the SDK keys.
+    /// The connecting database, `{d}` of the SDK keys; empty for kinds without a connection pool.
     pub database: String,
+    /// How the servers are arranged, where the kind has modes: `normal`, `sentinel` or `cluster`.
+    pub mode: Option<&'static str>,
     pub routing: Routing,
     pub active: DataCenter,
     /// dc1, then dc2; names equal those of the published keys.
     pub nodes: Vec<SdkNode>,
 }
 
-/// The SDK configuration of a monitor; `None` if there is no such monitor or its connection pool is not saved yet.
+/// The SDK configuration of a monitor; `None` if there is no such monitor, if its connection pool is not saved yet, or if
+/// its kind publishes nothing.
 pub fn sdk_configuration(state: &State, monitor: &Id) -> Option<SdkConfiguration> {
     let monitor = state.monitor(monitor)?;
-    let pool = monitor.pool.as_ref()?;
-    let kind = monitor.spec.kind.as_ref()?;
+    if !monitor.sdk_keys_published() {
+        return None;
+    }
+    let (kind, pool) = (monitor.spec.kind.as_ref()?, monitor.pool.as_ref());
     let nodes = DataCenter::ALL.into_iter().map(|dc| {
-        let (site, place) = (pool.site(dc), kind.place(dc));
+        let (site, place) = (pool.map(|pool| pool.site(dc)), kind.place(dc));
+        let zones = site.map_or(&place.zones, |site| &site.zones).clone();
         SdkNode {
             data_center: dc,
-            source: site.source.clone(),
-            replicas: site.replicas.clone(),
-            load_balance: site.load_balance(),
-            cloud: place.cloud.clone(),
-            region: place.region.clone(),
+            source: site.map(|site| site.source.clone()),
+            replicas: site.map_or_else(Vec::new, |site| site.replicas.clone()),
+            load_balance: site.map_or(LoadBalance::Random, PoolSite::load_balance),
+            cloud: place.cloud,
+            region: place.region,
+            zones,
+            addresses: if site.is_some() { Vec::new() } else { place.addresses },
         }
     });
+    let own_routing = || kind.routing().unwrap_or(Routing::SingleReadWrite);
     Some(SdkConfiguration {
         endpoints: state.nodes().map(|node| node.kv.clone()).collect(),
         kv_user: "mas",
@@ -58,8 +71,9 @@ pub fn sdk_configuration(state: &State, monitor: &Id) -> Option<SdkConfiguration
         application: monitor.application,
         monitor: monitor.id(),
         kind: monitor.kind_name(),
-        database: pool.database.clone(),
-        routing: pool.routing(),
+        database: pool.map(|pool| pool.database.clone()).unwrap_or_default(),
+        mode: kind.mode(),
+        routing: pool.map_or_else(own_routing, ConnectionPool::routing),
         active: monitor.active(),
         nodes: nodes.collect(),
     })

@@ -1,12 +1,15 @@
 //! Validation of what users configure: complete, before anything changes. Every problem of an object is told at once, as
 //! JSON pointers into the object sent.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::kinds::KindTraits;
 use crate::model::*;
 use crate::reply::{FieldProblem, Refusal, RefusalCode};
+
+mod pool;
+
+pub(crate) use pool::pool;
 
 const MAX_NAME_CHARS: usize = 64;
 const MAX_DESCRIPTION_CHARS: usize = 255;
@@ -188,51 +191,6 @@ fn timing(problems: &mut Problems, timing: &Timing, kind: &KindTraits) {
 fn access_timeout(kind: &KindTraits) -> (u32, u32, u32) {
     let (fast, least, most) = ACCESS_TIMEOUT_MS;
     (fast, least, most.min(kind.max_access_timeout_ms))
-}
-
-/// Checks a connection pool (C10).
-pub(crate) fn pool(pool: &ConnectionPool, kind: &KindTraits) -> Result<(), Refusal> {
-    let mut problems = Problems::default();
-    problems.text("/database", &pool.database, 1, MAX_ACCOUNT_CHARS);
-    if pool.database.contains('/') {
-        problems.add("/database", "invalid-characters", "a slash is not allowed");
-    }
-    problems.routing("/routing", pool.routing, kind);
-    let mut names = BTreeSet::new();
-    for dc in DataCenter::ALL {
-        let (site, at) = (pool.site(dc), format!("/{}", dc.name()));
-        if LoadBalance::try_from(site.load_balance).is_err() {
-            problems.add(format!("{at}/load_balance"), "unsupported", "unknown load balance");
-        }
-        if site.replicas.len() > MAX_REPLICAS {
-            problems.add(format!("{at}/replicas"), "too-many", format!("at most {MAX_REPLICAS}"));
-        }
-        data_source(&mut problems, &mut names, &format!("{at}/source"), &site.source);
-        for (position, replica) in site.replicas.iter().enumerate() {
-            data_source(&mut problems, &mut names, &format!("{at}/replicas/{position}"), replica);
-        }
-    }
-    if canonical(&pool.dc1.source.address) == canonical(&pool.dc2.source.address) {
-        problems.add(
-            "/dc2/source/address",
-            "same-address",
-            "dc1 and dc2 must be two different servers",
-        );
-    }
-    problems.into_result()
-}
-
-fn data_source(problems: &mut Problems, names: &mut BTreeSet<String>, at: &str, source: &DataSource) {
-    problems.identifier(&format!("{at}/name"), &source.name);
-    if !names.insert(source.name.clone()) {
-        problems.add(
-            format!("{at}/name"),
-            "duplicate",
-            "data source names are unique within a pool",
-        );
-    }
-    problems.address(&format!("{at}/address"), &source.address);
-    problems.text(&format!("{at}/schema"), &source.schema, 1, MAX_ACCOUNT_CHARS);
 }
 
 /// Checks the global settings of a kind (C11).

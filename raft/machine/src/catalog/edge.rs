@@ -204,6 +204,21 @@ pub const TEST_NAME: Texts = (
     "1 to {maximum} characters without control characters",
     "1 到 {maximum} 个字符，不含控制字符",
 );
+/// A secret for something that has none.
+pub const NO_SECRET_HERE: Texts = (
+    "nothing takes this secret: a passwordless side has no password, and only sentinels have one of their own",
+    "此处不能设置密码：免密的数据中心没有密码，仅哨兵模式有哨兵密码",
+);
+/// Exactly one section of a kind.
+pub const ONE_KIND: Texts = (
+    "send the section of exactly one kind: mysql, oracle, postgresql, redis, mongodb, elasticsearch or api",
+    "请提供且仅提供一种类型的配置：mysql、oracle、postgresql、redis、mongodb、elasticsearch 或 api",
+);
+/// A kind that publishes nothing to SDKs.
+pub const NO_SDK_CONFIGURATION: Texts = (
+    "monitors of this kind publish nothing to SDKs; there is no configuration to copy",
+    "该类型的监控器不向 SDK 发布配置",
+);
 /// A node did not answer in time. `{seconds}`
 pub const NODE_SILENT: Texts = (
     "the node did not answer within {seconds} s; look at the node and its network",
@@ -257,6 +272,7 @@ const TITLES: &[(&str, &str)] = &[
     ("pause-reason-required", "暂停必须填写原因"),
     ("no-active-side", "没有活跃数据中心"),
     ("fence-unsupported", "不支持隔离"),
+    ("not-of-this-kind", "该类型不支持"),
     ("switch-in-progress", "切换进行中"),
     ("nothing-to-acknowledge", "没有待确认的切换"),
     ("unknown-instance", "实例不存在"),

@@ -25,6 +25,7 @@ pub use shared::*;
 pub use traits::*;
 
 use crate::model::{DataCenter, MonitorSpec, Routing, Sealed};
+use crate::reply::Refusal;
 use crate::validate::Problems;
 
 /// What a monitor probes. A further kind is a further variant.
@@ -103,6 +104,11 @@ impl MonitorKind {
         self.spec().routing()
     }
 
+    /// How the servers are arranged, where the kind has modes (Redis), as SDK keys spell it.
+    pub fn mode(&self) -> Option<&'static str> {
+        self.spec().mode()
+    }
+
     /// Every secret with the name of the field that it is sealed for.
     pub fn secrets(&self) -> Vec<(String, Option<Sealed>)> {
         let mut copy = self.clone();
@@ -124,7 +130,7 @@ impl MonitorKind {
     }
 
     /// Takes over the secrets that an edit leaves out.
-    pub(crate) fn keep_secrets(&mut self, present: &MonitorKind) {
+    pub fn keep_secrets(&mut self, present: &MonitorKind) {
         let known = present.secrets();
         for slot in self.spec_mut().secret_slots() {
             if slot.sealed.is_none() {
@@ -155,6 +161,16 @@ impl MonitorKind {
     }
 }
 
+/// Checks what a kind says by itself, as a monitor's creation would; pointers begin with the kind's name.
+///
+/// # Errors
+/// `invalid-spec` with every problem.
+pub fn check_kind(kind: &MonitorKind) -> Result<(), Refusal> {
+    let mut problems = Problems::default();
+    kind.check(&mut problems);
+    problems.into_result()
+}
+
 /// One shape of specifications.
 trait KindSpec {
     fn place(&self, dc: DataCenter) -> SiteSpec;
@@ -164,6 +180,9 @@ trait KindSpec {
     /// `kind` is filled in by the caller.
     fn probed(&self, dc: DataCenter) -> ProbedSide;
     fn routing(&self) -> Option<Routing> {
+        None
+    }
+    fn mode(&self) -> Option<&'static str> {
         None
     }
     fn thresholds(&self) -> Option<Thresholds> {

@@ -118,6 +118,10 @@ impl KindSpec for RedisSpec {
         Some(self.routing())
     }
 
+    fn mode(&self) -> Option<&'static str> {
+        Some(self.mode().name())
+    }
+
     fn secret_slots(&mut self) -> Vec<SecretSlot<'_>> {
         let sentinel = self.mode() == RedisMode::Sentinel;
         let mut slots = Vec::new();

@@ -11,6 +11,8 @@ pub struct KindTraits {
     pub has_active_side: bool,
     /// SDK keys wait for a connection pool (C10).
     pub has_pool: bool,
+    /// A pool has one address per data source, with read replicas and a load balance; otherwise several addresses and zones.
+    pub pools_replicas: bool,
     /// Sides are readable and writable as SDKs see them (C9).
     pub has_read_write: bool,
     /// Routing algorithms that SDKs of the kind know; the first is offered first.
@@ -29,6 +31,7 @@ const RELATIONAL: KindTraits = KindTraits {
     name: "",
     has_active_side: true,
     has_pool: true,
+    pools_replicas: true,
     has_read_write: true,
     routings: &[Routing::SingleReadWrite, Routing::LocalReadSingleWrite],
     max_access_timeout_ms: 100_000,
@@ -77,6 +80,7 @@ pub const REDIS: KindTraits = KindTraits {
 /// C24.
 pub const MONGODB: KindTraits = KindTraits {
     name: "mongodb",
+    pools_replicas: false,
     has_read_write: false,
     default_port: 8635,
     ..RELATIONAL
@@ -98,6 +102,7 @@ pub const API: KindTraits = KindTraits {
     name: "api",
     has_active_side: false,
     has_pool: false,
+    pools_replicas: false,
     has_read_write: false,
     routings: &[],
     max_access_timeout_ms: 3_000,

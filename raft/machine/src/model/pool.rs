@@ -25,6 +25,7 @@ impl LoadBalance {
 pub struct DataSource {
     #[prost(string, tag = "1")]
     pub name: String,
+    /// `host:port`; MongoDB: several, with commas between them.
     #[prost(string, tag = "2")]
     pub address: String,
     #[prost(string, tag = "3")]
@@ -40,9 +41,12 @@ pub struct PoolSite {
     pub replicas: Vec<DataSource>,
     #[prost(enumeration = "LoadBalance", tag = "3")]
     pub load_balance: i32,
+    /// Availability zones (MongoDB).
+    #[prost(string, repeated, tag = "4")]
+    pub zones: Vec<String>,
 }
 
-/// Connection-pool configuration of a relational monitor (C10). Until it is saved no SDK key of the monitor exists.
+/// Connection-pool configuration of a relational or MongoDB monitor (C10). Until it is saved no SDK key of the monitor exists.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct ConnectionPool {
     /// The connecting database, `{d}` of the SDK keys.

@@ -38,6 +38,9 @@ pub(super) fn describe_monitor(monitor: &MonitorRecord) -> Fields {
             let replicas: Vec<String> = site.replicas.iter().map(source).collect();
             add(&format!("pool.{dc}.source"), source(&site.source));
             add(&format!("pool.{dc}.replicas"), replicas.join(","));
+            if !site.zones.is_empty() {
+                add(&format!("pool.{dc}.zones"), site.zones.join(","));
+            }
             add(
                 &format!("pool.{dc}.load_balance"),
                 site.load_balance().name().to_owned(),

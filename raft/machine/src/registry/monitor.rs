@@ -142,10 +142,10 @@ fn complete(present: &MonitorRecord, mut spec: MonitorSpec) -> Result<MonitorSpe
 pub(super) fn check_pool(spec: &MonitorSpec, pool: &ConnectionPool) -> Result<(), Refusal> {
     match spec.traits() {
         Some(kind) if kind.has_pool => validate::pool(pool, kind),
-        _ => {
-            let detail = "monitors of this kind have no connection pool: their SDK keys appear with the monitor";
-            Err(Refusal::invalid_field("", "unsupported", detail))
-        }
+        _ => Err(Refusal::new(RefusalCode::NotOfThisKind)
+            .with("monitor", &spec.name)
+            .with("kind", spec.kind_name())
+            .with("what", "connection-pool")),
     }
 }
 

@@ -179,7 +179,8 @@ fn set_active(state: &mut State, context: &Context<'_>, planned: &Planned, reque
     monitor.set_active(planned.to);
     monitor.set_withheld(HoldReason::None);
     if automatic {
-        monitor.side_mut(planned.from).read_write.readable = false;
+        let keeps_readable = !monitor.spec.has_read_write();
+        monitor.side_mut(planned.from).read_write.readable &= keeps_readable;
         monitor.last_automatic_ms = Some(context.now_ms);
         monitor.needs_acknowledgement = true;
     }

@@ -10,7 +10,7 @@ use crate::model::*;
 use crate::reply::*;
 use crate::sdk_keys::{changes, sdk_keys};
 use crate::state::State;
-use crate::switch::plan::MAX_REASON_CHARS;
+use crate::switch::plan::{MAX_REASON_CHARS, not_of_this_kind};
 use crate::validate;
 
 pub(crate) fn set_read_write(
@@ -21,6 +21,9 @@ pub(crate) fn set_read_write(
     let Some(monitor) = state.monitor(&command.monitor) else {
         return Err(Refusal::new(RefusalCode::NotFound).with("monitor", command.monitor));
     };
+    if !monitor.spec.has_read_write() {
+        return Err(not_of_this_kind(monitor, "read-write-state"));
+    }
     let Ok(dc) = DataCenter::try_from(command.data_center) else {
         return Err(Refusal::invalid_field("/data_center", "unsupported", "dc1 or dc2"));
     };

@@ -94,6 +94,14 @@ pub(crate) fn check_batch(state: &State, command: &Switch) -> Result<Batch, Refu
     })
 }
 
+/// The refusal of what monitors of this kind have not.
+pub(crate) fn not_of_this_kind(monitor: &MonitorRecord, what: &str) -> Refusal {
+    Refusal::new(RefusalCode::NotOfThisKind)
+        .with("monitor", &monitor.spec.name)
+        .with("kind", monitor.kind_name())
+        .with("what", what)
+}
+
 /// Checks one monitor of a batch that [`check_batch`] let pass.
 pub(crate) fn check_monitor(
     state: &State,

@@ -125,11 +125,13 @@ pub fn pool(database: &str) -> ConnectionPool {
             source: source("ds1", "10.0.1.1:3306"),
             replicas: vec![source("ds1-s0", "10.0.1.2:3306")],
             load_balance: LoadBalance::Random as i32,
+            zones: Vec::new(),
         },
         dc2: PoolSite {
             source: source("ds2", "10.0.2.1:3306"),
             replicas: Vec::new(),
             load_balance: LoadBalance::RoundRobin as i32,
+            zones: Vec::new(),
         },
     }
 }

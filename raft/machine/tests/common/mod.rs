@@ -6,6 +6,7 @@
 #![allow(dead_code)] // every test binary uses its own part
 
 pub mod build;
+pub mod kinds;
 mod parse;
 mod parse_kv;
 mod parse_rules;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use quorate_machine::*;
 
-use super::{Scenario, build, print};
+use super::{Scenario, build, kinds, print};
 
 /// Words and options of a line.
 pub struct Line<'a> {
@@ -73,7 +73,13 @@ impl Scenario {
 
     fn cluster_line(&mut self, line: &Line<'_>) -> bool {
         match line.word(0) {
-            "bootstrap" => drop(self.apply_as(build::node_principal(1), build::bootstrap())),
+            "bootstrap" => {
+                let mut command = build::bootstrap();
+                if let (Some(points), Command::Bootstrap(bootstrap)) = (line.option("points"), &mut command) {
+                    bootstrap.feature_points = points.split(',').map(str::to_owned).collect();
+                }
+                self.apply_as(build::node_principal(1), command);
+            }
             "term" => {
                 let (term, node) = (line.number(1), line.number(2));
                 self.apply_as(
@@ -274,6 +280,19 @@ impl Scenario {
                 if let Some(address) = line.option("address2") {
                     pool.dc2.source.address = address.to_owned();
                 }
+                if let Some(address) = line.option("address1") {
+                    pool.dc1.source.address = address.to_owned();
+                }
+                if let Some(zones) = line.option("zones") {
+                    pool.dc1.zones = zones.split(',').map(str::to_owned).collect();
+                }
+                if line.option("plain").is_some() {
+                    pool.dc1.replicas.clear();
+                    pool.dc2.load_balance = LoadBalance::Random as i32;
+                }
+                if let Some(routing) = line.number_option("routing") {
+                    pool.routing = routing as i32;
+                }
                 self.apply(Command::SetConnectionPool(Box::new(SetConnectionPool {
                     monitor,
                     generation,
@@ -418,9 +437,6 @@ impl Scenario {
     fn spec(&self, mut spec: MonitorSpec, line: &Line<'_>) -> MonitorSpec {
         for (name, value) in &line.options {
             let number = || Some(value.parse().expect("milliseconds"));
-            let Some(MonitorKind::Mysql(mysql)) = &mut spec.kind else {
-                panic!("a kind")
-            };
             match *name {
                 "timeout" => spec.timing.monitor_timeout_ms = number(),
                 "retry" => spec.timing.retry_interval_ms = number(),
@@ -430,19 +446,14 @@ impl Scenario {
                 "probing" => spec.probing = *value == "on",
                 "fence" => spec.fence_policy = FencePolicy::Require as i32,
                 "rename" => spec.name = (*value).to_owned(),
-                "dc1" => mysql.dc1.address = (*value).to_owned(),
-                "dc2" => mysql.dc2.address = (*value).to_owned(),
-                "replicas" => mysql.dc1.replicas = value.split(',').map(str::to_owned).collect(),
-                "user" => mysql.user = (*value).to_owned(),
-                "region" => mysql.dc1.region = (*value).to_owned(),
-                "password" if *value == "none" => mysql.password = None,
-                "password" => {
-                    mysql.password = Some(Sealed {
-                        bytes: Bytes::copy_from_slice(value.as_bytes()),
-                    })
+                "name" | "pool" | "gen" => {}
+                "kind" => {
+                    spec.kind = kinds::sample(value);
+                    if *value == "api" {
+                        spec.timing = Timing::default();
+                    }
                 }
-                "kind" => spec.kind = None,
-                _ => {}
+                _ => kinds::set(spec.kind.as_mut().expect("a kind"), name, value),
             }
         }
         spec
