@@ -81,43 +81,6 @@ impl Stage {
 }
 
 impl<P> Stage<P> {
-    /// The monitor alone, for what needs no servers.
-    pub fn monitored(&self) -> Monitored {
-        Monitored {
-            application: self.application.clone(),
-            monitor: self.monitor.clone(),
-        }
-    }
-
-    /// Path of the monitor below `/api/v1`.
-    pub fn path(&self) -> String {
-        self.monitored().path()
-    }
-
-    /// The monitor with its live state.
-    pub async fn view(&self, rest: &RestClient) -> Result<Value> {
-        self.monitored().view(rest).await
-    }
-
-    /// Waits until both sides have these states.
-    pub async fn wait_sides(&self, rest: &RestClient, dc1: &str, dc2: &str, timeout: Duration) -> Result<Duration> {
-        self.monitored().wait_sides(rest, dc1, dc2, timeout).await
-    }
-
-    /// Asks for a switch by hand.
-    pub async fn switch(&self, rest: &RestClient, to: &str, extra: Value) -> Result<crate::rest::Answer> {
-        self.monitored().switch(rest, to, extra).await
-    }
-}
-
-/// A monitor of any kind, as the public API shows it.
-#[derive(Debug, Clone)]
-pub struct Monitored {
-    pub application: String,
-    pub monitor: String,
-}
-
-impl Monitored {
     /// Path of the monitor below `/api/v1`.
     pub fn path(&self) -> String {
         format!("{INSTANCE}/monitors/{}", self.monitor)

@@ -19,7 +19,7 @@ use crate::cluster::DevCluster;
 use crate::demo::open_for_servers;
 use crate::demo::report::Report;
 use crate::ports;
-use crate::scenario::Monitored;
+use crate::scenario::Stage;
 use application::Application;
 use record::{Record, UnixMicros};
 use servers::Servers;
@@ -66,8 +66,7 @@ fn sides() -> BTreeMap<String, i64> {
 /// What every act works on.
 struct Trial {
     cluster: DevCluster,
-    servers: Servers,
-    monitored: Monitored,
+    stage: Stage<Servers>,
     mutual_tls: bool,
     /// Where the application's files lie.
     directory: PathBuf,
@@ -106,14 +105,13 @@ async fn story(options: &Options, directory: &Path, report: &mut Report) -> Resu
     let folder = directory.join("cluster");
     let cluster = DevCluster::start_with(&options.quorate, &folder, ports::take()?, &[], settings).await?;
     let folder = directory.join("databases");
-    let (servers, monitored) = Servers::start(options.database, &cluster, &folder).await?;
-    hand_out(&cluster, &monitored, &own).await?;
+    let stage = servers::build(options.database, &cluster, &folder).await?;
+    hand_out(&cluster, &stage, &own).await?;
     report.say("the SDK configuration is taken from the console as it is, the three certificate files lie beside it");
 
     let mut trial = Trial {
         cluster,
-        servers,
-        monitored,
+        stage,
         mutual_tls: options.mutual_tls,
         directory: own,
         program,
@@ -121,11 +119,11 @@ async fn story(options: &Options, directory: &Path, report: &mut Report) -> Resu
         table: Vec::new(),
     };
     trial.acts(report).await?;
-    check(&trial.servers, std::mem::take(&mut trial.applications), report).await?;
+    check(&trial.stage.pair, std::mem::take(&mut trial.applications), report).await?;
     for line in trial.table {
         report.remember(line);
     }
-    drop(trial.servers);
+    drop(trial.stage);
     trial.cluster.stop().await
 }
 
@@ -136,11 +134,8 @@ const HANDED_OUT: &str = "sdk.yaml";
 /// The same as the SDK's own README writes it: TLS without certificates.
 const UNVERIFIED: &str = "sdk-unverified.yaml";
 /// Puts the configuration and the certificate files where the console's notes say.
-async fn hand_out(cluster: &DevCluster, monitored: &Monitored, directory: &Path) -> Result<()> {
-    let handed_out = cluster
-        .rest
-        .get(&format!("{}/sdk-configuration", monitored.path()))
-        .await?;
+async fn hand_out(cluster: &DevCluster, stage: &Stage<Servers>, directory: &Path) -> Result<()> {
+    let handed_out = cluster.rest.get(&format!("{}/sdk-configuration", stage.path())).await?;
     let yaml = handed_out["go_yaml"].as_str();
     let yaml = yaml.with_context(|| format!("there is no file for the Go SDK: {handed_out}"))?;
     ensure!(

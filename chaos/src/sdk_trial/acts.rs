@@ -42,7 +42,7 @@ impl Trial {
         self.failover(report).await?;
 
         report.act("dc1 comes back and is switched back to by hand");
-        self.servers.return_dc1().await?;
+        self.stage.pair.return_dc1().await?;
         self.switch_by_hand("dc1", "switchback by hand", report).await?;
 
         report.act("The node that the SDK's watch is on is killed, then a switch by hand");
@@ -134,10 +134,10 @@ impl Trial {
         };
         report.act("dc1's server is killed with SIGKILL");
         let (killed, killed_us) = (SystemTime::now(), now_us());
-        self.servers.kill_dc1()?;
+        self.stage.pair.kill_dc1()?;
         let seen = sightings(&watchers, "dc2", killed).await?;
         let followed = self.follow("dc2", killed_us).await?;
-        let mut timeline = Timeline::new(&self.monitored.view(&self.cluster.rest).await?, killed, &seen)?;
+        let mut timeline = Timeline::new(&self.stage.view(&self.cluster.rest).await?, killed, &seen)?;
         for (name, process) in &followed {
             let mut moment = |at: UnixMicros, text: String| {
                 let after_ms = (at - killed_us) / 1000;
@@ -154,9 +154,9 @@ impl Trial {
     }
 
     async fn switch_by_hand(&mut self, to: &str, what: &str, report: &mut Report) -> Result<()> {
-        self.servers.caught_up().await?;
+        self.stage.pair.caught_up().await?;
         let rest = &self.cluster.rest;
-        self.monitored
+        self.stage
             .wait_sides(rest, "healthy", "healthy", CATCH_UP_TIMEOUT)
             .await?;
         let asked = now_us();
@@ -171,7 +171,7 @@ impl Trial {
     async fn ask_until_judged(&self, to: &str, body: Value) -> Result<()> {
         let deadline = Instant::now() + FOLLOW_TIMEOUT;
         loop {
-            let answer = self.monitored.switch(&self.cluster.rest, to, body.clone()).await?;
+            let answer = self.stage.switch(&self.cluster.rest, to, body.clone()).await?;
             if answer.code() != "target-abnormal" || Instant::now() > deadline {
                 return answer.success().map(drop);
             }
@@ -200,7 +200,7 @@ impl Trial {
 
     /// The node that the application's watch hangs on, as the console tells it.
     async fn watched_node(&self) -> Result<u64> {
-        let path = format!("{INSTANCE}/applications/{}/processes", self.monitored.application);
+        let path = format!("{INSTANCE}/applications/{}/processes", self.stage.application);
         let processes = self.cluster.rest.get(&path).await?;
         let node = processes["items"][0]["node"].as_u64();
         node.with_context(|| format!("the console names no process: {processes}"))
@@ -248,7 +248,7 @@ impl Trial {
         followed: &[(String, Followed)],
         report: &Report,
     ) -> Result<()> {
-        let view = self.monitored.view(&self.cluster.rest).await?;
+        let view = self.stage.view(&self.cluster.rest).await?;
         let at = view["last_switch"]["at"].as_str().context("no switch is recorded")?;
         let decided = at
             .parse::<jiff::Timestamp>()

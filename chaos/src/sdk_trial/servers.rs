@@ -14,7 +14,7 @@ use super::Database;
 use super::acts::CATCH_UP_TIMEOUT;
 use crate::cluster::DevCluster;
 use crate::harness::eventually;
-use crate::scenario::{Monitored, Stage, Timing, create_application, create_monitor};
+use crate::scenario::{Stage, Timing, create_application, create_monitor};
 
 /// Rows say which server wrote them; the server's own value travels with the row to the other side.
 const TABLE: &str = "CREATE TABLE orders.sdk_trial (id BIGINT AUTO_INCREMENT PRIMARY KEY, worker VARCHAR(64) NOT NULL, \
@@ -40,24 +40,38 @@ pub(super) struct RedisServers {
     _ports: PortBlock,
 }
 
-impl Servers {
-    /// Starts both below `directory` and creates application, monitor and, where the kind has one, connection pool.
-    pub(super) async fn start(database: Database, cluster: &DevCluster, directory: &Path) -> Result<(Self, Monitored)> {
-        match database {
-            Database::Mysql => {
-                let stage = Stage::build(cluster, directory, TIMING).await?;
-                stage.pair.dc1.exec(&[TABLE]).await?;
-                let monitored = stage.monitored();
-                Ok((Self::MariaDb(Box::new(stage.pair)), monitored))
-            }
-            Database::Redis => {
-                let servers = RedisServers::start(directory).await?;
-                let monitored = servers.monitor(cluster).await?;
-                Ok((Self::Redis(Box::new(servers)), monitored))
-            }
+/// Starts both below `directory` and creates application, monitor and, where the kind has one, connection pool.
+pub(super) async fn build(database: Database, cluster: &DevCluster, directory: &Path) -> Result<Stage<Servers>> {
+    match database {
+        Database::Mysql => {
+            let stage = Stage::build(cluster, directory, TIMING).await?;
+            stage.pair.dc1.exec(&[TABLE]).await?;
+            Ok(Stage {
+                pair: Servers::MariaDb(Box::new(stage.pair)),
+                application: stage.application,
+                monitor: stage.monitor,
+                database: stage.database,
+            })
+        }
+        Database::Redis => {
+            let servers = RedisServers::start(directory).await?;
+            let application = create_application(&cluster.rest, "shop").await?;
+            let monitor = create_monitor(&cluster.rest, servers.monitor_body(&application)).await?;
+            let stage = Stage {
+                pair: Servers::Redis(Box::new(servers)),
+                application,
+                monitor,
+                database: String::new(),
+            };
+            stage
+                .wait_sides(&cluster.rest, "healthy", "healthy", READY_TIMEOUT)
+                .await?;
+            Ok(stage)
         }
     }
+}
 
+impl Servers {
     /// Whether everything acknowledged must be found in the end: it is replicated and on disk.
     pub(super) const fn replicate(&self) -> bool {
         matches!(self, Self::MariaDb(_))
@@ -138,12 +152,11 @@ impl RedisServers {
         })
     }
 
-    async fn monitor(&self, cluster: &DevCluster) -> Result<Monitored> {
-        let application = create_application(&cluster.rest, "shop").await?;
+    fn monitor_body(&self, application: &str) -> Value {
         let side = |server: &Redis, region: &str| -> Value {
             json!({"cloud": "private", "region": region, "zones": ["az1"], "addresses": [server.address()], "passwordless": true})
         };
-        let body = json!({
+        json!({
             "application": application,
             "probing": true,
             "automatic_switch": true,
@@ -159,11 +172,7 @@ impl RedisServers {
                 "dc1": side(&self.dc1, "region-1"),
                 "dc2": side(&self.dc2, "region-2"),
             },
-        });
-        let monitor = create_monitor(&cluster.rest, body).await?;
-        let monitored = Monitored { application, monitor };
-        let both = monitored.wait_sides(&cluster.rest, "healthy", "healthy", READY_TIMEOUT);
-        both.await.map(|_after| monitored.clone())
+        })
     }
 }
 
