@@ -1,6 +1,6 @@
 //! Real servers of every kind fail over and back, and clients of the SDK's Redis part follow.
 //!
-//! One cluster serves both tests' steps of a kind; the steps are bounded in time by the harness, the failover by its own promise.
+//! The steps are bounded in time by the harness, the failover by its own promise.
 
 use std::time::Duration;
 
