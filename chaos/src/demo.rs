@@ -2,11 +2,13 @@
 //!
 //! It is a program over this library and nothing more: whatever it shows, a user can do through the public API.
 
+mod api;
 mod failover;
 mod keep;
 mod leader_loss;
 mod load;
-pub(crate) mod report;
+pub mod report;
+pub mod story;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -17,7 +19,7 @@ use crate::cluster::DevCluster;
 use crate::ports;
 use crate::scenario::{Stage, Timing};
 
-pub use failover::{sightings, watch_active};
+pub use failover::{sightings, watch_active, watch_key};
 pub use leader_loss::read_all;
 pub use load::{ApplicationLoad, Row, rows_of};
 
@@ -30,10 +32,45 @@ pub struct Options {
     pub quorate: PathBuf,
     /// Leave everything running at the end.
     pub keep: bool,
+    /// Kinds of data sources whose story is told, `mysql` or one of [`KINDS`]; `None`: `mysql`, and the loss of a node.
+    pub kinds: Option<Vec<String>>,
+}
+
+/// Kinds that have a story beside `mysql`, in the order of the catalogue.
+pub const KINDS: [&str; 5] = ["postgresql", "redis", "mongodb", "elasticsearch", "api"];
+
+/// Plays the stories of these kinds, all on one cluster.
+async fn tour(options: &Options, kinds: &[String]) -> Result<()> {
+    let started = Instant::now();
+    let directory = tempfile::Builder::new().prefix("quorate-demo-").tempdir()?;
+    open_for_servers(directory.path())?;
+    let mut report = Report::default();
+    report.act("Three nodes start");
+    let ports = ports::documented()?;
+    let cluster = DevCluster::start(&options.quorate, &directory.path().join("cluster"), ports, &[]).await?;
+    for kind in kinds {
+        let databases = directory.path().join("databases").join(kind);
+        match kind.as_str() {
+            "mysql" => {
+                report.act("mysql: two MariaDB servers replicate both ways; a monitor watches them");
+                let mut stage = Stage::build(&cluster, &databases, Timing::FAST).await?;
+                let load = ApplicationLoad::start(&cluster, &stage).await?;
+                load.wait_rows(50).await?;
+                failover::run(&cluster, &mut stage, load, &mut report).await?;
+            }
+            "api" => api::play(&cluster, &mut report).await?,
+            other => drop(story::play(other, &cluster, &databases, &mut report).await?),
+        }
+    }
+    report.summary(started.elapsed());
+    cluster.stop().await
 }
 
 /// Runs the whole story; an error is a promise that was not kept.
 pub async fn run(options: &Options) -> Result<()> {
+    if let Some(kinds) = &options.kinds {
+        return tour(options, kinds).await;
+    }
     let started = Instant::now();
     let directory = tempfile::Builder::new().prefix("quorate-demo-").tempdir()?;
     open_for_servers(directory.path())?;

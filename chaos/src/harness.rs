@@ -16,7 +16,8 @@ use crate::watcher::{SeenEvent, Watcher};
 #[derive(Debug)]
 pub struct Harness {
     pub cluster: DevCluster,
-    directory: TempDir,
+    /// Holds the cluster below `cluster`, servers below `databases`.
+    pub directory: TempDir,
 }
 
 /// Bound of one step: far above what any takes, so that a hang is told as one.

@@ -21,6 +21,7 @@ pub mod rest;
 pub mod scenario;
 pub mod sdk;
 pub mod sdk_trial;
+pub mod sides;
 pub mod statistics;
 pub mod suites;
 pub mod timeline;

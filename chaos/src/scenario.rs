@@ -32,8 +32,8 @@ impl Timing {
 
 /// A monitor over a real pair.
 #[derive(Debug)]
-pub struct Stage {
-    pub pair: MariaDbPair,
+pub struct Stage<P = MariaDbPair> {
+    pub pair: P,
     pub application: String,
     pub monitor: String,
     pub database: String,
@@ -69,6 +69,18 @@ impl Stage {
         Ok(stage)
     }
 
+    /// What an operator copies for an application process.
+    pub async fn sdk_configuration(&self, cluster: &DevCluster) -> Result<SdkConfiguration> {
+        let handed_out = cluster.rest.get(&format!("{}/sdk-configuration", self.path())).await?;
+        let database_user = Credentials {
+            user: APPLICATION.user.to_owned(),
+            password: APPLICATION.password.to_owned(),
+        };
+        SdkConfiguration::from_console(&handed_out, &cluster.info, database_user)
+    }
+}
+
+impl<P> Stage<P> {
     /// Path of the monitor below `/api/v1`.
     pub fn path(&self) -> String {
         format!("{INSTANCE}/monitors/{}", self.monitor)
@@ -96,15 +108,6 @@ impl Stage {
         }
     }
 
-    /// The side that is active now, by the API.
-    pub async fn active(&self, rest: &RestClient) -> Result<String> {
-        let view = self.view(rest).await?;
-        view["active"]
-            .as_str()
-            .map(str::to_owned)
-            .with_context(|| format!("no active side: {view}"))
-    }
-
     /// Asks for a switch by hand.
     pub async fn switch(&self, rest: &RestClient, to: &str, extra: Value) -> Result<crate::rest::Answer> {
         let mut body = json!({"to": to});
@@ -112,16 +115,6 @@ impl Stage {
             body.extend(extra.clone());
         }
         rest.try_post(&format!("{}/switch", self.path()), body).await
-    }
-
-    /// What an operator copies for an application process.
-    pub async fn sdk_configuration(&self, cluster: &DevCluster) -> Result<SdkConfiguration> {
-        let handed_out = cluster.rest.get(&format!("{}/sdk-configuration", self.path())).await?;
-        let database_user = Credentials {
-            user: APPLICATION.user.to_owned(),
-            password: APPLICATION.password.to_owned(),
-        };
-        SdkConfiguration::from_console(&handed_out, &cluster.info, database_user)
     }
 }
 

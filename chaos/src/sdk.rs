@@ -8,6 +8,7 @@
 
 mod configuration;
 mod follow;
+mod redis;
 mod statements;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use anyhow::{Context, Result, bail};
 use tokio::task::JoinHandle;
 
 pub use configuration::{DataSourceConfig, RouterConfig, SdkConfiguration};
+pub use redis::{CommandOutcome, RedisCommand, RedisSdkClient};
 pub use statements::{Statement, StatementOutcome};
 
 use crate::etcd::{Client, ConnectOptions};
@@ -87,12 +89,10 @@ impl SdkClient {
             excluded_until: Mutex::default(),
             statements: Mutex::default(),
         });
-        let watch = tokio::spawn(follow::follow_active(
-            configuration.clone(),
-            index,
-            client,
-            shared.clone(),
-        ));
+        let key = configuration.key("status", "active");
+        let following = shared.clone();
+        let take: follow::TakeOver = Arc::new(move |value| follow::take_over(&following, value));
+        let watch = tokio::spawn(follow::follow_active(configuration.clone(), key, index, client, take));
         Ok(Self { shared, watch })
     }
 

@@ -55,6 +55,11 @@ impl Watcher {
         self.record.lock().expect("not poisoned").clone()
     }
 
+    /// A view of what is seen that outlives the borrow of the watcher.
+    pub fn shared(&self) -> SharedRecord {
+        SharedRecord(self.record.clone())
+    }
+
     /// Waits for the first event that `wanted` accepts among those recorded.
     pub async fn wait_for(&self, timeout: Duration, wanted: impl Fn(&SeenEvent) -> bool) -> Result<SeenEvent> {
         let deadline = Instant::now() + timeout;
@@ -86,6 +91,17 @@ impl Watcher {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         Ok(())
+    }
+}
+
+/// What a watcher has seen, to be looked at from elsewhere.
+#[derive(Debug, Clone)]
+pub struct SharedRecord(Arc<Mutex<WatchRecord>>);
+
+impl SharedRecord {
+    /// The value of the last event, whatever its key.
+    pub fn last_value(&self) -> Option<String> {
+        self.0.lock().expect("not poisoned").events.last()?.value.clone()
     }
 }
 

@@ -15,6 +15,7 @@ pub mod mongodb;
 pub mod mysql;
 pub mod names;
 pub mod observation;
+pub mod oracle;
 pub mod postgresql;
 pub mod prober;
 pub mod redis;

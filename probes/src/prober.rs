@@ -10,7 +10,8 @@ use quorate_machine::{FindingClass, ProbedSide};
 use thiserror::Error;
 
 use crate::{
-    Names, Observation, Secret, StageResult, api, elasticsearch, mongodb, mysql, observation::Stage, postgresql, redis,
+    Names, Observation, Secret, StageResult, api, elasticsearch, mongodb, mysql, observation::Stage, oracle,
+    postgresql, redis,
 };
 
 /// Probes one side of one monitor. Dropping it closes its connections.
@@ -37,6 +38,7 @@ pub fn engine(kind: &str) -> Option<&'static dyn Engine> {
         "elasticsearch" => Some(&elasticsearch::Elasticsearch),
         "mongodb" => Some(&mongodb::Mongodb),
         "mysql" => Some(&mysql::Mysql),
+        "oracle" => Some(&oracle::Oracle),
         "postgresql" => Some(&postgresql::Postgresql),
         "redis" => Some(&redis::Redis),
         _ => None,

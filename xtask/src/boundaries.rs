@@ -45,6 +45,10 @@ const OWNERS: &[(&str, &str)] = &[
     ("openraft", "quorate-raft"),
     ("rocksdb", "quorate-raft"),
     ("mysql_async", "quorate-probes"),
+    ("tokio-postgres", "quorate-probes"),
+    ("redis", "quorate-probes"),
+    ("mongodb", "quorate-probes"),
+    ("oracledb", "quorate-probes"),
 ];
 /// Crates that speak to real databases themselves and are no part of the appliance.
 const OUTSIDE: &[&str] = &["quorate-chaos", "quorate-real-parts"];

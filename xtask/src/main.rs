@@ -1,10 +1,11 @@
-//! Developer commands: `cargo xtask setup | demo | test | verify | bench | differential | suites | sdk-trial | codegen`.
+//! Developer commands: `cargo xtask setup | demo | test | verify | bench | differential | suites | sdk-trial | fuzz | codegen`.
 //!
 //! This binary only prepares the machine, calls cargo and checks the source tree. What the commands run against a live
 //! cluster lives in `chaos`, so that this stays quick to build.
 
 mod boundaries;
 mod cargo_env;
+mod fuzz;
 mod licences;
 mod packages;
 mod programs;
@@ -41,6 +42,12 @@ enum Command {
         /// Leave everything running at the end and print addresses and credentials.
         #[arg(long)]
         keep: bool,
+        /// The story on this kind of data source; the program names those that have one.
+        #[arg(long)]
+        kind: Option<String>,
+        /// The story on every kind, one after the other.
+        #[arg(long)]
+        all: bool,
     },
     /// Run the tests; everything, or what is named.
     Test {
@@ -72,12 +79,23 @@ enum Command {
         /// The KV port demands client certificates, as by default in production.
         #[arg(long)]
         mutual_tls: bool,
+        /// `mysql` (a MariaDB pair) or `redis`.
+        #[arg(long, default_value = "mysql")]
+        database: String,
     },
     /// Run public clients of etcd with their own tests, and Patroni, against Quorate and real etcd.
     Suites {
         /// Passed on to the program: `rust`, `python`, `node`, `patroni`; nothing runs all.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+    /// Fuzz everything that decodes bytes of others (`chaos/fuzz`); needs a nightly compiler.
+    Fuzz {
+        /// How long each target runs.
+        #[arg(long, default_value_t = 5)]
+        minutes: u32,
+        /// Targets; nothing runs all.
+        targets: Vec<String>,
     },
     /// Write the generated protobuf code anew.
     Codegen,
@@ -96,14 +114,24 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Setup { peers } => setup::run(peers).and_then(|()| servers::install())?,
-        Command::Demo { keep } => return programs::demo(keep),
+        Command::Demo { keep, kind, all } => {
+            let flags = [(keep, "--keep"), (all, "--all")].into_iter();
+            let flags = flags.filter_map(|(given, flag)| given.then(|| flag.to_owned()));
+            let kind = kind.into_iter().flat_map(|kind| ["--kind".to_owned(), kind]);
+            return programs::demo(&flags.chain(kind).collect::<Vec<_>>());
+        }
         Command::Test { arguments } => test_run::run(&arguments)?,
         Command::Check => verify::source_checks()?,
         Command::Verify => verify::run()?,
         Command::Bench { arguments } => return programs::bench(&arguments),
         Command::Differential { arguments } => return programs::differential(&arguments),
-        Command::SdkTrial { sdk, mutual_tls } => return programs::sdk_trial(&sdk, mutual_tls),
+        Command::SdkTrial {
+            sdk,
+            mutual_tls,
+            database,
+        } => return programs::sdk_trial(&sdk, mutual_tls, &database),
         Command::Suites { arguments } => return programs::suites(&arguments),
+        Command::Fuzz { minutes, targets } => fuzz::fuzz(minutes, &targets)?,
         Command::Codegen => programs::codegen()?,
     }
     Ok(ExitCode::SUCCESS)

@@ -8,23 +8,25 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::cargo_env::{cargo, target_directory};
+use crate::servers;
 use crate::setup;
 use crate::steps::{run, step};
 
 /// The demonstration: see `chaos/src/bin/quorate-demo.rs`.
-pub fn demo(keep: bool) -> Result<ExitCode> {
+pub fn demo(arguments: &[String]) -> Result<ExitCode> {
     println!("Quorate: three nodes fail a real database over.");
     println!(
         "Setup and build come first; on a machine with nothing cached that is about 20 minutes, later runs take seconds."
     );
     step("setup", || setup::run(false))?;
+    let unpacked = ["--all", "mongodb", "elasticsearch"];
+    if arguments.iter().any(|argument| unpacked.contains(&argument.as_str())) {
+        step("servers", servers::install)?;
+    }
     let directory = step("build", || build("dev", "quorate-demo"))?;
     let mut command = Command::new(directory.join("quorate-demo"));
     command.arg("--quorate").arg(directory.join("quorate"));
-    if keep {
-        command.arg("--keep");
-    }
-    hand_over(&mut command)
+    hand_over(command.args(arguments))
 }
 
 /// Measurements, in the release profile: see `chaos/src/bin/quorate-bench.rs`.
@@ -56,7 +58,7 @@ pub fn differential(arguments: &[String]) -> Result<ExitCode> {
 }
 
 /// The trial of an unmodified Go SDK: see `chaos/src/bin/quorate-sdk-trial.rs`.
-pub fn sdk_trial(sdk: &Path, mutual_tls: bool) -> Result<ExitCode> {
+pub fn sdk_trial(sdk: &Path, mutual_tls: bool, database: &str) -> Result<ExitCode> {
     // Said before anything is built: a wrong path is the commonest mistake.
     let sdk = sdk.canonicalize().with_context(|| format!("--sdk {}", sdk.display()))?;
     step("setup", || setup::run(false))?;
@@ -65,6 +67,7 @@ pub fn sdk_trial(sdk: &Path, mutual_tls: bool) -> Result<ExitCode> {
     let mut command = Command::new(directory.join("quorate-sdk-trial"));
     command.arg("--quorate").arg(directory.join("quorate"));
     command.arg("--sdk").arg(sdk).arg("--go").arg(go);
+    command.args(["--database", database]);
     if mutual_tls {
         command.arg("--mutual-tls");
     }

@@ -15,8 +15,10 @@ mod program;
 mod tree;
 mod user;
 
+pub mod api;
 pub mod mariadb;
 pub mod mongodb;
+pub mod mysql;
 pub mod postgresql;
 pub mod redis;
 pub mod search;

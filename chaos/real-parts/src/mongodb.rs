@@ -111,7 +111,7 @@ impl MongodbServer {
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
             .arg("--storage-path")
             .arg(self.directory.join("wt"))
-            .args(["--cache-size", "64M", "--enable-test-commands"]);
+            .args(["--cache-size", "64M", "--enable-test-commands", "--sync-on-commit"]);
         if logins {
             command.arg("--auth");
         }

@@ -80,17 +80,9 @@ impl ServerProcess {
     /// The signal cannot be sent.
     pub fn kill(&mut self) -> Result<()> {
         let children = tree::children(self.pid());
-        self.kill_worker();
         self.child.kill().with_context(|| format!("kill {}", self.name))?;
         self.child.wait()?;
         tree::kill_and_wait(&children, PAUSE_TIMEOUT)
-    }
-
-    /// Kills the server below a launcher, and waits until it is gone.
-    fn kill_worker(&mut self) {
-        let Some(worker) = self.worker.take() else { return };
-        // An error means that it is gone already.
-        let _ = tree::kill_and_wait(&[worker.as_raw_nonzero().get().unsigned_abs()], PAUSE_TIMEOUT);
     }
 
     /// SIGSTOP to the process and its children, and waits until every thread has stopped: from then on the kernel still
@@ -184,7 +176,6 @@ impl Drop for ServerProcess {
     fn drop(&mut self) {
         // An error means that it is gone already. A paused child would outlive its parent.
         let children = tree::children(self.pid());
-        self.kill_worker();
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = tree::kill_and_wait(&children, PAUSE_TIMEOUT);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use quorate_chaos::demo::{Options, run};
+use quorate_chaos::demo::{KINDS, Options, run};
 
 #[derive(Parser)]
 #[command(about = "Kills a real database and shows the failover")]
@@ -15,6 +15,22 @@ struct Cli {
     /// Leave everything running at the end.
     #[arg(long)]
     keep: bool,
+    /// The story on this kind of data source: mysql, postgresql, redis, mongodb, elasticsearch, api.
+    #[arg(long, conflicts_with = "keep")]
+    kind: Option<String>,
+    /// The story on every kind, one after the other.
+    #[arg(long, conflicts_with_all = ["keep", "kind"])]
+    all: bool,
+}
+
+impl Cli {
+    fn kinds(&self) -> Option<Vec<String>> {
+        let every = ["mysql"].into_iter().chain(KINDS).map(str::to_owned).collect();
+        match &self.kind {
+            Some(kind) => Some(vec![kind.clone()]),
+            None => self.all.then_some(every),
+        }
+    }
 }
 
 #[tokio::main]
@@ -25,6 +41,7 @@ async fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     match run(&Options {
+        kinds: cli.kinds(),
         quorate: cli.quorate,
         keep: cli.keep,
     })

@@ -15,14 +15,22 @@ use crate::timeline::{Sighting, Timeline};
 use crate::watcher::Watcher;
 
 const SWITCH_TIMEOUT: Duration = Duration::from_secs(20);
-const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One watcher of the monitor's `active` key on every node.
 pub async fn watch_active(cluster: &DevCluster, stage: &Stage) -> Result<Vec<(String, Watcher)>> {
-    let prefix = stage.sdk_configuration(cluster).await?.key("status", "active");
+    watch_key(
+        cluster,
+        &stage.sdk_configuration(cluster).await?.key("status", "active"),
+    )
+    .await
+}
+
+/// One watcher of `key` on every node.
+pub async fn watch_key(cluster: &DevCluster, key: &str) -> Result<Vec<(String, Watcher)>> {
     let mut watchers = Vec::new();
     for node in &cluster.info.nodes {
-        let watcher = Watcher::start(kv::as_sdk(&cluster.info, &node.kv)?, &prefix, 1);
+        let watcher = Watcher::start(kv::as_sdk(&cluster.info, &node.kv)?, key, 1);
         watcher
             .wait_watching(SWITCH_TIMEOUT)
             .await

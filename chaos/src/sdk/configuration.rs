@@ -18,7 +18,7 @@ pub struct SdkConfiguration {
     pub ca: Vec<u8>,
     pub application: String,
     pub monitor: String,
-    /// Name of the connection pool, `{d}` of the keys.
+    /// Name of the connection pool, `{d}` of the keys; empty for kinds without one.
     pub database: String,
     /// The application's account in the database; never published by the appliance.
     pub database_user: Credentials,
@@ -38,6 +38,16 @@ pub struct RouterConfig {
     pub route_algorithm: String,
     pub retry: RetryConfig,
     pub nodes: BTreeMap<String, RouterNode>,
+}
+
+/// A value of the `servers` key (Redis).
+#[derive(Debug, Clone, Deserialize)]
+pub struct ServerConfig {
+    /// Comma list of `host:port`.
+    pub hosts: String,
+    /// `normal`, `sentinel` or `cluster`.
+    #[serde(rename = "type")]
+    pub arrangement: String,
 }
 
 /// Retry values travel as strings.
@@ -90,7 +100,8 @@ impl SdkConfiguration {
             ca: std::fs::read(&info.kv.ca)?,
             application: text(&properties["app_id"], "app_id")?,
             monitor: text(&properties["monitor_id"], "monitor_id")?,
-            database: text(&properties["database_name"], "database_name")?,
+            // Kinds without a connection pool have none.
+            database: properties["database_name"].as_str().unwrap_or_default().to_owned(),
             database_user,
         })
     }
@@ -104,6 +115,33 @@ impl SdkConfiguration {
             ..
         } = self;
         format!("/mas-monitor/{kind}/db/services/{application}/{monitor}/database/{database}/{leaf}")
+    }
+
+    /// A key of the Redis family.
+    pub fn redis_key(&self, kind: &str, leaf: &str) -> String {
+        let Self {
+            application, monitor, ..
+        } = self;
+        format!("/mas-monitor/{kind}/dcs/services/{application}/{monitor}/{leaf}")
+    }
+
+    /// A key of the MongoDB family.
+    pub fn mongodb_key(&self, kind: &str, leaf: &str) -> String {
+        let Self {
+            application,
+            monitor,
+            database,
+            ..
+        } = self;
+        format!("/mas-monitor/{kind}/dds/services/{application}/{monitor}/database/{database}/{leaf}")
+    }
+
+    /// A key of the Elasticsearch family.
+    pub fn elasticsearch_key(&self, kind: &str, leaf: &str) -> String {
+        let Self {
+            application, monitor, ..
+        } = self;
+        format!("/mas-monitor/{kind}/css/services/{application}/{monitor}/{leaf}")
     }
 
     /// How endpoint `index` is reached.

@@ -20,13 +20,21 @@ enum End {
     Cancelled,
 }
 
-/// Follows the key for ever.
-pub(super) async fn follow_active(configuration: SdkConfiguration, first: usize, client: Client, shared: Arc<Shared>) {
-    let key = configuration.key("status", "active");
+/// What a client does with a value of the key.
+pub(super) type TakeOver = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Follows `key` for ever.
+pub(super) async fn follow_active(
+    configuration: SdkConfiguration,
+    key: String,
+    first: usize,
+    client: Client,
+    take: TakeOver,
+) {
     let (mut endpoint, mut client, mut next_revision) = (first, Some(client), None);
     loop {
         if let Some(connected) = client.take() {
-            match watch(connected, &key, &mut next_revision, &shared).await {
+            match watch(connected, &key, &mut next_revision, &take).await {
                 End::Broken => endpoint += 1,
                 End::Cancelled => {
                     next_revision = None;
@@ -44,7 +52,7 @@ pub(super) async fn follow_active(configuration: SdkConfiguration, first: usize,
     }
 }
 
-async fn watch(mut client: Client, key: &str, next_revision: &mut Option<i64>, shared: &Shared) -> End {
+async fn watch(mut client: Client, key: &str, next_revision: &mut Option<i64>, take: &TakeOver) -> End {
     let Ok(mut stream) = client.watch_prefix(key, next_revision.unwrap_or(0)).await else {
         return End::Broken;
     };
@@ -60,14 +68,14 @@ async fn watch(mut client: Client, key: &str, next_revision: &mut Option<i64>, s
             let Some(kv) = &event.kv else { continue };
             *next_revision = (*next_revision).max(Some(kv.mod_revision + 1));
             if event.kind == 0 && kv.key == key.as_bytes() {
-                take_over(shared, &String::from_utf8_lossy(&kv.value));
+                take(&String::from_utf8_lossy(&kv.value));
             }
         }
     }
 }
 
 /// The relational SDK ignores a name that its router does not know, and a value that it has already.
-fn take_over(shared: &Shared, value: &str) {
+pub(super) fn take_over(shared: &Shared, value: &str) {
     let mut active = shared.active.lock().expect("not poisoned");
     if *active == value || !shared.router.nodes.contains_key(value) {
         return;

@@ -59,7 +59,7 @@ async fn run(
     let stream = steps.record(Stage::Tcp, started, stream)?;
 
     let (started, deadline) = begin();
-    let opened = Wire::over(stream, endpoint, &target.tls, deadline).await;
+    let opened = Wire::over(stream, endpoint, target.encryption.as_ref(), deadline).await;
     let mut wire = match (&target.tls, opened) {
         (Tls::Off, Ok(wire)) => wire,
         (tls, opened) => {

@@ -121,7 +121,7 @@ impl Servers {
 
     async fn open_member(&self, index: usize, deadline: Instant) -> Result<MemberSession, Failure> {
         let endpoint = &self.target.endpoints[index];
-        let mut wire = Wire::open(endpoint, &self.target.tls, deadline).await?;
+        let mut wire = Wire::open(endpoint, self.target.encryption.as_ref(), deadline).await?;
         let member = greet(&mut wire, &self.target, deadline).await?;
         member.check_set(&self.target.replica_set)?;
         check_alive(&mut wire, &member, deadline).await?;
@@ -246,7 +246,7 @@ impl Dialect for Servers {
             let endpoint = &self.target.endpoints[index];
             // `hello` is for strangers.
             let reached = async {
-                let mut wire = Wire::open(endpoint, &self.target.tls, share).await?;
+                let mut wire = Wire::open(endpoint, self.target.encryption.as_ref(), share).await?;
                 hello(&mut wire, share, doc! {}).await
             };
             match reached.await {

@@ -25,6 +25,8 @@ pub struct MongodbTarget {
     pub(super) replica_set: String,
     pub(super) access_timeout: Duration,
     pub(super) tls: Tls,
+    /// Of the TLS settings; `None`: plain TCP.
+    pub(super) encryption: Option<Arc<rustls::ClientConfig>>,
 }
 
 impl MongodbTarget {
@@ -45,6 +47,7 @@ impl MongodbTarget {
             replica_set: String::new(),
             access_timeout,
             tls: Tls::Off,
+            encryption: None,
         })
     }
 
@@ -69,7 +72,7 @@ impl MongodbTarget {
     /// # Errors
     /// The CA certificates cannot be read.
     pub fn with_tls(mut self, tls: Tls) -> Result<Self, TargetError> {
-        tls.client()?;
+        self.encryption = tls.client()?;
         self.tls = tls;
         Ok(self)
     }

@@ -1,7 +1,10 @@
 //! `OP_MSG` (MongoDB 3.6 and later): one command, one reply, on one connection.
 
+use std::sync::Arc;
+
 use bson::{Document, doc};
 use quorate_machine::FindingClass;
+use rustls::ClientConfig;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
@@ -9,7 +12,7 @@ use tokio::{
 };
 
 use super::errors;
-use crate::{endpoint::Endpoint, failure::Failure, observation::Stage, tls, tls::Tls};
+use crate::{endpoint::Endpoint, failure::Failure, observation::Stage, tls};
 
 const OP_MSG: i32 = 2013;
 /// Message length, request id, id answered, operation; four bytes each.
@@ -39,7 +42,11 @@ impl std::fmt::Debug for Wire {
 
 impl Wire {
     /// Resolves, connects and encrypts.
-    pub(super) async fn open(endpoint: &Endpoint, encryption: &Tls, deadline: Instant) -> Result<Self, Failure> {
+    pub(super) async fn open(
+        endpoint: &Endpoint,
+        encryption: Option<&Arc<ClientConfig>>,
+        deadline: Instant,
+    ) -> Result<Self, Failure> {
         let stream = endpoint.connect(deadline).await?;
         Self::over(stream, endpoint, encryption, deadline).await
     }
@@ -48,15 +55,12 @@ impl Wire {
     pub(super) async fn over(
         stream: TcpStream,
         endpoint: &Endpoint,
-        encryption: &Tls,
+        encryption: Option<&Arc<ClientConfig>>,
         deadline: Instant,
     ) -> Result<Self, Failure> {
-        let config = encryption
-            .client()
-            .map_err(|error| Failure::new(Stage::Tls, FindingClass::Misconfigured, &error.to_string()))?;
-        let stream: Box<dyn Stream> = match config {
+        let stream: Box<dyn Stream> = match encryption {
             None => Box::new(stream),
-            Some(config) => Box::new(tls::handshake(config, &endpoint.address, stream, deadline).await?),
+            Some(config) => Box::new(tls::handshake(config.clone(), &endpoint.address, stream, deadline).await?),
         };
         Ok(Self {
             stream,

@@ -3,8 +3,6 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod server;
-
 use std::time::Duration;
 
 use anyhow::Result;
@@ -13,10 +11,12 @@ use quorate_probes::{
     Observation, Stage, Tls,
     api::{ApiProber, ApiTarget, test_connection},
 };
-use quorate_real_parts::ServerDirectory;
+use quorate_real_parts::{
+    ServerDirectory,
+    api::{ApiServer, Behaviour},
+};
 
 use common::{ACCESS_TIMEOUT, SHORT_ACCESS_TIMEOUT, attempt_within, certificate, found, steps};
-use server::{ApiServer, Behaviour};
 
 fn target(address: &str, path: &str) -> ApiTarget {
     ApiTarget::new(address, path, ACCESS_TIMEOUT).expect("a target")
@@ -134,7 +134,7 @@ async fn https_is_verified_or_not_as_wanted() -> Result<()> {
     let directory = ServerDirectory::new()?;
     let own = certificate(&directory, "own")?;
     let other = certificate(&directory, "other")?;
-    let server = ApiServer::start_tls(Behaviour::Status(200), &own).await?;
+    let server = ApiServer::start_tls(Behaviour::Status(200), &own.pem, &own.key).await?;
     let verified = |pem: &str| Tls::Verified {
         ca_pem: Some(pem.as_bytes().to_vec()),
     };

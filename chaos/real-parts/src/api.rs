@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     net::SocketAddr,
+    path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -16,20 +17,24 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::common::Certificate;
-
 /// What a request is answered with.
 #[derive(Clone, Debug)]
 pub enum Behaviour {
+    /// This status, no body.
     Status(u16),
+    /// Status 200 with this body.
     Body(Cow<'static, str>),
     /// The body in two writes with a pause between them.
     Pieces(&'static str, &'static str),
     /// A body without an end.
     Endless,
+    /// Status 200 after a while.
     Delay(Duration),
+    /// Nothing ever.
     Silent,
+    /// The end of the connection.
     HangUp,
+    /// These bytes.
     Raw(&'static str),
 }
 
@@ -40,6 +45,8 @@ struct State {
     connections: usize,
 }
 
+/// A listening server. Dropping it ends the listener.
+#[derive(Debug)]
 pub struct ApiServer {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
@@ -47,13 +54,21 @@ pub struct ApiServer {
 }
 
 impl ApiServer {
+    /// A server on a free port of 127.0.0.1.
+    ///
+    /// # Errors
+    /// No port is free.
     pub async fn start(behaviour: Behaviour) -> Result<Self> {
         Self::listen(behaviour, None).await
     }
 
-    pub async fn start_tls(behaviour: Behaviour, certificate: &Certificate) -> Result<Self> {
-        let chain = vec![CertificateDer::from_pem_slice(certificate.pem.as_bytes())?];
-        let key = PrivateKeyDer::from_pem_file(&certificate.key)?;
+    /// The same with TLS: a certificate (PEM) and the file of its key.
+    ///
+    /// # Errors
+    /// The certificate or the key cannot be read, or no port is free.
+    pub async fn start_tls(behaviour: Behaviour, certificate: &str, key: &Path) -> Result<Self> {
+        let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes())?];
+        let key = PrivateKeyDer::from_pem_file(key)?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -89,31 +104,45 @@ impl ApiServer {
         Ok(Self { address, state, task })
     }
 
+    /// `host:port`.
     pub fn address(&self) -> String {
         self.address.to_string()
     }
 
+    /// Answers otherwise from the next request on.
     pub fn set(&self, behaviour: Behaviour) {
         self.state.lock().expect("not poisoned").behaviour = behaviour;
     }
 
+    /// Heads of all requests so far.
     pub fn requests(&self) -> Vec<String> {
         self.state.lock().expect("not poisoned").requests.clone()
     }
 
+    /// Head of the last request.
+    ///
+    /// # Panics
+    /// There was none.
     pub fn last_request(&self) -> String {
         self.requests().pop().expect("a request")
     }
 
+    /// Connections so far.
     pub fn connections(&self) -> usize {
         self.state.lock().expect("not poisoned").connections
     }
 
     /// Ends the listener: from then on connections are refused.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.task.abort();
-        // An aborted task is one that has let go of its socket.
-        let _ = self.task.await;
+        // An aborted task that has ended has let go of its socket.
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for ApiServer {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
