@@ -156,7 +156,7 @@ pub struct TestOptions {
 impl CreateOptions {
     /// Body of the creation.
     pub fn body(&self, application: &str) -> Result<Value, Failure> {
-        let section = self.of_kind.section(&self.kind, &self.password)?;
+        let section = self.of_kind.section(&self.kind, &self.password, false)?;
         let mut timing = json!({});
         self.timing.set_in(&mut timing);
         Ok(json!({
@@ -322,7 +322,7 @@ impl TestOptions {
                 body["password"] = json!(self.password.read(&format!("Password of {user}"))?);
             }
         } else if self.of_kind.is_given() {
-            body[self.kind.as_str()] = self.of_kind.section(&self.kind, &self.password)?;
+            body[self.kind.as_str()] = self.of_kind.section(&self.kind, &self.password, stored.is_some())?;
         }
         if let Some(timeout) = self.access_timeout_ms {
             body["access_timeout_ms"] = json!(timeout);

@@ -120,11 +120,12 @@ impl KindOptions {
         (self.user.as_deref(), self.monitoring_database.as_deref())
     }
 
-    /// The kind's section, with its passwords from `password` where a new monitor needs them.
+    /// The kind's section, with its passwords from `password` where a new monitor needs them, or where one was named; with
+    /// `stored`, what is left out is what a monitor has stored.
     ///
     /// # Errors
     /// A file that cannot be read, a header without a colon, no password.
-    pub fn section(&self, kind: &str, password: &PasswordSource) -> Result<Value, Failure> {
+    pub fn section(&self, kind: &str, password: &PasswordSource, stored: bool) -> Result<Value, Failure> {
         let mut section = match &self.file {
             Some(file) => read_json(file)?,
             None => self.from_flags(kind)?,
@@ -141,7 +142,7 @@ impl KindOptions {
             .copied()
             .filter(|at| section.pointer(at).is_some_and(lacks))
             .collect();
-        if !missing.is_empty() {
+        if !missing.is_empty() && (!stored || password.is_given()) {
             let secret = password.read("Password of the monitoring account")?;
             for at in missing {
                 if let Some(part) = section.pointer_mut(at) {
