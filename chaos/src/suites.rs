@@ -140,7 +140,7 @@ impl Runner {
 
     async fn run(&self, members: &Members) -> Result<Verdicts> {
         match self {
-            Self::Rust(client) => client.run().await,
+            Self::Rust(client) => client.run(members).await,
             Self::Python(client) => client.run(members).await,
             Self::Node(client) => client.run(members).await,
         }

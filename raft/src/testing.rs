@@ -2,6 +2,7 @@
 //!
 //! Not a simulation: time is real. A node can be stopped in order, killed like a process, and started again on its data.
 
+mod decoding;
 mod links;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::{
     peer_certificate_name, start,
 };
 
+pub use decoding::{decode_log_record, decode_peer_frame, decode_snapshot_file};
 pub use links::TestLinks;
 
 /// How long a test cluster may take to have a leader.

@@ -1,10 +1,11 @@
-//! Developer commands: `cargo xtask setup | demo | test | verify | bench | differential | suites | sdk-trial | codegen`.
+//! Developer commands: `cargo xtask setup | demo | test | verify | bench | differential | suites | sdk-trial | fuzz | codegen`.
 //!
 //! This binary only prepares the machine, calls cargo and checks the source tree. What the commands run against a live
 //! cluster lives in `chaos`, so that this stays quick to build.
 
 mod boundaries;
 mod cargo_env;
+mod fuzz;
 mod licences;
 mod packages;
 mod programs;
@@ -78,12 +79,23 @@ enum Command {
         /// The KV port demands client certificates, as by default in production.
         #[arg(long)]
         mutual_tls: bool,
+        /// `mysql` (a MariaDB pair) or `redis`.
+        #[arg(long, default_value = "mysql")]
+        database: String,
     },
     /// Run public clients of etcd with their own tests, and Patroni, against Quorate and real etcd.
     Suites {
         /// Passed on to the program: `rust`, `python`, `node`, `patroni`; nothing runs all.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+    /// Fuzz everything that decodes bytes of others (`chaos/fuzz`); needs a nightly compiler.
+    Fuzz {
+        /// How long each target runs.
+        #[arg(long, default_value_t = 5)]
+        minutes: u32,
+        /// Targets; nothing runs all.
+        targets: Vec<String>,
     },
     /// Write the generated protobuf code anew.
     Codegen,
@@ -113,8 +125,13 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Verify => verify::run()?,
         Command::Bench { arguments } => return programs::bench(&arguments),
         Command::Differential { arguments } => return programs::differential(&arguments),
-        Command::SdkTrial { sdk, mutual_tls } => return programs::sdk_trial(&sdk, mutual_tls),
+        Command::SdkTrial {
+            sdk,
+            mutual_tls,
+            database,
+        } => return programs::sdk_trial(&sdk, mutual_tls, &database),
         Command::Suites { arguments } => return programs::suites(&arguments),
+        Command::Fuzz { minutes, targets } => fuzz::fuzz(minutes, &targets)?,
         Command::Codegen => programs::codegen()?,
     }
     Ok(ExitCode::SUCCESS)

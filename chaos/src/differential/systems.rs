@@ -98,7 +98,10 @@ impl Pair {
         let folder = directory.path().join("cluster");
         let cluster = DevCluster::start(&programs.quorate, &folder, ports::take()?, &flags).await?;
         let root = cluster.info.kv.root.clone();
-        let node = cluster.info.nodes.first().context("a node")?.kv.clone();
+        // One that follows: it answers with the leader's replies, from a state of its own.
+        let leader = cluster.leader(READY_TIMEOUT).await?;
+        let node = cluster.info.nodes.iter().find(|node| node.id != leader);
+        let node = node.context("a node that follows")?.kv.clone();
         let quorate = System::connect("quorate", &node, root.clone()).await?;
         let (etcd_process, endpoint) = start_etcd(programs, directory.path()).await?;
         let etcd = System::connect("etcd", &endpoint, root).await?;

@@ -136,7 +136,7 @@ impl Members {
             .args(["--listen-peer-urls", &url(place.peer)])
             .args(["--initial-advertise-peer-urls", &url(place.peer)])
             .args(["--initial-cluster", &initial.join(",")])
-            .args(["--initial-cluster-token", "suites", "--log-level", "warn"])
+            .args(["--initial-cluster-token", "suites", "--log-level", "info"])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -185,6 +185,27 @@ impl Members {
         }
     }
 
+    /// Adds the user `root` with its role; authentication stays off.
+    pub async fn add_root(&self, password: &str) -> Result<()> {
+        let mut client = Client::connect(&anonymous(self.places[0].client), READY_TIMEOUT).await?;
+        let user = pb::AuthUserAddRequest {
+            name: "root".to_owned(),
+            password: password.to_owned(),
+            ..Default::default()
+        };
+        let _: pb::AuthUserAddResponse = client.unary("/etcdserverpb.Auth/UserAdd", user).await?;
+        let role = pb::AuthRoleAddRequest {
+            name: "root".to_owned(),
+        };
+        let _: pb::AuthRoleAddResponse = client.unary("/etcdserverpb.Auth/RoleAdd", role).await?;
+        let grant = pb::AuthUserGrantRoleRequest {
+            user: "root".to_owned(),
+            role: "root".to_owned(),
+        };
+        let _: pb::AuthUserGrantRoleResponse = client.unary("/etcdserverpb.Auth/UserGrantRole", grant).await?;
+        Ok(())
+    }
+
     /// SIGKILL.
     pub async fn kill(&mut self, number: usize) -> Result<()> {
         let mut child = self.children[number].take().context("the member does not run")?;
@@ -204,6 +225,13 @@ impl Members {
             ended.with_context(|| format!("{} does not stop", self.program.name()))??;
         }
         Ok(())
+    }
+
+    /// The end of each member's log.
+    pub fn log_tails(&self) -> String {
+        let tails =
+            (0..self.places.len()).map(|number| format!("{}: {}", self.places[number].name, tail(&self.log(number))));
+        tails.collect::<Vec<_>>().join("\n")
     }
 
     /// A place for files of a test, which goes with the members.

@@ -9,6 +9,8 @@ macro_rules! words {
     ($(#[$meta:meta])* $name:ident mirrors $machine:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+        // The words are those of the API.
+        #[allow(clippy::enum_variant_names)]
         pub(crate) enum $name {
             $(#[serde(rename = $word)] $variant),+
         }

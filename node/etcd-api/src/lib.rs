@@ -24,6 +24,8 @@ mod convert;
 mod credentials;
 mod door;
 mod errors;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod gateway;
 mod http2;
 mod jwt;

@@ -195,6 +195,23 @@ fn read_blocks(
     Ok(meta)
 }
 
+/// The same file with the checksum of every block made right, as a hostile sender would send it.
+#[cfg(feature = "testing")]
+pub(crate) fn with_right_checksums(file: &[u8]) -> Vec<u8> {
+    let mut mended = file.to_vec();
+    let mut at = 10;
+    while let Some(length) = mended.get(at + 1..at + 5) {
+        let length = u32::from_be_bytes([length[0], length[1], length[2], length[3]]) as usize;
+        let Some(end) = (at + 5).checked_add(length).filter(|end| end + 4 <= mended.len()) else {
+            break;
+        };
+        let checksum = crc32c::crc32c(&mended[at..end]);
+        mended[end..end + 4].copy_from_slice(&checksum.to_be_bytes());
+        at = end + 4;
+    }
+    mended
+}
+
 fn check_header(header: Bytes, cluster_id: &str) -> Result<SnapshotMeta, SnapshotError> {
     let header = Header::decode(header).map_err(DecodeError::Malformed)?;
     if header.machine_version > MACHINE_VERSION {

@@ -12,6 +12,8 @@ mod store;
 
 pub(crate) use builder::{Builder, SnapshotContent};
 pub(crate) use directory::DirectoryStore;
+#[cfg(feature = "testing")]
+pub(crate) use format::with_right_checksums;
 pub(crate) use format::{SnapshotError, read_snapshot, verify_snapshot, write_snapshot};
 #[cfg(feature = "testing")]
 pub(crate) use memory::MemoryStore;

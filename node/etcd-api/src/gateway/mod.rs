@@ -9,6 +9,8 @@
 mod answers;
 mod decode;
 mod encode;
+#[cfg(feature = "fuzzing")]
+mod fuzzed;
 mod input;
 mod routes;
 mod scan;
@@ -27,6 +29,8 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 pub(crate) use self::encode::push_string;
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::fuzzed::fuzz;
 use self::input::Input;
 use self::routes::Shape;
 use self::schema::SCHEMA;
