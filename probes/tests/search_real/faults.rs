@@ -228,7 +228,11 @@ async fn a_process_that_ends_under_a_question_is_refused() -> Result<()> {
         drop(accepted);
     });
     let observation = attempt(&mut ElasticsearchProber::new(plain(&[&address], ACCESS_TIMEOUT))).await;
-    assert_eq!(found(&observation), (FindingClass::Refused, Stage::Tcp, true), "{observation:?}");
+    assert_eq!(
+        found(&observation),
+        (FindingClass::Refused, Stage::Tcp, true),
+        "{observation:?}"
+    );
     ending.await?;
     Ok(())
 }
