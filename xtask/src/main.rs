@@ -116,7 +116,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Setup { peers } => setup::run(peers).and_then(|()| servers::install())?,
         Command::Demo { keep, kind, all } => {
             let flags = [(keep, "--keep"), (all, "--all")].into_iter();
-            let flags = flags.filter_map(|(given, flag)| given.then(|| flag.to_owned()));
+            let flags = flags.filter(|(given, _)| *given).map(|(_, flag)| flag.to_owned());
             let kind = kind.into_iter().flat_map(|kind| ["--kind".to_owned(), kind]);
             return programs::demo(&flags.chain(kind).collect::<Vec<_>>());
         }

@@ -9,8 +9,6 @@ macro_rules! words {
     ($(#[$meta:meta])* $name:ident mirrors $machine:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-        // The words are those of the API.
-        #[allow(clippy::enum_variant_names)]
         pub(crate) enum $name {
             $(#[serde(rename = $word)] $variant),+
         }
@@ -35,6 +33,7 @@ words! {
 }
 words! {
     /// Routing algorithm; which ones a kind knows is told by the refusal of the others (C20, C23, C25).
+    #[expect(clippy::enum_variant_names, reason = "the words are those of the SDK contract")]
     RoutingName mirrors Routing {
         SingleReadWrite = "single-read-write",
         LocalReadSingleWrite = "local-read-single-write",
