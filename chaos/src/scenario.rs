@@ -108,15 +108,6 @@ impl<P> Stage<P> {
         }
     }
 
-    /// The side that is active now, by the API.
-    pub async fn active(&self, rest: &RestClient) -> Result<String> {
-        let view = self.view(rest).await?;
-        view["active"]
-            .as_str()
-            .map(str::to_owned)
-            .with_context(|| format!("no active side: {view}"))
-    }
-
     /// Asks for a switch by hand.
     pub async fn switch(&self, rest: &RestClient, to: &str, extra: Value) -> Result<crate::rest::Answer> {
         let mut body = json!({"to": to});

@@ -1,27 +1,28 @@
 //! The trial of an unmodified Go SDK: a real application process over a checkout of it, the configuration that the console
-//! hands out, a real MariaDB pair, and the faults that it must survive.
+//! hands out, a pair of real servers, and the faults that it must survive.
 //!
 //! The SDK itself is no part of this project: its checkout is named on the command line and only read.
 
 mod acts;
 mod application;
 pub mod record;
+mod servers;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
-use quorate_real_parts::mariadb::{APPLICATION, MariaDb};
+use quorate_real_parts::mariadb::APPLICATION;
 
 use crate::cluster::DevCluster;
 use crate::demo::open_for_servers;
 use crate::demo::report::Report;
-use crate::harness::eventually;
 use crate::ports;
-use crate::scenario::{Stage, Timing};
+use crate::scenario::Stage;
 use application::Application;
 use record::{Record, UnixMicros};
+use servers::Servers;
 
 /// What the command line says.
 #[derive(Debug, Clone)]
@@ -34,17 +35,38 @@ pub struct Options {
     pub go: PathBuf,
     /// The KV port demands client certificates, as it does by default in production.
     pub mutual_tls: bool,
+    /// What the application works on.
+    pub database: Database,
 }
 
-/// Servers of the pair by data center, as `@@server_id` names them.
-fn servers() -> BTreeMap<String, i64> {
+/// A kind of server that the SDK has a package for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Database {
+    /// `sql-driver/mysql` over a MariaDB pair that replicates both ways.
+    Mysql,
+    /// `redis` over two Redis servers that know nothing of each other.
+    Redis,
+}
+
+impl Database {
+    /// Package of the application in `chaos/sdk-trial`.
+    const fn package(self) -> &'static str {
+        match self {
+            Self::Mysql => "mysql",
+            Self::Redis => "redis",
+        }
+    }
+}
+
+/// Numbers of the servers by data center, as they name themselves.
+fn sides() -> BTreeMap<String, i64> {
     BTreeMap::from([("dc1".to_owned(), 1), ("dc2".to_owned(), 2)])
 }
 
 /// What every act works on.
 struct Trial {
     cluster: DevCluster,
-    stage: Stage,
+    stage: Stage<Servers>,
     mutual_tls: bool,
     /// Where the application's files lie.
     directory: PathBuf,
@@ -75,14 +97,15 @@ pub async fn run(options: &Options) -> Result<()> {
 async fn story(options: &Options, directory: &Path, report: &mut Report) -> Result<()> {
     report.act("An application is built against the SDK checkout, which stays as it is");
     let own = directory.join("application");
-    let program = application::build(&options.go, &options.sdk, &own, "mysql").await?;
+    let package = options.database.package();
+    let program = application::build(&options.go, &options.sdk, &own, package).await?;
 
-    report.act("Three nodes and a MariaDB pair start; application, monitor and connection pool are created");
+    report.act("Three nodes and two servers start; application and monitor are created");
     let settings: &[(&str, &str)] = if options.mutual_tls { &MUTUAL_TLS } else { &[] };
     let folder = directory.join("cluster");
     let cluster = DevCluster::start_with(&options.quorate, &folder, ports::take()?, &[], settings).await?;
-    let stage = Stage::build(&cluster, &directory.join("databases"), Timing::FAST).await?;
-    stage.pair.dc1.exec(&[TABLE]).await?;
+    let folder = directory.join("databases");
+    let stage = servers::build(options.database, &cluster, &folder).await?;
     hand_out(&cluster, &stage, &own).await?;
     report.say("the SDK configuration is taken from the console as it is, the three certificate files lie beside it");
 
@@ -96,7 +119,7 @@ async fn story(options: &Options, directory: &Path, report: &mut Report) -> Resu
         table: Vec::new(),
     };
     trial.acts(report).await?;
-    check(&trial.stage, std::mem::take(&mut trial.applications), report).await?;
+    check(&trial.stage.pair, std::mem::take(&mut trial.applications), report).await?;
     for line in trial.table {
         report.remember(line);
     }
@@ -110,14 +133,11 @@ const MUTUAL_TLS: [(&str, &str); 2] = [("QUORATE_KV_MUTUAL_TLS", "true"), ("QUOR
 const HANDED_OUT: &str = "sdk.yaml";
 /// The same as the SDK's own README writes it: TLS without certificates.
 const UNVERIFIED: &str = "sdk-unverified.yaml";
-/// Rows say which server wrote them; the server's own value travels with the row to the other side.
-const TABLE: &str = "CREATE TABLE orders.sdk_trial (id BIGINT AUTO_INCREMENT PRIMARY KEY, worker VARCHAR(64) NOT NULL, \
-                     number BIGINT NOT NULL, server BIGINT NOT NULL)";
-
 /// Puts the configuration and the certificate files where the console's notes say.
-async fn hand_out(cluster: &DevCluster, stage: &Stage, directory: &Path) -> Result<()> {
+async fn hand_out(cluster: &DevCluster, stage: &Stage<Servers>, directory: &Path) -> Result<()> {
     let handed_out = cluster.rest.get(&format!("{}/sdk-configuration", stage.path())).await?;
-    let yaml = handed_out["go_yaml"].as_str().context("no go_yaml")?;
+    let yaml = handed_out["go_yaml"].as_str();
+    let yaml = yaml.with_context(|| format!("there is no file for the Go SDK: {handed_out}"))?;
     ensure!(
         handed_out["warnings"].as_array().is_some_and(Vec::is_empty),
         "the console warns: {}",
@@ -149,6 +169,8 @@ impl Trial {
             ("QUORATE_KV_PASSWORD", self.cluster.info.kv.sdk.password.as_str()),
             ("DATABASE_USER", APPLICATION.user),
             ("DATABASE_PASSWORD", APPLICATION.password),
+            // The trial's Redis servers take anybody.
+            ("SERVER_PASSWORD", ""),
         ];
         let application = Application::start(&self.program, &self.directory, configuration, name, &environment)?;
         self.applications.push(application);
@@ -164,28 +186,30 @@ fn now_us() -> UnixMicros {
 }
 
 /// After everything: nothing crashed, nothing ran on the wrong side, nothing acknowledged is missing.
-async fn check(stage: &Stage, applications: Vec<Application>, report: &mut Report) -> Result<()> {
-    report.act("What the application was told is compared with the databases");
+async fn check(servers: &Servers, applications: Vec<Application>, report: &mut Report) -> Result<()> {
+    report.act("What the application was told is compared with the servers");
     let mut records = Vec::new();
     for application in applications {
         let name = application.name.clone();
         records.push((name, application.finish().await?));
     }
-    let rows = rows_of_both(stage).await?;
+    let written = servers.written().await?;
     for (name, record) in &mut records {
-        let missing = record.locate(&rows);
-        ensure!(
-            missing.is_empty(),
-            "{name}: {} acknowledged rows are nowhere: {missing:?}",
-            missing.len()
-        );
-        let misdirected = record.misdirected(&servers());
+        let missing = record.locate(&written);
+        if servers.replicate() {
+            ensure!(
+                missing.is_empty(),
+                "{name}: {} acknowledged rows are nowhere: {missing:?}",
+                missing.len()
+            );
+        }
+        let misdirected = record.misdirected(&sides());
         ensure!(
             misdirected.is_empty(),
             "{name}: {} statements ran on a side that was no longer active: {misdirected:?}",
             misdirected.len()
         );
-        report.finding(summary_of(name, record));
+        report.finding(summary_of(name, record, servers.replicate()));
         for complaint in &record.complaints {
             report.say(&format!("the SDK logged: {complaint}"));
         }
@@ -193,38 +217,16 @@ async fn check(stage: &Stage, applications: Vec<Application>, report: &mut Repor
     Ok(())
 }
 
-fn summary_of(name: &str, record: &Record) -> String {
+fn summary_of(name: &str, record: &Record, replicated: bool) -> String {
     let failed = record.statements.iter().filter(|line| !line.error.is_empty()).count();
+    let rows = if replicated {
+        ", every acknowledged row on both sides"
+    } else {
+        ""
+    };
     format!(
-        "{name}: {} statements, {failed} failed, {} switches taken over, none on a side that was no longer active, every \
-         acknowledged row on both sides",
+        "{name}: {} statements, {failed} failed, {} switches taken over, none on a side that was no longer active{rows}",
         record.statements.len(),
         record.changes.len()
     )
-}
-
-/// The rows once both sides have the same: what was under way when a process ended is committed a moment later.
-async fn rows_of_both(stage: &Stage) -> Result<BTreeMap<(String, i64), i64>> {
-    let (dc1, dc2) = (&stage.pair.dc1, &stage.pair.dc2);
-    eventually("both sides hold the same rows", acts::CATCH_UP_TIMEOUT, async || {
-        stage.pair.wait_caught_up(dc1, dc2, acts::CATCH_UP_TIMEOUT).await?;
-        stage.pair.wait_caught_up(dc2, dc1, acts::CATCH_UP_TIMEOUT).await?;
-        let rows = rows_of(dc1).await?;
-        Ok((rows == rows_of(dc2).await?).then_some(rows))
-    })
-    .await
-}
-
-/// Rows of one server: worker and number to the server that wrote it.
-async fn rows_of(server: &MariaDb) -> Result<BTreeMap<(String, i64), i64>> {
-    use mysql_async::prelude::Queryable;
-    let mut connection = server.root_connection().await?;
-    let rows: Vec<(String, i64, i64)> = connection
-        .query("SELECT worker, number, server FROM orders.sdk_trial")
-        .await?;
-    connection.disconnect().await?;
-    Ok(rows
-        .into_iter()
-        .map(|(worker, number, server)| ((worker, number), server))
-        .collect())
 }

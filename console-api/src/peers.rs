@@ -30,7 +30,7 @@ struct NodeRequest {
 #[prost(skip_debug)]
 pub(crate) enum NodeRequestKind {
     #[prost(message, tag = "1")]
-    Test(TestRequest),
+    Test(Box<TestRequest>),
     #[prost(message, tag = "2")]
     Processes(ProcessesRequest),
     #[prost(message, tag = "70")]
@@ -174,7 +174,7 @@ impl NodeRequestHandler for Answers {
         Box::pin(async move {
             let request = NodeRequest::decode(request).map_err(|error| format!("malformed request: {error}"))?;
             let kind = match request.kind.ok_or("this version does not know the request")? {
-                NodeRequestKind::Test(request) => NodeAnswerKind::Tested(tested(&context, request).await?),
+                NodeRequestKind::Test(request) => NodeAnswerKind::Tested(tested(&context, *request).await?),
                 NodeRequestKind::Processes(request) => NodeAnswerKind::Processes(processes(&context, request)),
                 NodeRequestKind::Links(_) => NodeAnswerKind::Links(LinksAnswer {
                     links: context.settings().links.links(),

@@ -45,6 +45,8 @@ const OWNERS: &[(&str, &str)] = &[
     ("openraft", "quorate-raft"),
     ("rocksdb", "quorate-raft"),
     ("mysql_async", "quorate-probes"),
+    ("tokio-postgres", "quorate-probes"),
+    ("redis", "quorate-probes"),
     ("mongodb", "quorate-probes"),
     ("oracledb", "quorate-probes"),
 ];

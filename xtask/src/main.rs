@@ -79,6 +79,9 @@ enum Command {
         /// The KV port demands client certificates, as by default in production.
         #[arg(long)]
         mutual_tls: bool,
+        /// `mysql` (a MariaDB pair) or `redis`.
+        #[arg(long, default_value = "mysql")]
+        database: String,
     },
     /// Run public clients of etcd with their own tests, and Patroni, against Quorate and real etcd.
     Suites {
@@ -113,7 +116,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Setup { peers } => setup::run(peers).and_then(|()| servers::install())?,
         Command::Demo { keep, kind, all } => {
             let flags = [(keep, "--keep"), (all, "--all")].into_iter();
-            let flags = flags.filter_map(|(given, flag)| given.then(|| flag.to_owned()));
+            let flags = flags.filter(|(given, _)| *given).map(|(_, flag)| flag.to_owned());
             let kind = kind.into_iter().flat_map(|kind| ["--kind".to_owned(), kind]);
             return programs::demo(&flags.chain(kind).collect::<Vec<_>>());
         }
@@ -122,7 +125,11 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Verify => verify::run()?,
         Command::Bench { arguments } => return programs::bench(&arguments),
         Command::Differential { arguments } => return programs::differential(&arguments),
-        Command::SdkTrial { sdk, mutual_tls } => return programs::sdk_trial(&sdk, mutual_tls),
+        Command::SdkTrial {
+            sdk,
+            mutual_tls,
+            database,
+        } => return programs::sdk_trial(&sdk, mutual_tls, &database),
         Command::Suites { arguments } => return programs::suites(&arguments),
         Command::Fuzz { minutes, targets } => fuzz::fuzz(minutes, &targets)?,
         Command::Codegen => programs::codegen()?,

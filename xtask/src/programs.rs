@@ -58,7 +58,7 @@ pub fn differential(arguments: &[String]) -> Result<ExitCode> {
 }
 
 /// The trial of an unmodified Go SDK: see `chaos/src/bin/quorate-sdk-trial.rs`.
-pub fn sdk_trial(sdk: &Path, mutual_tls: bool) -> Result<ExitCode> {
+pub fn sdk_trial(sdk: &Path, mutual_tls: bool, database: &str) -> Result<ExitCode> {
     // Said before anything is built: a wrong path is the commonest mistake.
     let sdk = sdk.canonicalize().with_context(|| format!("--sdk {}", sdk.display()))?;
     step("setup", || setup::run(false))?;
@@ -67,6 +67,7 @@ pub fn sdk_trial(sdk: &Path, mutual_tls: bool) -> Result<ExitCode> {
     let mut command = Command::new(directory.join("quorate-sdk-trial"));
     command.arg("--quorate").arg(directory.join("quorate"));
     command.arg("--sdk").arg(sdk).arg("--go").arg(go);
+    command.args(["--database", database]);
     if mutual_tls {
         command.arg("--mutual-tls");
     }

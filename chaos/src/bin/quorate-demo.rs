@@ -41,9 +41,9 @@ async fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     match run(&Options {
+        kinds: cli.kinds(),
         quorate: cli.quorate,
         keep: cli.keep,
-        kinds: cli.kinds(),
     })
     .await
     {

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use quorate_chaos::sdk_trial::{Options, run};
+use quorate_chaos::sdk_trial::{Database, Options, run};
 
 #[derive(Parser)]
-#[command(about = "Runs an unmodified Go SDK against three nodes and a real MariaDB pair")]
+#[command(about = "Runs an unmodified Go SDK against three nodes and a pair of real servers")]
 struct Cli {
     /// The appliance's binary.
     #[arg(long)]
@@ -21,6 +21,9 @@ struct Cli {
     /// The KV port demands client certificates, as by default in production.
     #[arg(long)]
     mutual_tls: bool,
+    /// What the application works on.
+    #[arg(long, value_enum, default_value_t = Database::Mysql)]
+    database: Database,
 }
 
 #[tokio::main]
@@ -35,6 +38,7 @@ async fn main() -> ExitCode {
         sdk: cli.sdk,
         go: cli.go,
         mutual_tls: cli.mutual_tls,
+        database: cli.database,
     };
     match run(&options).await {
         Ok(()) => ExitCode::SUCCESS,

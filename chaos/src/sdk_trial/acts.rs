@@ -6,12 +6,14 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::record::UnixMicros;
-use super::{HANDED_OUT, Trial, UNVERIFIED, now_us, servers};
+use super::{HANDED_OUT, Trial, UNVERIFIED, now_us, sides};
 use crate::demo::report::Report;
-use crate::demo::{sightings, watch_active};
+use crate::demo::sightings;
 use crate::faults::Signal;
+use crate::kv;
 use crate::scenario::INSTANCE;
 use crate::timeline::{Moment, Timeline};
+use crate::watcher::Watcher;
 
 /// Bound of everything that an SDK does after a switch.
 const FOLLOW_TIMEOUT: Duration = Duration::from_secs(20);
@@ -40,8 +42,7 @@ impl Trial {
         self.failover(report).await?;
 
         report.act("dc1 comes back and is switched back to by hand");
-        self.stage.pair.dc1.start()?;
-        self.stage.pair.dc1.wait_ready(CATCH_UP_TIMEOUT).await?;
+        self.stage.pair.return_dc1().await?;
         self.switch_by_hand("dc1", "switchback by hand", report).await?;
 
         report.act("The node that the SDK's watch is on is killed, then a switch by hand");
@@ -83,7 +84,7 @@ impl Trial {
     async fn start_and_wait(&mut self, name: &str, configuration: &str, side: &str, report: &Report) -> Result<()> {
         let begun = now_us();
         self.start_application(name, configuration)?;
-        let server = servers()[side];
+        let server = sides()[side];
         let deadline = Instant::now() + FOLLOW_TIMEOUT;
         loop {
             let application = self.applications.last_mut().context("it was just started")?;
@@ -113,15 +114,27 @@ impl Trial {
         }
     }
 
+    /// A watcher on every node; of all status keys only `active` holds the name of a data center.
+    async fn watch_status(&self) -> Result<Vec<(String, Watcher)>> {
+        let mut watchers = Vec::new();
+        for node in &self.cluster.info.nodes {
+            let watcher = Watcher::start(kv::as_sdk(&self.cluster.info, &node.kv)?, "/mas-monitor/status/", 1);
+            let watching = watcher.wait_watching(FOLLOW_TIMEOUT).await;
+            watching.with_context(|| format!("watch on {}", node.name))?;
+            watchers.push((node.name.clone(), watcher));
+        }
+        Ok(watchers)
+    }
+
     async fn failover(&mut self, report: &mut Report) -> Result<()> {
         // The harness's own watchers have no client certificate.
         let watchers = match self.mutual_tls {
             true => Vec::new(),
-            false => watch_active(&self.cluster, &self.stage).await?,
+            false => self.watch_status().await?,
         };
         report.act("dc1's server is killed with SIGKILL");
         let (killed, killed_us) = (SystemTime::now(), now_us());
-        self.stage.pair.dc1.kill()?;
+        self.stage.pair.kill_dc1()?;
         let seen = sightings(&watchers, "dc2", killed).await?;
         let followed = self.follow("dc2", killed_us).await?;
         let mut timeline = Timeline::new(&self.stage.view(&self.cluster.rest).await?, killed, &seen)?;
@@ -141,9 +154,7 @@ impl Trial {
     }
 
     async fn switch_by_hand(&mut self, to: &str, what: &str, report: &mut Report) -> Result<()> {
-        let (dc1, dc2) = (&self.stage.pair.dc1, &self.stage.pair.dc2);
-        self.stage.pair.wait_caught_up(dc1, dc2, CATCH_UP_TIMEOUT).await?;
-        self.stage.pair.wait_caught_up(dc2, dc1, CATCH_UP_TIMEOUT).await?;
+        self.stage.pair.caught_up().await?;
         let rest = &self.cluster.rest;
         self.stage
             .wait_sides(rest, "healthy", "healthy", CATCH_UP_TIMEOUT)
@@ -197,7 +208,7 @@ impl Trial {
 
     /// Waits until every process has taken `to` over and been answered by its server.
     async fn follow(&mut self, to: &str, since: UnixMicros) -> Result<Vec<(String, Followed)>> {
-        let server = servers()[to];
+        let server = sides()[to];
         let mut all = Vec::new();
         let deadline = Instant::now() + FOLLOW_TIMEOUT;
         for application in &mut self.applications {

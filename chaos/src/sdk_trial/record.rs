@@ -11,7 +11,7 @@ pub type UnixMicros = i64;
 /// first, takes it over next, and reads it for each statement without a lock.
 pub const TAKE_OVER_MICROS: UnixMicros = 100_000;
 
-/// One line of `chaos/sdk-trial/mysql`.
+/// One line of an application in `chaos/sdk-trial`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Line {
     pub kind: String,
@@ -20,7 +20,7 @@ pub struct Line {
     pub number: i64,
     pub begun_us: UnixMicros,
     pub ended_us: UnixMicros,
-    /// `@@server_id` where the statement itself tells it, else 0.
+    /// The server where the statement itself tells it, else 0.
     pub server: i64,
     #[serde(default)]
     pub error: String,
@@ -49,9 +49,9 @@ impl Record {
     /// Adds a line.
     pub fn take(&mut self, line: Line) {
         match line.kind.as_str() {
-            "insert" | "select" | "prepared" => self.statements.push(line),
             "sdk" => self.take_log(&line),
-            _ => {}
+            "open" => {}
+            _statement => self.statements.push(line),
         }
     }
 
@@ -96,10 +96,12 @@ impl Record {
             .count()
     }
 
-    /// Gives every acknowledged insert the server that its row names; returns those that have no row.
+    /// Gives every write the server that carried it out, by what was found written; returns the acknowledged ones of which
+    /// nothing was found.
     pub fn locate(&mut self, rows: &BTreeMap<(String, i64), i64>) -> Vec<String> {
         let mut missing = Vec::new();
-        for insert in self.statements.iter_mut().filter(|line| line.kind == "insert") {
+        let write = |line: &&mut Line| line.kind == "insert" || line.kind == "set";
+        for insert in self.statements.iter_mut().filter(write) {
             match rows.get(&(insert.worker.clone(), insert.number)) {
                 Some(server) => insert.server = *server,
                 None if insert.error.is_empty() => missing.push(format!("{} number {}", insert.worker, insert.number)),

@@ -122,8 +122,8 @@ fn notes(configuration: &SdkConfiguration, go: bool) -> Vec<String> {
              `$NAME` everywhere in the file, so a `$` in a password works only from there.",
         ),
         "redis" => add(
-            "The Redis SDK for Go expands no variables: put the KV password and the passwords of the servers in place of \
-             `${…}`, or write the file from a template when the application starts.",
+            "The Redis SDK for Go expands no variables: give `password.SetDecipher` a decipher that does (`os.ExpandEnv`), or \
+             put the KV password and the passwords of the servers in place of `${…}`.",
         ),
         _ => {}
     }

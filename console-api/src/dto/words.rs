@@ -33,6 +33,7 @@ words! {
 }
 words! {
     /// Routing algorithm; which ones a kind knows is told by the refusal of the others (C20, C23, C25).
+    #[expect(clippy::enum_variant_names, reason = "the words are those of the SDK contract")]
     RoutingName mirrors Routing {
         SingleReadWrite = "single-read-write",
         LocalReadSingleWrite = "local-read-single-write",

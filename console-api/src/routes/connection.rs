@@ -38,7 +38,7 @@ pub(crate) async fn test_connection(
     });
     let stored = read.await??;
     let test = body.into_test(stored.as_ref())?;
-    let request = NodeRequestKind::Test(TestRequest::from(&test));
+    let request = NodeRequestKind::Test(Box::new(TestRequest::from(&test)));
     let deadline = CONNECTION_TEST_DEADLINE + NODE_ANSWER_GRACE;
     let asked = context.ask_every_node(request, deadline).await;
     let nodes = asked.into_iter().map(|(node, answer)| match answer {

@@ -13,6 +13,7 @@ mod monitors;
 mod nodes;
 mod problems;
 mod records;
+mod rules;
 mod serving;
 mod support;
 mod switches;

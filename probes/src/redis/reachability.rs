@@ -3,6 +3,7 @@
 //! The check sends `PING` without any login: whatever the answer, even that a login is needed, the process lives. It counts
 //! as no failed login.
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use quorate_machine::FindingClass;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -27,6 +28,23 @@ pub(super) async fn check(target: &RedisTarget, endpoint: &Endpoint, deadline: I
         },
         well => well,
     }
+}
+
+/// Succeeds if as many of the addresses answer as must say the same.
+pub(super) async fn check_some(target: &RedisTarget, deadline: Instant) -> Result<(), Failure> {
+    let check = |endpoint| check(target, endpoint, deadline);
+    let mut checks: FuturesUnordered<_> = target.endpoints.iter().map(check).collect();
+    let (mut answered, mut last) = (0, None);
+    while let Some(result) = checks.next().await {
+        match result {
+            Ok(()) => answered += 1,
+            Err(failure) => last = Some(failure),
+        }
+        if answered >= target.witnesses() {
+            return Ok(());
+        }
+    }
+    last.map_or(Ok(()), Err)
 }
 
 /// What the process says to somebody whom it does not know.

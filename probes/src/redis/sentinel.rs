@@ -184,19 +184,7 @@ impl Dialect for SentinelDialect {
     }
 
     async fn check_reachability(&self, deadline: Instant) -> Result<(), Failure> {
-        let check = |endpoint| reachability::check(&self.target, endpoint, deadline);
-        let mut checks: FuturesUnordered<_> = self.target.endpoints.iter().map(check).collect();
-        let (mut answered, mut last) = (0, None);
-        while let Some(result) = checks.next().await {
-            match result {
-                Ok(()) => answered += 1,
-                Err(failure) => last = Some(failure),
-            }
-            if answered >= self.target.witnesses() {
-                return Ok(());
-            }
-        }
-        last.map_or(Ok(()), Err)
+        reachability::check_some(&self.target, deadline).await
     }
 
     fn close(session: SentinelSession) {

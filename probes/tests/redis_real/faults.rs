@@ -66,7 +66,7 @@ async fn a_slow_answer_is_an_answer() -> Result<()> {
     let fixture = Fixture::start().await?;
     let mut prober = fixture.prober();
     attempt(&mut prober).await;
-    let _: String = fixture.server.admin(&["CLIENT", "PAUSE", "2500", "ALL"]).await?;
+    let _: String = fixture.server.admin(&["CLIENT", "PAUSE", "3000", "ALL"]).await?;
     let slow = attempt(&mut prober).await;
     assert_eq!(found(&slow), (FindingClass::Slow, Stage::Role, false), "{slow:?}");
     assert!(slow.engine_text.starts_with("answered after"), "{slow:?}");
