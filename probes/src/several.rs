@@ -113,6 +113,18 @@ impl Round {
     }
 }
 
+/// What a connection that broke off under a question means: a process that ends closes its connections before its port, and who asks in
+/// between learns nothing. Asked a moment later, the port says it.
+pub(crate) async fn or_gone(endpoint: &Endpoint, failure: Failure, deadline: Instant) -> Failure {
+    if failure.class != FindingClass::WrongAnswer || failure.stage == Stage::Role {
+        return failure;
+    }
+    match endpoint.connect(deadline).await {
+        Err(gone) if gone.class == FindingClass::Refused => gone,
+        _ => failure,
+    }
+}
+
 /// Which finding speaks for several addresses that all failed. What says nothing about the server comes first: where one name does not
 /// resolve or one certificate does not fit, that address may well serve others, and the source is not known to be down.
 fn weight(class: FindingClass) -> u8 {

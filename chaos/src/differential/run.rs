@@ -10,6 +10,9 @@ use super::operation::{Caller, Operation, Outcome, Step, shorten};
 use super::systems::{Pair, Programs};
 use crate::wire::etcdserverpb as pb;
 
+/// Shown of two answers before they differ.
+const SHOWN_BEFORE_CHARACTERS: usize = 600;
+
 /// A difference, with what led to it.
 #[derive(Clone, Debug)]
 pub struct Divergence {
@@ -306,9 +309,14 @@ fn root() -> Caller {
 }
 
 fn difference(what: String, etcd: &Outcome, quorate: &Outcome) -> Divergence {
+    let (etcd, quorate) = (format!("{etcd:?}"), format!("{quorate:?}"));
+    // Long answers are mostly equal: they are shown from shortly before the first difference.
+    let equal = std::iter::zip(etcd.chars(), quorate.chars()).take_while(|(etcd, quorate)| etcd == quorate);
+    let skipped = equal.count().saturating_sub(SHOWN_BEFORE_CHARACTERS);
+    let shown = |text: &str| shorten(&text.chars().skip(skipped).collect::<String>());
     Divergence {
         what,
-        etcd: shorten(&format!("{etcd:?}")),
-        quorate: shorten(&format!("{quorate:?}")),
+        etcd: shown(&etcd),
+        quorate: shown(&quorate),
     }
 }

@@ -1,28 +1,53 @@
 //! Quotas (A1) and global settings per kind (C11).
 
-use quorate_machine::{Id, KindSettings, Quotas, SetQuotas, State};
+use quorate_machine::catalog::edge;
+use quorate_machine::{Id, KindSettings, Quotas, SetQuotas, State, kind_traits};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Global settings of a kind, milliseconds; the same as body and as answer.
+use crate::language::text;
+use crate::problem::Problem;
+
+/// Global settings of a kind, milliseconds; the same as body and as answer. `api` has the health precision alone (C3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KindSettingsBody {
-    retry_interval_ms: u32,
-    monitor_timeout_ms: u32,
-    access_timeout_ms: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retry_interval_ms: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    monitor_timeout_ms: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    access_timeout_ms: Option<u32>,
     /// Workers that must reach a data source for it to count as healthy: 1 or 2.
     health_precision: u32,
 }
 
-impl From<KindSettingsBody> for KindSettings {
-    fn from(body: KindSettingsBody) -> Self {
-        Self {
-            retry_interval_ms: body.retry_interval_ms,
-            monitor_timeout_ms: body.monitor_timeout_ms,
-            access_timeout_ms: body.access_timeout_ms,
-            health_precision: body.health_precision,
-        }
+impl KindSettingsBody {
+    /// The settings of `kind`.
+    ///
+    /// # Errors
+    /// 422 for a time that is missing, or that the kind has not.
+    pub(crate) fn into_settings(self, kind: &str) -> Result<KindSettings, Problem> {
+        let counts = kind_traits(kind).is_some_and(|kind| kind.counts_attempts);
+        let time = |name: &str, value: Option<u32>, default: u32| {
+            let pointer = format!("/{name}");
+            match value {
+                Some(_) if counts => Err(Problem::field(&pointer, "unsupported", text(edge::NO_TIMES, &[]))),
+                None if !counts => Err(Problem::field(&pointer, "missing-field", text(edge::TIME_NEEDED, &[]))),
+                value => Ok(value.unwrap_or(default)),
+            }
+        };
+        let default = KindSettings::DEFAULT;
+        Ok(KindSettings {
+            retry_interval_ms: time("retry_interval_ms", self.retry_interval_ms, default.retry_interval_ms)?,
+            monitor_timeout_ms: time(
+                "monitor_timeout_ms",
+                self.monitor_timeout_ms,
+                default.monitor_timeout_ms,
+            )?,
+            access_timeout_ms: time("access_timeout_ms", self.access_timeout_ms, default.access_timeout_ms)?,
+            health_precision: self.health_precision,
+        })
     }
 }
 
@@ -35,12 +60,13 @@ pub(crate) struct KindSettingsView {
 
 impl KindSettingsView {
     pub(crate) fn new(kind: &str, settings: KindSettings) -> Self {
+        let times = !kind_traits(kind).is_some_and(|kind| kind.counts_attempts);
         Self {
             kind: kind.to_owned(),
             settings: KindSettingsBody {
-                retry_interval_ms: settings.retry_interval_ms,
-                monitor_timeout_ms: settings.monitor_timeout_ms,
-                access_timeout_ms: settings.access_timeout_ms,
+                retry_interval_ms: times.then_some(settings.retry_interval_ms),
+                monitor_timeout_ms: times.then_some(settings.monitor_timeout_ms),
+                access_timeout_ms: times.then_some(settings.access_timeout_ms),
                 health_precision: settings.health_precision,
             },
         }

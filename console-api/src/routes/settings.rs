@@ -118,7 +118,7 @@ pub(crate) async fn set_kind_settings(
             find_instance(state, &instance).map(|found| found.meta.id)
         })
         .await??;
-    let settings = body.into();
+    let settings = body.into_settings(&kind)?;
     let command = Command::SetKindSettings(SetKindSettings {
         instance,
         kind,

@@ -339,3 +339,40 @@ async fn api_monitors_are_no_part_of_a_switch() {
         .await;
     assert_eq!(refused.line(), "422 not-of-this-kind");
 }
+
+#[tokio::test]
+async fn global_settings_hold_what_a_kind_has() {
+    let app = App::start().await;
+    let path = "/instances/default/kind-settings";
+    let listed = app.root("GET", path, "").await;
+    let kinds: Vec<&str> = listed.body["items"]
+        .as_array()
+        .expect("items")
+        .iter()
+        .filter_map(|item| item["kind"].as_str())
+        .collect();
+    assert_eq!(kinds.len(), ALL.len(), "{kinds:?}");
+    assert_eq!(
+        listed.body["items"][0],
+        json!({"kind": "api", "settings": {"health_precision": 1}})
+    );
+    let times = json!({"retry_interval_ms": 3000, "monitor_timeout_ms": 10000, "access_timeout_ms": 3000, "health_precision": 2});
+    for (kind, body, expected) in [
+        ("api", json!({"health_precision": 2}), "204 -"),
+        (
+            "api",
+            times.clone(),
+            "422 invalid-spec [/retry_interval_ms unsupported]",
+        ),
+        ("redis", times.clone(), "204 -"),
+        (
+            "redis",
+            json!({"health_precision": 2}),
+            "422 invalid-spec [/retry_interval_ms missing-field]",
+        ),
+        ("graph", times, "409 feature-disabled"),
+    ] {
+        let answer = app.root("PUT", &format!("{path}/{kind}"), &body.to_string()).await;
+        assert_eq!(answer.line(), expected, "{kind} {body}");
+    }
+}

@@ -122,7 +122,9 @@ fn unprintable(error: impl std::fmt::Display) -> Failure {
 }
 
 fn cell(item: &Value, pointers: &[&str]) -> String {
-    let parts: Vec<String> = pointers.iter().map(|pointer| plain(item.pointer(pointer))).collect();
+    // `a|b`: the first of them that is there.
+    let found = |pointer: &&str| pointer.split('|').find_map(|pointer| item.pointer(pointer));
+    let parts: Vec<String> = pointers.iter().map(|pointer| plain(found(pointer))).collect();
     parts.join("/")
 }
 

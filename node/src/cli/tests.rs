@@ -39,6 +39,12 @@ fn command_lines() {
         "monitor pool set orders --file pool.json --database orders",
         "monitor pool set orders --database orders --dc1-source ds1 --dc2-source ds2",
         "monitor test-connection --address 10.0.0.1:3306 --user probe --monitoring-database orders",
+        "monitor test-connection --monitor orders",
+        "monitor test-connection --kind redis --file redis.json",
+        "monitor create --application shop --kind redis --file redis.json --user probe",
+        "monitor create --application shop --kind graph --file graph.json",
+        "monitor create --application shop --kind api --dc1-address 10.0.0.1:443",
+        "monitor list --kind redis",
         "monitor read-write orders --data-center dc1 --readable true --writable false",
         "switch application shop --to dc2 --dry-run",
         "switch application shop --to dc2 --partial --reason drill",
@@ -94,6 +100,7 @@ fn body_of(line: &str) -> Value {
         Noun::Switch(switch::Verb::Application { options, .. }) => options.body(),
         Noun::Monitor(monitor::Verb::Edit(options)) => options.body(&monitor_fixture()).expect("a body"),
         Noun::Monitor(monitor::Verb::Create(options)) => options.body("0123").expect("a body"),
+        Noun::Monitor(monitor::Verb::TestConnection(options)) => options.body(None).expect("a body"),
         other => panic!("no body for {other:?}"),
     }
 }
@@ -113,6 +120,51 @@ fn bodies() {
          ds1-s0=10.0.0.3:3306/orders --dc2-source ds2=10.0.0.2:3306/orders"
             .to_owned(),
         "switch application shop --to dc2 --force --reason fire --restore-readable".to_owned(),
+    ];
+    let text: Vec<String> = lines.iter().map(|line| format!("{:#}", body_of(line))).collect();
+    insta::assert_snapshot!(text.join("\n"));
+}
+
+#[test]
+fn bodies_of_kinds() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let written = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    let password = written("password", "hunter2\n");
+    let ca = written("ca.pem", "PEM");
+    let section = written(
+        "redis.json",
+        r#"{"routing": "single-read-write", "dc1": {"addresses": ["a:1"], "password": "own"},
+            "dc2": {"addresses": ["b:1"], "passwordless": true}}"#,
+    );
+    let create = "monitor create --application shop";
+    let sides = "--dc1-address 10.0.0.1:1 --dc2-address 10.0.0.2:1";
+    let lines = [
+        format!(
+            "{create} --kind postgresql {sides} --user probe --monitoring-database orders --password-file {password} \
+                 --tls verified --tls-ca {ca} --dc1-replica 10.0.0.3:1"
+        ),
+        format!(
+            "{create} --kind oracle {sides} --user probe --monitoring-database ORCL --database-is-sid --password-file {password}"
+        ),
+        format!(
+            "{create} --kind redis {sides} --dc1-address 10.0.0.3:1 --mode sentinel --master-name m --dc1-zone az1 \
+                 --routing single-read-write --password-file {password}"
+        ),
+        format!("{create} --kind redis --file {section}"),
+        format!(
+            "{create} --kind mongodb {sides} --user probe --monitoring-database admin --replica-set rs0 --password-file {password}"
+        ),
+        format!("{create} --kind elasticsearch {sides} --scheme http --passwordless --routing single-read-write"),
+        format!(
+            "{create} --kind api {sides} --path /health --method POST --expected-status 204 --header X-A:b --failures 5"
+        ),
+        format!(
+            "monitor test-connection --kind elasticsearch {sides} --user watcher --password-file {password} --routing single-read-write"
+        ),
     ];
     let text: Vec<String> = lines.iter().map(|line| format!("{:#}", body_of(line))).collect();
     insta::assert_snapshot!(text.join("\n"));

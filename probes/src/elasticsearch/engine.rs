@@ -16,7 +16,7 @@ use crate::{
     kept::{Answer, Dialect},
     observation::{RoleInfo, Stage},
     refusals::Account,
-    several::Round,
+    several::{Round, or_gone},
 };
 
 /// Longest that a node may wait for the cluster's master before it answers; without it, it waits 30 s.
@@ -69,7 +69,10 @@ impl Cluster {
                 }
                 // The next node would refuse it too, and count it.
                 Err(failure) if failure.class == FindingClass::Auth => return Err(self.refused(failure)),
-                Err(failure) => round.failed(&self.target.endpoints[index], failure),
+                Err(failure) => {
+                    let endpoint = &self.target.endpoints[index];
+                    round.failed(endpoint, or_gone(endpoint, failure, share).await);
+                }
             }
         }
         Err(round.verdict())

@@ -16,7 +16,7 @@ use crate::{
     failure::Failure,
     kept::{Answer, Dialect},
     observation::{RoleInfo, Stage},
-    several::Round,
+    several::{Round, or_gone},
 };
 
 /// A connection that is logged in, to the server that speaks for its side.
@@ -72,6 +72,7 @@ impl Servers {
                 Err(failure) if failure.class == FindingClass::Auth => return Err(failure),
                 Err(failure) => {
                     let endpoint = &self.target.endpoints[index];
+                    let failure = or_gone(endpoint, failure, share).await;
                     failed.push((endpoint.address.to_string(), failure.clone()));
                     round.failed(endpoint, failure);
                 }

@@ -216,3 +216,23 @@ async fn what_is_no_cluster_is_a_wrong_answer() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_process_that_ends_under_a_question_is_refused() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?.to_string();
+    let ending = tokio::spawn(async move {
+        let accepted = listener.accept().await;
+        // The port goes while the connection still stands.
+        drop(listener);
+        drop(accepted);
+    });
+    let observation = attempt(&mut ElasticsearchProber::new(plain(&[&address], ACCESS_TIMEOUT))).await;
+    assert_eq!(
+        found(&observation),
+        (FindingClass::Refused, Stage::Tcp, true),
+        "{observation:?}"
+    );
+    ending.await?;
+    Ok(())
+}

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use super::kind::{KINDS, KindOptions};
 use crate::cli::failure::{Code, Failure};
 use crate::cli::password::PasswordSource;
 
@@ -18,24 +19,15 @@ pub struct CreateOptions {
     #[arg(long)]
     pub application: String,
     /// Kind
-    #[arg(long, default_value = "mysql", value_parser = ["mysql"])]
+    #[arg(long, default_value = "mysql", value_parser = KINDS)]
     kind: String,
     /// Name; generated when left out
     #[arg(long, default_value = "")]
     name: String,
-    /// Monitoring account
-    #[arg(long)]
-    user: String,
+    #[command(flatten)]
+    of_kind: KindOptions,
     #[command(flatten)]
     password: PasswordSource,
-    /// Database that is probed
-    #[arg(long)]
-    monitoring_database: String,
-    /// Database of the applications; the monitoring database when left out
-    #[arg(long, default_value = "")]
-    connecting_database: String,
-    #[command(flatten)]
-    sites: Sites,
     #[command(flatten)]
     timing: Timing,
     /// Do not probe
@@ -44,27 +36,6 @@ pub struct CreateOptions {
     /// Never switch automatically
     #[arg(long)]
     no_automatic_switch: bool,
-}
-
-/// Addresses of both sides, `host:port`.
-#[derive(Args, Debug)]
-struct Sites {
-    #[arg(long, value_name = "HOST:PORT")]
-    dc1_address: String,
-    #[arg(long, value_name = "HOST:PORT")]
-    dc1_replica: Vec<String>,
-    #[arg(long, default_value = "")]
-    dc1_cloud: String,
-    #[arg(long, default_value = "")]
-    dc1_region: String,
-    #[arg(long, value_name = "HOST:PORT")]
-    dc2_address: String,
-    #[arg(long, value_name = "HOST:PORT")]
-    dc2_replica: Vec<String>,
-    #[arg(long, default_value = "")]
-    dc2_cloud: String,
-    #[arg(long, default_value = "")]
-    dc2_region: String,
 }
 
 /// Timing, milliseconds; what is left out is the global setting of the kind, or stays in an edit.
@@ -94,10 +65,14 @@ pub struct EditOptions {
     new_password: bool,
     #[command(flatten)]
     password: PasswordSource,
+    /// Address of dc1; repeat where a side has several
     #[arg(long, value_name = "HOST:PORT")]
-    dc1_address: Option<String>,
+    dc1_address: Vec<String>,
     #[arg(long, value_name = "HOST:PORT")]
-    dc2_address: Option<String>,
+    dc2_address: Vec<String>,
+    /// The kind's section as the API takes it, JSON, in place of the present one; passwords that it leaves out stay
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["user", "dc1_address", "dc2_address"])]
+    file: Option<PathBuf>,
     #[arg(long)]
     probing: Option<bool>,
     #[arg(long)]
@@ -158,17 +133,18 @@ impl std::str::FromStr for Source {
     }
 }
 
-/// A connection test.
+/// A connection test: a kind as it would be created, a monitor as it stands, or (for MySQL) some addresses.
 #[derive(Args, Debug)]
 pub struct TestOptions {
-    /// Address to try; repeat for several
-    #[arg(long, required = true, value_name = "HOST:PORT")]
+    /// Kind
+    #[arg(long, default_value = "mysql", value_parser = KINDS)]
+    kind: String,
+    /// MySQL in short: address to try; repeat for several
+    #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["file", "dc1_address", "dc2_address"])]
     address: Vec<String>,
-    #[arg(long)]
-    user: String,
-    #[arg(long)]
-    monitoring_database: String,
-    /// Use the stored password of this monitor (id or name)
+    #[command(flatten)]
+    of_kind: KindOptions,
+    /// A monitor (id or name) as it stands, or whose stored secrets are used
     #[arg(long)]
     pub monitor: Option<String>,
     #[command(flatten)]
@@ -180,23 +156,7 @@ pub struct TestOptions {
 impl CreateOptions {
     /// Body of the creation.
     pub fn body(&self, application: &str) -> Result<Value, Failure> {
-        let password = self.password.read(&format!("Password of {}", self.user))?;
-        let sites = &self.sites;
-        let site = |cloud: &str, region: &str, address: &str, replicas: &[String]| json!({"cloud": cloud, "region": region, "address": address, "replicas": replicas});
-        let (dc1, dc2) = (
-            site(
-                &sites.dc1_cloud,
-                &sites.dc1_region,
-                &sites.dc1_address,
-                &sites.dc1_replica,
-            ),
-            site(
-                &sites.dc2_cloud,
-                &sites.dc2_region,
-                &sites.dc2_address,
-                &sites.dc2_replica,
-            ),
-        );
+        let section = self.of_kind.section(&self.kind, &self.password, false)?;
         let mut timing = json!({});
         self.timing.set_in(&mut timing);
         Ok(json!({
@@ -205,14 +165,7 @@ impl CreateOptions {
             "probing": !self.no_probing,
             "automatic_switch": !self.no_automatic_switch,
             "timing": timing,
-            (self.kind.as_str()): {
-                "user": self.user,
-                "password": password,
-                "monitoring_database": self.monitoring_database,
-                "connecting_database": self.connecting_database,
-                "dc1": dc1,
-                "dc2": dc2,
-            },
+            (self.kind.as_str()): section,
         }))
     }
 }
@@ -238,46 +191,79 @@ impl Timing {
 impl EditOptions {
     /// The monitor that was read, with the flags put in; fields that the API does not take back are left out.
     pub fn body(&self, present: &Value) -> Result<Value, Failure> {
+        let kind = present.get("kind").and_then(Value::as_str).unwrap_or_default();
         let kept = [
             "notification",
             "probing",
             "automatic_switch",
             "timing",
             "fence_policy",
-            "mysql",
+            kind,
         ];
         let fields = kept
             .iter()
             .filter_map(|field| Some(((*field).to_owned(), present.get(*field)?.clone())));
         let mut body = Value::Object(fields.collect::<Map<_, _>>());
-        if let Some(mysql) = body.get_mut("mysql").and_then(Value::as_object_mut) {
-            mysql.remove("password_set");
+        if let Some(file) = &self.file {
+            body[kind] = read_json(file)?;
         }
-        let set = [
-            ("/mysql", "user", self.user.as_ref().map(|user| json!(user))),
-            (
-                "/mysql/dc1",
-                "address",
-                self.dc1_address.as_ref().map(|address| json!(address)),
-            ),
-            (
-                "/mysql/dc2",
-                "address",
-                self.dc2_address.as_ref().map(|address| json!(address)),
-            ),
-            ("", "probing", self.probing.map(Value::from)),
-            ("", "automatic_switch", self.automatic_switch.map(Value::from)),
-        ];
-        for (parent, field, value) in set {
-            if let (Some(value), Some(parent)) = (value, body.pointer_mut(parent)) {
-                parent[field] = value;
+        if let Some(section) = body.get_mut(kind) {
+            self.edit(kind, section)?;
+        }
+        for (field, value) in [("probing", self.probing), ("automatic_switch", self.automatic_switch)] {
+            if let Some(value) = value {
+                body[field] = json!(value);
             }
         }
         self.timing.set_in(&mut body["timing"]);
-        if self.new_password || self.password.is_given() {
-            body["mysql"]["password"] = json!(self.password.read("New password of the monitoring account")?);
-        }
         Ok(body)
+    }
+
+    /// Puts account and addresses in: once where both sides share them, else on each side.
+    fn edit(&self, kind: &str, section: &mut Value) -> Result<(), Failure> {
+        drop_marks(section);
+        let apart = matches!(kind, "redis" | "elasticsearch");
+        let places: &[&str] = if apart { &["/dc1", "/dc2"] } else { &[""] };
+        let password = match self.new_password || self.password.is_given() {
+            true => Some(self.password.read("New password of the monitoring account")?),
+            false => None,
+        };
+        for place in places {
+            let Some(part) = section.pointer_mut(place) else {
+                continue;
+            };
+            if let Some(user) = &self.user {
+                part["user"] = json!(user);
+            }
+            if let Some(password) = password
+                .as_ref()
+                .filter(|_| part.get("passwordless") != Some(&json!(true)))
+            {
+                part["password"] = json!(password);
+            }
+        }
+        for (place, addresses) in [("/dc1", &self.dc1_address), ("/dc2", &self.dc2_address)] {
+            let Some(part) = section.pointer_mut(place).filter(|_| !addresses.is_empty()) else {
+                continue;
+            };
+            match part.get("addresses") {
+                Some(_) => part["addresses"] = json!(addresses),
+                None => part["address"] = json!(addresses.join(",")),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes out what an answer says of secrets (`password_set`).
+fn drop_marks(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, _| !name.ends_with("_set") || name == "replica_set");
+            fields.values_mut().for_each(drop_marks);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_marks),
+        _ => {}
     }
 }
 
@@ -304,7 +290,7 @@ fn source_json(source: &Source) -> Value {
     json!({"name": source.name, "address": source.address, "schema": source.schema})
 }
 
-fn read_json(file: &PathBuf) -> Result<Value, Failure> {
+pub(super) fn read_json(file: &PathBuf) -> Result<Value, Failure> {
     let unusable = |error: String| Failure::new(Code::Usage, format!("{}: {error}", file.display()));
     let size = std::fs::metadata(file)
         .map_err(|error| unusable(error.to_string()))?
@@ -317,16 +303,26 @@ fn read_json(file: &PathBuf) -> Result<Value, Failure> {
 }
 
 impl TestOptions {
-    /// Body of the test; `stored` is the id of the monitor whose password is used.
+    /// Body of the test; `stored` is the id of the monitor whose secrets are used.
     pub fn body(&self, stored: Option<&str>) -> Result<Value, Failure> {
-        let mut body = json!({
-            "addresses": self.address,
-            "user": self.user,
-            "monitoring_database": self.monitoring_database,
-        });
-        match stored {
-            Some(monitor) if !self.password.is_given() => body["monitor"] = json!(monitor),
-            _ => body["password"] = json!(self.password.read(&format!("Password of {}", self.user))?),
+        let mut body = json!({});
+        if let Some(monitor) = stored {
+            body["monitor"] = json!(monitor);
+        }
+        if !self.address.is_empty() {
+            let (user, database) = self.of_kind.account();
+            let (Some(user), Some(database)) = (user, database) else {
+                let text = "--address needs --user and --monitoring-database";
+                return Err(Failure::new(Code::Usage, text));
+            };
+            body["addresses"] = json!(self.address);
+            body["user"] = json!(user);
+            body["monitoring_database"] = json!(database);
+            if stored.is_none() || self.password.is_given() {
+                body["password"] = json!(self.password.read(&format!("Password of {user}"))?);
+            }
+        } else if self.of_kind.is_given() {
+            body[self.kind.as_str()] = self.of_kind.section(&self.kind, &self.password, stored.is_some())?;
         }
         if let Some(timeout) = self.access_timeout_ms {
             body["access_timeout_ms"] = json!(timeout);

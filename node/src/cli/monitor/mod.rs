@@ -1,6 +1,7 @@
 //! `quorate monitor`: create, list, show, edit, delete, connection pool, connection test, SDK configuration, acknowledge.
 
 mod body;
+mod kind;
 mod several;
 
 use clap::Subcommand;
@@ -90,6 +91,12 @@ pub const COLUMNS: &[Column] = &[
     ("ACK NEEDED", &["/needs_acknowledgement"]),
 ];
 
+/// Where a side's addresses stand, whatever the kind.
+const DC1_ADDRESSES: &str = "/mysql/dc1/address|/postgresql/dc1/address|/oracle/dc1/address|/api/dc1/address|\
+    /redis/dc1/addresses|/mongodb/dc1/addresses|/elasticsearch/dc1/addresses";
+const DC2_ADDRESSES: &str = "/mysql/dc2/address|/postgresql/dc2/address|/oracle/dc2/address|/api/dc2/address|\
+    /redis/dc2/addresses|/mongodb/dc2/addresses|/elasticsearch/dc2/addresses";
+
 /// Lines of one monitor.
 const FIELDS: &[Column] = &[
     ("name", &["/name"]),
@@ -102,13 +109,17 @@ const FIELDS: &[Column] = &[
     ("active", &["/active"]),
     ("epoch", &["/epoch"]),
     ("dc1", &["/dc1/state"]),
-    ("dc1 address", &["/mysql/dc1/address"]),
+    ("dc1 address", &[DC1_ADDRESSES]),
     ("dc1 readable/writable", &["/dc1/readable", "/dc1/writable"]),
     ("dc2", &["/dc2/state"]),
-    ("dc2 address", &["/mysql/dc2/address"]),
+    ("dc2 address", &[DC2_ADDRESSES]),
     ("dc2 readable/writable", &["/dc2/readable", "/dc2/writable"]),
     ("database", &["/connection_pool/database"]),
-    ("routing", &["/connection_pool/routing"]),
+    (
+        "routing",
+        &["/connection_pool/routing|/redis/routing|/elasticsearch/routing"],
+    ),
+    ("SDK keys", &["/sdk_keys_published"]),
     ("withheld", &["/withheld"]),
     ("automatic switching", &["/switching_held"]),
     ("acknowledgement needed", &["/needs_acknowledgement"]),
@@ -282,6 +293,9 @@ async fn sdk_configuration(client: &Client, monitor: &str) -> Result<Rendered, F
             .iter()
             .map(|warning| format!("# WARNING: {warning}\n")),
     );
-    text.push_str(body.get("go_yaml").and_then(Value::as_str).unwrap_or_default());
+    let shown = ["go_yaml", "java_yaml"]
+        .into_iter()
+        .find_map(|field| body.get(field)?.as_str());
+    text.push_str(shown.unwrap_or_default());
     Ok(Rendered::text(text, body))
 }

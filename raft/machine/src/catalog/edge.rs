@@ -214,6 +214,13 @@ pub const ONE_KIND: Texts = (
     "send the section of exactly one kind: mysql, oracle, postgresql, redis, mongodb, elasticsearch or api",
     "请提供且仅提供一种类型的配置：mysql、oracle、postgresql、redis、mongodb、elasticsearch 或 api",
 );
+/// Global times of a kind that counts attempts.
+pub const NO_TIMES: Texts = (
+    "this kind counts answers and failures in a row; only the health precision is global",
+    "该类型按连续成功与失败次数判定；仅健康精度为全局配置",
+);
+/// A global time that was left out.
+pub const TIME_NEEDED: Texts = ("say how many milliseconds", "请指定毫秒数");
 /// A kind that publishes nothing to SDKs.
 pub const NO_SDK_CONFIGURATION: Texts = (
     "monitors of this kind publish nothing to SDKs; there is no configuration to copy",
