@@ -46,7 +46,7 @@ pub async fn play(cluster: &DevCluster, report: &mut Report) -> Result<()> {
         told.contains("status 503"),
         "the service's own words are missing: {told}"
     );
-    let event = wait_event(rest, "service-abnormal", &monitor, STATE_TIMEOUT).await?;
+    let event = wait_event(rest, "database-abnormal", &monitor, STATE_TIMEOUT).await?;
     report.finding(format!(
         "api: abnormal after {} ms and alerted: {}",
         began.elapsed().as_millis(),
