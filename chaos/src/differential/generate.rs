@@ -96,8 +96,10 @@ impl Generator {
             return Round { change, reads };
         }
         let change = self.change(world);
-        // etcd looks after watches from history ten times a second only, so they come in bunches.
-        if self.random.random_ratio(1, WATCH_EVERY_ROUNDS) {
+        // etcd looks after watches from history ten times a second only, so they come in bunches. None right after a
+        // compaction: when those that now begin before history are cancelled is a matter of moments there.
+        let compacts = matches!(change, Operation::Compact(_));
+        if self.random.random_ratio(1, WATCH_EVERY_ROUNDS) && !compacts {
             return self.watch_round(world, change);
         }
         let reads = self.random.random_range(0..=MAX_READS);
