@@ -128,7 +128,7 @@ impl KindOptions {
     pub fn section(&self, kind: &str, password: &PasswordSource, stored: bool) -> Result<Value, Failure> {
         let mut section = match &self.file {
             Some(file) => read_json(file)?,
-            None => self.from_flags(kind)?,
+            None => self.given_by_flags(kind)?,
         };
         // The sections that lack a password; one that is asked for once serves both sides.
         let places: &[&str] = match kind {
@@ -153,7 +153,7 @@ impl KindOptions {
         Ok(section)
     }
 
-    fn from_flags(&self, kind: &str) -> Result<Value, Failure> {
+    fn given_by_flags(&self, kind: &str) -> Result<Value, Failure> {
         if self.dc1_address.is_empty() || self.dc2_address.is_empty() {
             let text = "name --dc1-address and --dc2-address, or --file with the kind's section";
             return Err(Failure::new(Code::Usage, text));
@@ -168,7 +168,7 @@ impl KindOptions {
         let text = |value: &Option<String>| value.as_ref().map(|value| json!(value));
         put("monitoring_database", text(&self.monitoring_database));
         put("connecting_database", text(&self.connecting_database));
-        put("database_is_sid", self.database_is_sid.then(|| json!(true)));
+        put("database_is_sid", self.database_is_sid.then_some(json!(true)));
         put("routing", text(&self.routing));
         put("mode", text(&self.mode));
         put("master_name", text(&self.master_name));
@@ -182,7 +182,7 @@ impl KindOptions {
             }
         };
         share("user", text(&self.user));
-        share("passwordless", self.passwordless.then(|| json!(true)));
+        share("passwordless", self.passwordless.then_some(json!(true)));
         share("scheme", text(&self.scheme));
         share("path", text(&self.path));
         share("method", text(&self.method));

@@ -47,7 +47,7 @@ pub enum Verb {
     #[command(subcommand)]
     Pool(PoolVerb),
     /// Have every node try addresses before saving
-    TestConnection(TestOptions),
+    TestConnection(Box<TestOptions>),
     /// SDK configuration, ready to copy
     SdkConfiguration { monitor: String },
     /// Acknowledge the last automatic switch: the repeat block is lifted
