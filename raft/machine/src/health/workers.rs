@@ -63,13 +63,7 @@ pub(crate) fn worker_seen(
     state.workers.insert(command.node, worker);
     context.wake.membership = true;
     if returned {
-        events::record(
-            state,
-            context,
-            EventCode::WorkerSeen,
-            None,
-            vec![Param::new("node", command.node)],
-        );
+        tell_returned(state, context, command.node);
     }
     evaluate_all(state, context);
     done()
@@ -112,7 +106,7 @@ pub(crate) fn worker_lapsed(
 /// The worker of this incarnation. A newer one than known replaces the older, whose votes go.
 pub(crate) fn current_worker(
     state: &mut State,
-    context: &Context<'_>,
+    context: &mut Context<'_>,
     node: u64,
     incarnation: u64,
 ) -> Result<Worker, Refusal> {
@@ -124,7 +118,8 @@ pub(crate) fn current_worker(
         Some(known) if known.incarnation > incarnation => {
             Err(Refusal::new(RefusalCode::StaleReport).with("incarnation", known.incarnation))
         }
-        _ => {
+        known => {
+            let returned = known.is_some_and(|known| known.lapsed);
             drop_votes(state, node);
             let worker = Worker {
                 node,
@@ -133,9 +128,17 @@ pub(crate) fn current_worker(
                 ..Worker::default()
             };
             state.workers.insert(node, worker);
+            if returned {
+                tell_returned(state, context, node);
+            }
             Ok(worker)
         }
     }
+}
+
+fn tell_returned(state: &mut State, context: &mut Context<'_>, node: u64) {
+    let params = vec![Param::new("node", node)];
+    events::record(state, context, EventCode::WorkerSeen, None, params);
 }
 
 fn drop_votes(state: &mut State, node: u64) {
