@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 pub use run::{Divergence, Tally};
-pub use systems::{Pair, Programs, System, peer};
+pub use systems::{Asked, Pair, Programs, System, peer};
 
 use generate::Generator;
 use run::Session;

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use quorate_chaos::differential::{Pair, Programs, System, peer};
+use quorate_chaos::differential::{Asked, Pair, Programs, System, peer};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -175,7 +175,7 @@ struct Ended {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_command_prints_what_it_prints_on_etcd() -> Result<()> {
     let program = peer("etcdctl")?;
-    let pair = Pair::start(&Programs::find()?).await?;
+    let pair = Pair::start(&Programs::find()?, Asked::Leader).await?;
     let (mut leases, mut differences) = ([String::new(), String::new()], Vec::new());
     let mut compared = 0;
     for line in SCRIPT {

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use super::checkpoint::LiveWatch;
 use super::generate::{Generator, Round, World, endangers_root, password_of};
 use super::operation::{Caller, Operation, Outcome, Step, shorten};
-use super::systems::{Pair, Programs};
+use super::systems::{Asked, Pair, Programs};
 use crate::wire::etcdserverpb as pb;
 
 /// Shown of two answers before they differ.
@@ -57,7 +57,7 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) async fn start(programs: &Programs) -> Result<Self> {
-        let pair = Pair::start(programs).await?;
+        let pair = Pair::start(programs, Asked::Follower).await?;
         let (etcd, quorate) = (pair.etcd.revision().await?, pair.quorate.revision().await?);
         ensure!(
             etcd == quorate,

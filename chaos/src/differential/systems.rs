@@ -39,6 +39,14 @@ pub struct System {
     pub root: Credentials,
 }
 
+/// Which of our nodes is asked. Real etcd is one member, which leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    Leader,
+    /// Answers with the leader's replies, from a state of its own.
+    Follower,
+}
+
 /// Both systems, running. Dropping it kills them.
 #[derive(Debug)]
 pub struct Pair {
@@ -83,7 +91,7 @@ pub fn peer(program: &str) -> Result<PathBuf> {
 
 impl Pair {
     /// Starts both and gives real etcd the users and roles that ours begins with.
-    pub async fn start(programs: &Programs) -> Result<Self> {
+    pub async fn start(programs: &Programs, asked: Asked) -> Result<Self> {
         // What is compared does not depend on the disk, and memory is faster.
         let shared = Path::new(SHARED_MEMORY);
         let parent = if shared.is_dir() {
@@ -98,10 +106,13 @@ impl Pair {
         let folder = directory.path().join("cluster");
         let cluster = DevCluster::start(&programs.quorate, &folder, ports::take()?, &flags).await?;
         let root = cluster.info.kv.root.clone();
-        // One that follows: it answers with the leader's replies, from a state of its own.
         let leader = cluster.leader(READY_TIMEOUT).await?;
-        let node = cluster.info.nodes.iter().find(|node| node.id != leader);
-        let node = node.context("a node that follows")?.kv.clone();
+        let mut nodes = cluster.info.nodes.iter();
+        let node = nodes.find(|node| (node.id == leader) == (asked == Asked::Leader));
+        let node = node
+            .with_context(|| format!("no {asked:?} among the nodes"))?
+            .kv
+            .clone();
         let quorate = System::connect("quorate", &node, root.clone()).await?;
         let (etcd_process, endpoint) = start_etcd(programs, directory.path()).await?;
         let etcd = System::connect("etcd", &endpoint, root).await?;
