@@ -32,6 +32,8 @@ impl pb::maintenance_server::Maintenance for Services {
         context.authorize_user(&context.client(&request)).await?;
         let (revision, size, quota) =
             context.keyspace(|keyspace| (keyspace.revision(), keyspace.size_bytes(), keyspace.quota_bytes()))?;
+        // The standing is published at some pace; the state above may be ahead of it.
+        let applied_index = context.handle.applied_index();
         let status = context.status.borrow().clone();
         let leader = status.leader.map_or(0, |leader| member_id(context.cluster_id, leader));
         let mut errors: Vec<String> = status.fatal.into_iter().collect();
@@ -45,9 +47,9 @@ impl pb::maintenance_server::Maintenance for Services {
             version: EMULATED_VERSION.to_owned(),
             db_size: size,
             leader,
-            raft_index: status.committed_index,
+            raft_index: status.committed_index.max(applied_index),
             raft_term: status.term,
-            raft_applied_index: status.applied_index,
+            raft_applied_index: status.applied_index.max(applied_index),
             errors,
             db_size_in_use: size,
             is_learner: status.learners.contains(&status.node_id),
