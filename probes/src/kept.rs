@@ -5,7 +5,7 @@
 //! exhausted pools, refused logins and TLS faults show only there. One budget, the access timeout, bounds the whole
 //! attempt with all its steps (C3). A refused login is not repeated for a while; meanwhile a reachability check that uses
 //! no account of the user goes on. It does not pool, retry or schedule: one call is one attempt. What an engine says and
-//! how it is asked is the [`Dialect`]'s part.
+//! how it is asked is the `Dialect`'s part.
 
 use std::{future::Future, time::Duration};
 

@@ -79,7 +79,7 @@ impl ApiTarget {
     /// A further header; one of the prober's own (`user-agent`, `accept`) is replaced.
     ///
     /// # Errors
-    /// Name or value is none, or there are more than [`MAX_HEADERS`].
+    /// Name or value is none, or there are more than `MAX_HEADERS`.
     pub fn with_header(mut self, name: &str, value: &str) -> Result<Self, TargetError> {
         let name: HeaderName = name.parse().map_err(|error| setting("header name", &error))?;
         let mut value = HeaderValue::from_str(value).map_err(|error| setting("header value", &error))?;
