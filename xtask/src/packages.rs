@@ -99,12 +99,14 @@ fn libclang_present() -> bool {
                     .into_iter()
                     .flatten()
                     .flatten()
-                    .any(|entry| {
-                        let name = entry.file_name();
-                        let name = name.to_string_lossy();
-                        name.starts_with("libclang.so") || name.starts_with("libclang-") && name.contains(".so")
-                    })
+                    .any(|entry| is_libclang(&entry.file_name().to_string_lossy()))
             })
+}
+
+/// Whether a file is the library that bindgen loads. The C++ library beside it, `libclang-cpp`, comes with LLVM alone and is of no use to it.
+fn is_libclang(name: &str) -> bool {
+    name.starts_with("libclang.so")
+        || name.starts_with("libclang-") && name.contains(".so") && !name.starts_with("libclang-cpp")
 }
 
 /// Installs what is missing, or says which one line to run.
@@ -202,4 +204,29 @@ fn stop_system_mariadb(prefix: &[&str]) {
             "grep -qs 'exit 101' /usr/sbin/policy-rc.d && rm -f /usr/sbin/policy-rc.d",
         ])
         .status();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_libclang;
+
+    #[test]
+    fn the_library_for_cpp_programs_is_not_taken_for_the_one_that_bindgen_loads() {
+        for name in [
+            "libclang.so",
+            "libclang.so.1",
+            "libclang-14.so.1",
+            "libclang-14.so.14.0.6",
+        ] {
+            assert!(is_libclang(name), "{name}");
+        }
+        for name in [
+            "libclang-cpp.so.14",
+            "libclang-cpp.so",
+            "libclang_rt.asan.so",
+            "libclangBasic.a",
+        ] {
+            assert!(!is_libclang(name), "{name}");
+        }
+    }
 }
