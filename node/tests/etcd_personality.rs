@@ -54,6 +54,11 @@ fn three_members_with_client_certificates() {
 }
 
 #[test]
+fn three_members_with_certificates_of_their_own() {
+    works(Transport::AutoTls, 3);
+}
+
+#[test]
 fn a_client_without_certificate_is_refused() {
     let cluster = Cluster::start(1, Transport::MutualTls);
     let refused = cluster.ctl_without_certificate(&["get", "x"]);

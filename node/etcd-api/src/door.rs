@@ -23,6 +23,7 @@ use crate::certificates;
 use crate::clients::Clients;
 use crate::context::{Connection, Context, MAX_CONCURRENT_SNAPSHOTS, cluster_id, member_id};
 use crate::credentials::Credentials;
+use crate::gateway::websocket::AfterUpgrade;
 use crate::http2::{self, Protocol};
 use crate::jwt::JwtKeys;
 use crate::lessor::LeaseKeeper;
@@ -412,16 +413,23 @@ impl Acceptor {
             let protocol = Protocol::new(self.routes.clone(), connection, Instant::now());
             return Ok(http2::serve(stream, protocol, &self.drain).await?);
         }
-        let service = ConnectionService::new(self.routes.clone(), connection);
+        let after_upgrade = AfterUpgrade::default();
+        let service = ConnectionService::new(self.routes.clone(), connection, after_upgrade.clone());
         let stream = TokioIo::new(words.before(stream));
-        let connection = self.http1.serve_connection(stream, service);
-        tokio::pin!(connection);
-        tokio::select! {
-            result = connection.as_mut() => result,
-            () = self.drain.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        {
+            let connection = self.http1.serve_connection_with_upgrades(stream, service);
+            tokio::pin!(connection);
+            tokio::select! {
+                result = connection.as_mut() => result?,
+                () = self.drain.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await?;
+                }
             }
         }
+        if let Some(session) = after_upgrade.take() {
+            session.await;
+        }
+        Ok(())
     }
 }

@@ -14,6 +14,7 @@ use tower_service::Service as _;
 use crate::body::{Arrivals, MeteredBody, RequestBody};
 use crate::context::{Connection, Context};
 use crate::gateway;
+use crate::gateway::websocket::{self, AfterUpgrade};
 use crate::pages;
 use crate::pb::etcdserverpb::auth_server::AuthServer;
 use crate::pb::etcdserverpb::cluster_server::ClusterServer;
@@ -156,7 +157,12 @@ impl Routes {
                 }
                 routes.call(request)
             });
-            gateway::serve(request, Arc::clone(&self.arrivals), call).await
+            let arrivals = Arc::clone(&self.arrivals);
+            if websocket::is_asked_for(&request) {
+                websocket::accept(request, arrivals, call)
+            } else {
+                gateway::serve(request, arrivals, call).await
+            }
         } else {
             let uri = request.uri().clone();
             pages::serve(&self.context, request.method(), uri.path(), uri.query()).await
@@ -174,11 +180,17 @@ fn unknown_service() -> Response<Body> {
 pub(crate) struct ConnectionService {
     routes: Routes,
     connection: Connection,
+    after_upgrade: AfterUpgrade,
 }
 
 impl ConnectionService {
-    pub(crate) fn new(routes: Routes, connection: Connection) -> ConnectionService {
-        ConnectionService { routes, connection }
+    /// The services; `after_upgrade` is told what follows once the connection speaks WebSocket.
+    pub(crate) fn new(routes: Routes, connection: Connection, after_upgrade: AfterUpgrade) -> ConnectionService {
+        ConnectionService {
+            routes,
+            connection,
+            after_upgrade,
+        }
     }
 }
 
@@ -189,6 +201,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.connection.clone());
+        request.extensions_mut().insert(self.after_upgrade.clone());
         self.routes.dispatch(request.map(RequestBody::Http1))
     }
 }

@@ -196,9 +196,11 @@ impl EtcdConfig {
                 return contradiction(format!("--{prefix}client-cert-auth needs --{prefix}trusted-ca-file"));
             }
         }
-        if self.advertise_peer.iter().any(|url| url.tls) && self.peer_tls.trusted_ca.is_none() {
+        let verified = self.peer_tls.trusted_ca.is_some() || self.peer_tls.auto;
+        if self.advertise_peer.iter().any(|url| url.tls) && !verified {
             return contradiction(
-                "peer URLs with https need --peer-trusted-ca-file, which members are verified with".to_string(),
+                "peer URLs with https need --peer-trusted-ca-file, which members are verified with, or --peer-auto-tls"
+                    .to_string(),
             );
         }
         Ok(())
@@ -455,7 +457,7 @@ mod tests {
             ),
             (&["--pre-vote=false"], "etcd flag --pre-vote=false is not supported"),
             (&["--max-txn-ops=9"], "etcd flag --max-txn-ops=9 is not supported"),
-            (&["--peer-auto-tls"], "etcd flag --peer-auto-tls is not supported"),
+            (&["--peer-crl-file=x"], "etcd flag --peer-crl-file is not supported"),
             (
                 &["--heartbeat-interval=300", "--election-timeout=1000"],
                 "--election-timeout[1000ms] should be at least as 5 times as --heartbeat-interval[300ms]",

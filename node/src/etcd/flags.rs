@@ -120,10 +120,8 @@ pub const FLAGS: &[Flag] = &[
     text("discovery-proxy", NO_DISCOVERY),
     text("discovery-srv", NO_DISCOVERY),
     text("discovery-srv-name", NO_DISCOVERY),
-    yes_no(
-        "strict-reconfig-check",
-        Support::Only("true", "changes that would cost the quorum are always refused"),
-    ),
+    // Changes that would cost the quorum are refused whatever it says.
+    yes_no("strict-reconfig-check", Support::Tuning),
     yes_no(
         "pre-vote",
         Support::Only("true", "elections always begin with a pre-vote"),
@@ -160,12 +158,7 @@ pub const FLAGS: &[Flag] = &[
         "peer-cert-allowed-hostname",
         Support::Refused("use an authority for the members alone in --peer-trusted-ca-file"),
     ),
-    yes_no(
-        "peer-auto-tls",
-        Support::Refused(
-            "members would believe any certificate; use --peer-cert-file, --peer-key-file and --peer-trusted-ca-file",
-        ),
-    ),
+    yes_no("peer-auto-tls", Support::Used),
     text("self-signed-cert-validity", Support::Used),
     text(
         "peer-crl-file",

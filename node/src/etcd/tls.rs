@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use quorate_raft::NamelessTls;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme, SupportedProtocolVersion,
+};
 
 use super::config::{EtcdConfig, TlsFiles, TlsVersions};
 
@@ -32,14 +36,14 @@ pub fn peers(config: &EtcdConfig) -> anyhow::Result<Option<NamelessTls>> {
     }
     let files = &config.peer_tls;
     let server = server(files, config.tls_versions, Vec::new()).context("TLS of the peer port")?;
-    let roots = roots(
-        files
-            .trusted_ca
-            .as_deref()
-            .context("--peer-trusted-ca-file is missing")?,
-    )?;
-    let builder =
-        ClientConfig::builder_with_protocol_versions(&versions(config.tls_versions)).with_root_certificates(roots);
+    let builder = ClientConfig::builder_with_protocol_versions(&versions(config.tls_versions));
+    let builder = match files.trusted_ca.as_deref() {
+        Some(ca) => builder.with_root_certificates(roots(ca)?),
+        None if files.auto => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Unverified::new())),
+        None => anyhow::bail!("--peer-trusted-ca-file is missing"),
+    };
     let cert = files.client_cert.as_deref().or(files.cert.as_deref());
     let key = files.client_key.as_deref().or(files.key.as_deref());
     let client = match (cert, key) {
@@ -101,6 +105,52 @@ fn roots(path: &Path) -> anyhow::Result<Arc<RootCertStore>> {
             .with_context(|| format!("{} holds no authority", path.display()))?;
     }
     Ok(Arc::new(store))
+}
+
+/// `--peer-auto-tls`: members encrypt what they say to each other and believe whatever certificate the other shows, which is
+/// better than peer URLs with http and no more. Whoever wants members verified names an authority.
+#[derive(Debug)]
+struct Unverified(WebPkiSupportedAlgorithms);
+
+impl Unverified {
+    fn new() -> Self {
+        Self(rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms)
+    }
+}
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _certificate: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
 }
 
 /// `--auto-tls`: a certificate that nobody can verify, for links that are only to be encrypted.

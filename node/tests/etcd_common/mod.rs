@@ -21,11 +21,18 @@ pub enum Transport {
     Plain,
     Tls,
     MutualTls,
+    /// Each member makes its certificates by itself, and nobody verifies them.
+    AutoTls,
 }
 
 impl Transport {
     pub fn scheme(self) -> &'static str {
         if self == Self::Plain { "http://" } else { "https://" }
+    }
+
+    /// Whether certificates are given to members and clients.
+    fn has_files(self) -> bool {
+        matches!(self, Self::Tls | Self::MutualTls)
     }
 }
 
@@ -93,7 +100,7 @@ impl Cluster {
     pub fn start_with(members: usize, transport: Transport, extra: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         symlink(env!("CARGO_BIN_EXE_quorate"), folder.path().join("etcd")).expect("a link");
-        if transport != Transport::Plain {
+        if transport.has_files() {
             write_certificates(folder.path());
         }
         let mut cluster = Self {
@@ -160,7 +167,10 @@ impl Cluster {
             .args(["--initial-cluster-token", "tests", "--initial-cluster-state", state])
             .args(&self.extra);
         let file = |name: &str| self.folder.path().join(name).display().to_string();
-        if self.transport != Transport::Plain {
+        if self.transport == Transport::AutoTls {
+            command.args(["--auto-tls", "--peer-auto-tls"]);
+        }
+        if self.transport.has_files() {
             for prefix in ["", "peer-"] {
                 command.arg(format!("--{prefix}cert-file={}", file("server.crt")));
                 command.arg(format!("--{prefix}key-file={}", file("server.key")));
@@ -268,7 +278,10 @@ impl Cluster {
     fn ctl_command(&self, member: usize) -> Command {
         let mut command = Command::new(&self.etcdctl);
         command.arg("--endpoints").arg(self.client_url(member));
-        if self.transport != Transport::Plain {
+        if self.transport == Transport::AutoTls {
+            command.args(["--insecure-transport=false", "--insecure-skip-tls-verify"]);
+        }
+        if self.transport.has_files() {
             command.arg("--cacert").arg(self.folder.path().join("ca.crt"));
         }
         command

@@ -15,6 +15,7 @@ mod input;
 mod routes;
 mod scan;
 pub(crate) mod schema;
+pub(crate) mod websocket;
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -94,8 +94,8 @@ pub(crate) fn set_quotas(
     done()
 }
 
-/// Least quota of a keyspace, in accounted bytes: the SDK keys of a full instance fit.
-pub const MIN_KEYSPACE_QUOTA_BYTES: u64 = 1 << 20;
+/// Least quota of a keyspace, in accounted bytes. Some clusters that were started by etcd's flags have one of a few pages.
+pub const MIN_KEYSPACE_QUOTA_BYTES: u64 = 1 << 12;
 
 /// Most, in accounted bytes, as etcd's suggested maximum.
 pub const MAX_KEYSPACE_QUOTA_BYTES: u64 = 8 << 30;
