@@ -2,11 +2,14 @@
 //!
 //! Figures are comparable only within one run on one machine; where a peer exists it is measured in the same run.
 
+pub mod application;
+pub mod detection;
 pub mod failover;
 pub mod idle;
 pub mod kv;
 pub mod leader_loss;
 mod load;
+pub mod monitors;
 mod peers;
 
 use std::path::PathBuf;
@@ -27,7 +30,7 @@ pub struct Programs {
 }
 
 /// A directory that database servers, which run as an ordinary user, can search.
-pub(crate) fn directory() -> Result<TempDir> {
+pub fn directory() -> Result<TempDir> {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::Builder::new().prefix("quorate-bench-").tempdir()?;
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))?;

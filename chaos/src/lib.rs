@@ -7,10 +7,12 @@
 pub mod accounting;
 pub mod bench;
 pub mod checkers;
+pub mod clocks;
 pub mod cluster;
 pub mod demo;
 pub mod differential;
 pub mod etcd;
+pub mod fault_table;
 pub mod faults;
 pub mod harness;
 pub mod kv;

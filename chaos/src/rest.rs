@@ -1,7 +1,7 @@
 //! A client of the console's REST interface that behaves as the CLI does: next node where one does not serve.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use reqwest::{Method, StatusCode};
@@ -61,6 +61,22 @@ impl RestClient {
             password: info.console.password.clone(),
             token: Arc::default(),
         })
+    }
+
+    /// The same client without the node at this console address.
+    #[must_use]
+    pub fn without(&self, console: &str) -> Self {
+        let mut other = self.clone();
+        other.addresses.retain(|address| address != console);
+        other
+    }
+
+    /// The wall clock of the node at this console address, to the second, as its answers date themselves.
+    pub async fn clock_of(&self, console: &str) -> Result<SystemTime> {
+        let response = self.client.get(format!("{console}/readyz")).send().await?;
+        let date = response.headers().get("date").context("the answer has no date")?;
+        let date = jiff::fmt::rfc2822::parse(date.to_str()?)?;
+        Ok(date.timestamp().into())
     }
 
     /// Whether the node at this console address serves.

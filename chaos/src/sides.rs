@@ -2,7 +2,7 @@
 //! back, and what an application does there.
 //!
 //! A further kind is a further file with one implementation of [`Sides`] and a line in [`with_sides`]; the story of
-//! [`crate::demo`] and its test need no change. MySQL has a richer story of its own.
+//! [`crate::demo`] and its test need no change. MySQL has a richer story of its own; its sides here are for measurements.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,11 +18,13 @@ use crate::sdk::SdkConfiguration;
 
 mod elasticsearch;
 mod mongodb;
+mod mysql;
 mod postgresql;
 mod redis;
 
 pub use elasticsearch::ElasticsearchSides;
 pub use mongodb::MongodbSides;
+pub use mysql::MysqlSides;
 pub use postgresql::PostgresqlSides;
 pub use redis::RedisSides;
 
@@ -53,6 +55,12 @@ pub trait Sides: Send + Sync + 'static {
 
     /// dc1's server comes back; returns when it answers.
     fn start_dc1(&mut self) -> impl Future<Output = Result<()>>;
+
+    /// dc1's server is stopped (SIGSTOP): it accepts connections and never answers.
+    fn pause_dc1(&mut self) -> Result<()>;
+
+    /// Ends a pause; returns when the server answers.
+    fn resume_dc1(&mut self) -> impl Future<Output = Result<()>>;
 
     /// An application's write of a number to a side (`dc1`, `dc2`); `Ok` when the server acknowledged it.
     fn write(&self, side: &str, number: i64) -> impl Future<Output = Result<()>> + Send;
@@ -147,7 +155,7 @@ pub trait WithSides {
     fn call<S: Sides>(self, sides: S) -> impl Future<Output = Result<()>>;
 }
 
-/// Kinds that have sides here, in the order of the catalogue.
+/// Kinds that the story is told on, in the order of the catalogue.
 pub const KINDS: [&str; 4] = ["postgresql", "redis", "mongodb", "elasticsearch"];
 
 /// Starts the sides of `kind` below `directory` and hands them over.
@@ -156,10 +164,11 @@ pub const KINDS: [&str; 4] = ["postgresql", "redis", "mongodb", "elasticsearch"]
 /// The kind has none here, or a server does not start.
 pub async fn with_sides(kind: &str, directory: &Path, work: impl WithSides) -> Result<()> {
     match kind {
+        "mysql" => work.call(MysqlSides::start(directory).await?).await,
         "postgresql" => work.call(PostgresqlSides::start(directory).await?).await,
         "redis" => work.call(RedisSides::start(directory).await?).await,
         "mongodb" => work.call(MongodbSides::start(directory).await?).await,
         "elasticsearch" => work.call(ElasticsearchSides::start(directory).await?).await,
-        other => bail!("there is no story of {other:?}; there are {}", KINDS.join(", ")),
+        other => bail!("there are no sides of {other:?}; there are mysql, {}", KINDS.join(", ")),
     }
 }

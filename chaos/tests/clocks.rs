@@ -18,11 +18,6 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const SWITCH_TIMEOUT: Duration = Duration::from_secs(20);
 /// A second switch would come within it, and a lease that a wrong clock ends would be gone.
 const QUIET_WINDOW: Duration = Duration::from_secs(4);
-const LIBRARIES: [&str; 3] = [
-    "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
-    "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
-    "/usr/lib/faketime/libfaketimeMT.so.1",
-];
 /// Time to live of the lease that must outlast the change of leader, and of the one that must end.
 const LONG_LEASE_SECONDS: i64 = 60;
 const SHORT_LEASE_SECONDS: i64 = 2;
@@ -44,11 +39,6 @@ async fn a_clock_an_hour_ahead_decides_nothing() -> Result<()> {
     harness.run(test).await
 }
 
-fn library() -> Result<&'static str> {
-    let found = LIBRARIES.into_iter().find(|path| std::path::Path::new(path).exists());
-    found.context("libfaketime is missing: run cargo xtask setup")
-}
-
 async fn gone(cluster: &DevCluster, node: u64) -> Result<()> {
     let pid = cluster.pid(node)?;
     eventually("the node is gone", CALL_TIMEOUT, async || {
@@ -58,7 +48,7 @@ async fn gone(cluster: &DevCluster, node: u64) -> Result<()> {
 }
 
 async fn shift(cluster: &mut DevCluster, node: u64) -> Result<()> {
-    let library = library()?;
+    let library = quorate_chaos::clocks::library()?;
     cluster.signal(node, Signal::Terminate)?;
     gone(cluster, node).await?;
     let environment = [

@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask setup | demo | test | verify | bench | differential | suites | sdk-trial | fuzz | codegen`.
+//! Developer commands: `cargo xtask setup | demo | faults | test | verify | bench | differential | suites | sdk-trial | fuzz | codegen`.
 //!
 //! This binary only prepares the machine, calls cargo and checks the source tree. What the commands run against a live
 //! cluster lives in `chaos`, so that this stays quick to build.
@@ -49,6 +49,12 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Run the list of faults on real servers and print expected beside seen; ends with 1 where they differ.
+    Faults {
+        /// Passed on to the program: `--engine E`, `--quick`, `--list`, `--write docs/faults.md`, names of scenarios.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Run the tests; everything, or what is named.
     Test {
         /// Passed on to `cargo test`.
@@ -59,7 +65,7 @@ enum Command {
     Check,
     /// Everything that must hold: format, boundaries, sizes, licences, lints, tests with real servers, docs.
     Verify,
-    /// Measure: `failover`, `leader-loss`, `kv`, `idle`.
+    /// Measure: `failover`, `detection`, `monitors`, `application`, `leader-loss`, `kv`, `idle`.
     Bench {
         /// Passed on to the measuring program; `--help` lists them.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -120,6 +126,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             let kind = kind.into_iter().flat_map(|kind| ["--kind".to_owned(), kind]);
             return programs::demo(&flags.chain(kind).collect::<Vec<_>>());
         }
+        Command::Faults { arguments } => return programs::faults(&arguments),
         Command::Test { arguments } => test_run::run(&arguments)?,
         Command::Check => verify::source_checks()?,
         Command::Verify => verify::run()?,

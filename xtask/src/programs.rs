@@ -1,4 +1,4 @@
-//! `cargo xtask demo`, `bench`, `sdk-trial`, `codegen`: prepare, build, then hand over to the program that does it.
+//! `cargo xtask demo`, `faults`, `bench`, `sdk-trial`, `codegen`: prepare, build, then hand over to the program that does it.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,16 @@ pub fn demo(arguments: &[String]) -> Result<ExitCode> {
     let mut command = Command::new(directory.join("quorate-demo"));
     command.arg("--quorate").arg(directory.join("quorate"));
     hand_over(command.args(arguments))
+}
+
+/// The list of faults, in the development profile: see `chaos/src/bin/quorate-faults.rs`.
+pub fn faults(arguments: &[String]) -> Result<ExitCode> {
+    step("setup", || setup::run(false))?;
+    step("servers", servers::install)?;
+    let directory = step("build", || build("dev", "quorate-faults"))?;
+    let mut command = Command::new(directory.join("quorate-faults"));
+    command.arg("--quorate").arg(directory.join("quorate")).args(arguments);
+    hand_over(&mut command)
 }
 
 /// Measurements, in the release profile: see `chaos/src/bin/quorate-bench.rs`.

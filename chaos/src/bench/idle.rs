@@ -39,7 +39,7 @@ pub async fn run(programs: &Programs) -> Result<()> {
         .await?;
     }
     wait_all_healthy(&cluster).await?;
-    wait_quiet(&cluster).await?;
+    wait_quiet(&cluster, HEALTHY_TIMEOUT).await?;
     let pids = cluster
         .info
         .nodes
@@ -86,9 +86,9 @@ async fn wait_all_healthy(cluster: &DevCluster) -> Result<()> {
 }
 
 /// After a start, votes still become steady; the minute begins once nothing has been logged for a while.
-async fn wait_quiet(cluster: &DevCluster) -> Result<()> {
+pub(super) async fn wait_quiet(cluster: &DevCluster, timeout: Duration) -> Result<()> {
     const QUIET: Duration = Duration::from_secs(10);
-    let deadline = Instant::now() + HEALTHY_TIMEOUT;
+    let deadline = Instant::now() + timeout;
     let (mut index, mut since) = (committed_index(cluster).await?, Instant::now());
     while since.elapsed() < QUIET {
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -98,13 +98,14 @@ async fn wait_quiet(cluster: &DevCluster) -> Result<()> {
         }
         anyhow::ensure!(
             Instant::now() < deadline,
-            "the log does not come to rest within {HEALTHY_TIMEOUT:?}"
+            "the log does not come to rest within {timeout:?}"
         );
     }
     Ok(())
 }
 
-async fn committed_index(cluster: &DevCluster) -> Result<u64> {
+/// Index of the last committed entry.
+pub(super) async fn committed_index(cluster: &DevCluster) -> Result<u64> {
     let view = cluster.rest.get("/cluster").await?;
     let nodes = view["nodes"].as_array();
     let of_nodes = nodes

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use quorate_chaos::bench::leader_loss::Victim;
-use quorate_chaos::bench::{Programs, failover, idle, kv, leader_loss};
+use quorate_chaos::bench::{Programs, application, detection, failover, idle, kv, leader_loss, monitors};
 use quorate_chaos::faults::Signal;
 
 #[derive(Parser)]
-#[command(about = "Measures failover, leader loss, idling and the KV beside real etcd")]
+#[command(about = "Measures failover, detection, many monitors, leader loss, idling and the KV beside real etcd")]
 struct Cli {
     /// The appliance's binary.
     #[arg(long)]
@@ -25,6 +25,25 @@ struct Cli {
 enum Measure {
     /// From the fault of a real database to the last watcher.
     Failover {
+        #[arg(long, default_value_t = 20)]
+        runs: usize,
+    },
+    /// The same on every engine, beside the published formula.
+    Detection {
+        /// Failovers of each engine and fault.
+        #[arg(long, default_value_t = 20)]
+        runs: usize,
+        /// Kinds, separated by commas.
+        #[arg(long, value_delimiter = ',', default_values_t = detection::ENGINES.map(str::to_owned))]
+        engines: Vec<String>,
+    },
+    /// 1,000 monitors of mixed kinds and nothing happening.
+    Monitors {
+        #[arg(long, default_value_t = monitors::MONITORS)]
+        monitors: usize,
+    },
+    /// A whole application of 100 monitors switches there and back.
+    Application {
         #[arg(long, default_value_t = 20)]
         runs: usize,
     },
@@ -83,6 +102,14 @@ async fn main() -> ExitCode {
     };
     let every = vec![
         Measure::Failover { runs: 20 },
+        Measure::Detection {
+            runs: 20,
+            engines: detection::ENGINES.map(str::to_owned).to_vec(),
+        },
+        Measure::Monitors {
+            monitors: monitors::MONITORS,
+        },
+        Measure::Application { runs: 20 },
         LEADER_KILLED,
         LEADER_STOPPED,
         FOLLOWER_KILLED,
@@ -116,5 +143,8 @@ async fn run(programs: &Programs, measure: Measure) -> anyhow::Result<()> {
             clients,
         } => kv::run(programs, rounds, seconds, clients).await,
         Measure::Idle => idle::run(programs).await,
+        Measure::Detection { runs, engines } => detection::run(programs, runs, &engines).await,
+        Measure::Monitors { monitors } => monitors::run(programs, monitors).await,
+        Measure::Application { runs } => application::run(programs, runs).await,
     }
 }

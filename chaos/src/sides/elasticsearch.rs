@@ -112,6 +112,15 @@ impl Sides for ElasticsearchSides {
         self.dc1.wait_ready(READY_TIMEOUT).await
     }
 
+    fn pause_dc1(&mut self) -> Result<()> {
+        self.dc1.pause()
+    }
+
+    async fn resume_dc1(&mut self) -> Result<()> {
+        self.dc1.resume()?;
+        self.dc1.wait_ready(READY_TIMEOUT).await
+    }
+
     async fn write(&self, side: &str, number: i64) -> Result<()> {
         let server = of_side(&self.dc1, &self.dc2, side)?;
         let (path, body) = (format!("{INDEX}/_doc/{number}"), format!(r#"{{"number":{number}}}"#));

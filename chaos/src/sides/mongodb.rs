@@ -122,6 +122,15 @@ impl Sides for MongodbSides {
         self.dc1.server.wait_ready(READY_TIMEOUT).await
     }
 
+    fn pause_dc1(&mut self) -> Result<()> {
+        self.dc1.server.pause()
+    }
+
+    async fn resume_dc1(&mut self) -> Result<()> {
+        self.dc1.server.resume()?;
+        self.dc1.server.wait_ready(READY_TIMEOUT).await
+    }
+
     async fn write(&self, side: &str, number: i64) -> Result<()> {
         let side = of_side(&self.dc1, &self.dc2, side)?;
         let orders = side.client.database(DATABASE).collection::<Document>(COLLECTION);

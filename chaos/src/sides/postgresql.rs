@@ -83,6 +83,15 @@ impl Sides for PostgresqlSides {
         self.0.dc1.wait_ready(READY_TIMEOUT).await
     }
 
+    fn pause_dc1(&mut self) -> Result<()> {
+        self.0.dc1.pause()
+    }
+
+    async fn resume_dc1(&mut self) -> Result<()> {
+        self.0.dc1.resume()?;
+        self.0.dc1.wait_ready(READY_TIMEOUT).await
+    }
+
     async fn write(&self, side: &str, number: i64) -> Result<()> {
         let server = of_side(&self.0.dc1, &self.0.dc2, side)?;
         let work = async {

@@ -46,6 +46,8 @@ pub struct PairOptions {
     /// Connections of the monitoring account on each server: four a node serve one monitor (kept, fresh, connection
     /// test), so raise it with the number of monitors.
     pub monitor_connections: u32,
+    /// Further lines of the section `[mariadbd]` of both.
+    pub extra_lines: Vec<String>,
 }
 
 impl Default for PairOptions {
@@ -54,6 +56,7 @@ impl Default for PairOptions {
             ports: None,
             max_connections: 100,
             monitor_connections: 12,
+            extra_lines: Vec::new(),
         }
     }
 }
@@ -87,6 +90,7 @@ impl MariaDbPair {
             gtid_domain_id: number,
             auto_increment_offset: number,
             max_connections: options.max_connections,
+            extra_lines: options.extra_lines.clone(),
             ..MariaDbOptions::new(port)
         };
         let mut dc1 = MariaDb::init(&directory.join("dc1"), side(1, port1)).await?;

@@ -45,8 +45,19 @@ impl PostgresqlPair {
     /// # Errors
     /// PostgreSQL is not installed, or a step fails.
     pub async fn start(directory: &Path, kind: PairKind) -> Result<Self> {
+        Self::start_with(directory, kind, &[]).await
+    }
+
+    /// The same with further lines of both servers' `postgresql.conf`.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with(directory: &Path, kind: PairKind, extra_lines: &[String]) -> Result<Self> {
         let ports = PortBlock::claim()?;
-        let [one, two] = [0, 1].map(|index| PostgresqlOptions::new(ports.port(index)));
+        let [one, two] = [0, 1].map(|index| PostgresqlOptions {
+            extra_lines: extra_lines.to_vec(),
+            ..PostgresqlOptions::new(ports.port(index))
+        });
         let mut dc1 = Postgresql::init(&directory.join("dc1"), one).await?;
         dc1.start()?;
         dc1.wait_ready(READY_TIMEOUT).await?;
