@@ -297,10 +297,15 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
 
     /// See [`crate::Handle::confirm_leadership`].
     pub async fn confirm_leadership(&self, deadline: Duration) -> Result<(), CallError> {
-        match RT::timeout(deadline, self.rounds.confirm()).await {
-            Ok(confirmed) => confirmed?.map(|_| ()).ok_or(CallError::NoLeader),
-            Err(_) => Err(CallError::TimedOut),
-        }
+        let confirming = async {
+            let index = self.rounds.confirm().await?.ok_or(CallError::NoLeader)?;
+            // A leader that has just begun may not have applied yet what its predecessor acknowledged.
+            self.observers.wait_applied(index).await;
+            Ok(())
+        };
+        RT::timeout(deadline, confirming)
+            .await
+            .unwrap_or(Err(CallError::TimedOut))
     }
 
     /// See [`crate::Handle::ask_leader`].
