@@ -35,8 +35,9 @@ const SNAPSHOT_EVERY_ENTRIES: u64 = 100_000;
 const SNAPSHOT_EVERY_BYTES: u64 = 256 << 20;
 /// Bytes of entries kept behind a snapshot.
 const KEPT_BEHIND_SNAPSHOT_BYTES: u64 = 64 << 20;
-/// Entries kept behind a snapshot, for followers that lag a little.
-const KEPT_BEHIND_SNAPSHOT_ENTRIES: u64 = 10_000;
+/// Entries kept behind a snapshot, for followers that lag a little, or that take in a snapshot while others write on: what was
+/// written meanwhile must still be there when they are done, or they begin anew for ever.
+const KEPT_BEHIND_SNAPSHOT_ENTRIES: u64 = 100_000;
 /// A follower that lags more entries than this gets a snapshot.
 const REPLICATION_LAG_ENTRIES: u64 = 50_000;
 /// Entries in one message to a follower at most; the log's reader bounds the bytes.
