@@ -195,7 +195,7 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
         let standings = Standings::new(node_id);
         let door = Arc::new(LeaderDoor::new(node_id, raft.clone(), clock.clone(), parts.wall));
         let session = Session::new(node_id, parts.incarnation);
-        let rounds = LeaderRounds::start(raft.clone());
+        let rounds = LeaderRounds::start(raft.clone(), standings.clone());
         let reads = ReadRounds::start(standings.clone(), rounds.clone(), parts.transport.clone());
         let elections = FastElection::new(
             node_id,
@@ -225,7 +225,7 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
             door: door.clone(),
             transport: transport.clone(),
         };
-        let _detached = RT::spawn(pump.run());
+        let _detached = RT::spawn(standings.clone().essential("the sender of proposals", pump.run()));
         Ok(Self {
             node_id,
             raft,
