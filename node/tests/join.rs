@@ -100,6 +100,20 @@ async fn a_second_node_joins_and_becomes_a_voter() {
     let token = String::from_utf8(quorate(&first, &["join-token"]).stdout).expect("text");
     let damaged = format!("{}x", token.trim_end());
     assert!(refusal(&quorate(&second, &["join", "--token", &damaged])).contains("is damaged"));
+    let taken = std::fs::read_to_string(&first).expect("the first node's settings");
+    let taken = taken
+        .split("[peer]\nlisten = \"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next());
+    let taken = [
+        "join",
+        "--token",
+        &token,
+        "--peer-advertise",
+        taken.expect("an address"),
+    ];
+    let refused = refusal(&quorate(&second, &taken));
+    assert!(refused.contains("is the peer address of"), "{refused}");
     let joined = quorate(&second, &["join", "--token", &token]);
     assert!(joined.status.success(), "{}", String::from_utf8_lossy(&joined.stderr));
     let elsewhere = folder.path().join("third").display().to_string();

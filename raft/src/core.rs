@@ -35,8 +35,9 @@ const SNAPSHOT_EVERY_ENTRIES: u64 = 100_000;
 const SNAPSHOT_EVERY_BYTES: u64 = 256 << 20;
 /// Bytes of entries kept behind a snapshot.
 const KEPT_BEHIND_SNAPSHOT_BYTES: u64 = 64 << 20;
-/// Entries kept behind a snapshot, for followers that lag a little.
-const KEPT_BEHIND_SNAPSHOT_ENTRIES: u64 = 10_000;
+/// Entries kept behind a snapshot, for followers that lag a little, or that take in a snapshot while others write on: what was
+/// written meanwhile must still be there when they are done, or they begin anew for ever.
+const KEPT_BEHIND_SNAPSHOT_ENTRIES: u64 = 100_000;
 /// A follower that lags more entries than this gets a snapshot.
 const REPLICATION_LAG_ENTRIES: u64 = 50_000;
 /// Entries in one message to a follower at most; the log's reader bounds the bytes.
@@ -194,7 +195,7 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
         let standings = Standings::new(node_id);
         let door = Arc::new(LeaderDoor::new(node_id, raft.clone(), clock.clone(), parts.wall));
         let session = Session::new(node_id, parts.incarnation);
-        let rounds = LeaderRounds::start(raft.clone());
+        let rounds = LeaderRounds::start(raft.clone(), standings.clone());
         let reads = ReadRounds::start(standings.clone(), rounds.clone(), parts.transport.clone());
         let elections = FastElection::new(
             node_id,
@@ -224,7 +225,7 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
             door: door.clone(),
             transport: transport.clone(),
         };
-        let _detached = RT::spawn(pump.run());
+        let _detached = RT::spawn(standings.clone().essential("the sender of proposals", pump.run()));
         Ok(Self {
             node_id,
             raft,
@@ -297,10 +298,15 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
 
     /// See [`crate::Handle::confirm_leadership`].
     pub async fn confirm_leadership(&self, deadline: Duration) -> Result<(), CallError> {
-        match RT::timeout(deadline, self.rounds.confirm()).await {
-            Ok(confirmed) => confirmed?.map(|_| ()).ok_or(CallError::NoLeader),
-            Err(_) => Err(CallError::TimedOut),
-        }
+        let confirming = async {
+            let index = self.rounds.confirm().await?.ok_or(CallError::NoLeader)?;
+            // A leader that has just begun may not have applied yet what its predecessor acknowledged.
+            self.observers.wait_applied(index).await;
+            Ok(())
+        };
+        RT::timeout(deadline, confirming)
+            .await
+            .unwrap_or(Err(CallError::TimedOut))
     }
 
     /// See [`crate::Handle::ask_leader`].

@@ -221,7 +221,8 @@ impl Handle {
         self.running.core.prepare_stop();
     }
 
-    /// Confirms leadership by a quorum round begun after this call; error if this node does not lead (lease keep-alives).
+    /// Confirms leadership by a quorum round begun after this call, and waits until this node's state holds everything that was
+    /// committed before it; error if this node does not lead (lease keep-alives).
     pub async fn confirm_leadership(&self, deadline: Duration) -> Result<(), CallError> {
         self.running.core.confirm_leadership(deadline).await
     }

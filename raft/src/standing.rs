@@ -50,8 +50,24 @@ pub(crate) struct Standings<RT: AsyncRuntime> {
     /// This node stops: it takes no leadership any more.
     stopping: AtomicBool,
     fenced: Mutex<Option<String>>,
+    /// Why consensus counts as stopped here although openraft goes on; see [`Self::essential`].
+    failed: Mutex<Option<String>>,
     leader_changes: AtomicU64,
     published: Published<RT, Standing>,
+}
+
+/// Dropped with the task that it watches over.
+struct Witness<RT: AsyncRuntime> {
+    standings: Arc<Standings<RT>>,
+    what: &'static str,
+}
+
+impl<RT: AsyncRuntime> Drop for Witness<RT> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.standings.fail(format!("{} panicked; the log has more", self.what));
+        }
+    }
 }
 
 impl<RT: AsyncRuntime> Standings<RT> {
@@ -62,9 +78,22 @@ impl<RT: AsyncRuntime> Standings<RT> {
             contact: Mutex::new(None),
             stopping: AtomicBool::new(false),
             fenced: Mutex::default(),
+            failed: Mutex::default(),
             leader_changes: AtomicU64::new(0),
             published,
         })
+    }
+
+    /// Runs a task that this node is of no use without. If it panics, consensus counts as stopped here and says why, so that the
+    /// node ends: it would go on leading, or being counted on, and do only half of it.
+    pub async fn essential(self: Arc<Self>, what: &'static str, task: impl Future<Output = ()>) {
+        let _witness = Witness { standings: self, what };
+        task.await;
+    }
+
+    fn fail(&self, reason: String) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.get_or_insert(reason);
     }
 
     /// Notes that a leader of this term or a newer one was heard just now.
@@ -173,6 +202,7 @@ impl<RT: AsyncRuntime> Standings<RT> {
     fn standing(&self, metrics: &RaftMetrics<TypeConfig<RT>>) -> Standing {
         let contact = self.last_contact();
         let fenced = self.fenced();
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let within =
             |limit_ms| fenced.is_none() && contact.is_some_and(|at| at.elapsed() < Duration::from_millis(limit_ms));
         let leader = metrics.current_leader.map(|id| {
@@ -188,8 +218,36 @@ impl<RT: AsyncRuntime> Standings<RT> {
             leader,
             serving: within(SERVING_AFTER_CONTACT_MS),
             watchable: within(WATCHABLE_AFTER_CONTACT_MS),
-            fatal: metrics.running_state.as_ref().err().map(ToString::to_string),
+            fatal: metrics.running_state.as_ref().err().map(ToString::to_string).or(failed),
             fenced,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft_rt_tokio::TokioRuntime;
+
+    use super::*;
+
+    fn failed(standings: &Standings<TokioRuntime>) -> Option<String> {
+        standings.failed.lock().expect("nothing panics under it").clone()
+    }
+
+    #[tokio::test]
+    async fn an_essential_task_that_panics_ends_consensus_here_and_one_that_ends_does_not() {
+        let standings = Standings::<TokioRuntime>::new(1);
+        standings.clone().essential("a task", async {}).await;
+        let endless = tokio::spawn(standings.clone().essential("another", std::future::pending()));
+        tokio::task::yield_now().await;
+        endless.abort();
+        assert!(endless.await.is_err_and(|error| error.is_cancelled()));
+        assert_eq!(failed(&standings), None);
+        let panics = async {
+            panic!("planted");
+        };
+        let panicked = tokio::spawn(standings.clone().essential("a third one", panics)).await;
+        assert!(panicked.is_err_and(|error| error.is_panic()));
+        assert!(failed(&standings).is_some_and(|reason| reason.contains("a third one panicked")));
     }
 }

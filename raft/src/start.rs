@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use openraft::Instant;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::error::{InitializeError, RaftError};
@@ -243,22 +244,25 @@ async fn assemble(options: RaftOptions) -> Result<Assembled, StartError> {
     listener.set_nonblocking(true).map_err(io("use the peer port"))?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(io("use the peer port"))?;
     let handler = Arc::new(core.server.clone());
-    tokio::spawn(serve_peers(
-        listener,
-        options.tls,
-        handler,
-        options.anonymous_routes,
-        heard.clone(),
-    ));
+    let serving = serve_peers(listener, options.tls, handler, options.anonymous_routes, heard.clone());
+    let essential = |what, task: BoxFuture<'static, ()>| tokio::spawn(core.standings.clone().essential(what, task));
+    essential("the peer port", Box::pin(serving));
     let status = publish_status(&core);
-    tokio::spawn(watch_connections(core.clone(), lost));
-    tokio::spawn(ping(core.clone(), transport));
+    essential(
+        "the watch over connections",
+        Box::pin(watch_connections(core.clone(), lost)),
+    );
+    essential("the question who is there", Box::pin(ping(core.clone(), transport)));
     if let Some(reason) = read_fence(&data_dir)? {
         tracing::error!("this node is fenced: {reason}");
         core.fence_now(reason);
     }
-    tokio::spawn(watch_stalls(core.clone(), log_reader.clone()));
-    tokio::spawn(bound_log(core.clone(), options.retention));
+    let stalls = watch_stalls(core.clone(), log_reader.clone());
+    essential("the watch over disk and apply", Box::pin(stalls));
+    essential(
+        "the bound of the log",
+        Box::pin(bound_log(core.clone(), options.retention)),
+    );
     Ok(Assembled {
         core,
         data_dir,

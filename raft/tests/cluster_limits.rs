@@ -168,3 +168,32 @@ async fn consensus_measures_itself() {
     assert_eq!(refused, Err(CallError::Stopped));
     assert_eq!(node.metrics().proposals_failed, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_cannot_be_written_stops_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut cluster = TestCluster::start(directory.path(), 1).await;
+    let node = cluster.node(1).clone();
+    node.propose(bootstrap(), CALL).await.unwrap();
+    let snapshots = directory.path().join("node-1/snapshots");
+    std::fs::remove_dir_all(&snapshots).unwrap();
+    node.trigger_snapshot().await.unwrap();
+    for number in 0..20 {
+        must_put(&node, &format!("key-{number}"), "value", CALL).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(node.status().borrow().fatal, None);
+    assert_eq!(node.metrics().snapshot_build.count(), 0, "nothing was written");
+    std::fs::create_dir(&snapshots).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while node.status().borrow().snapshot_index == 0 {
+        assert!(Instant::now() < deadline, "no snapshot although there is room again");
+        node.trigger_snapshot().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    cluster.stop_all().await;
+    cluster.restart(1).await;
+    cluster.wait_for_leader().await;
+    assert!(linearizable_get(cluster.node(1), "key-19").await.unwrap().is_some());
+    cluster.stop_all().await;
+}

@@ -30,6 +30,19 @@ fn an_empty_directory_is_not_initialised_and_the_incarnation_rises() {
 }
 
 #[test]
+fn what_clients_stored_is_for_the_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let path = root.path().join("data");
+    let mut data = DataDir::open(&path).expect("it is made");
+    data.initialise(CLUSTER, 1).expect("an empty directory");
+    for directory in [path, data.log(), data.snapshots()] {
+        let mode = fs::metadata(&directory).expect("a directory").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", directory.display());
+    }
+}
+
+#[test]
 fn a_second_node_is_refused() {
     let root = tempfile::tempdir().expect("a temporary directory");
     let data = DataDir::open(root.path()).expect("nobody has it");
@@ -57,6 +70,39 @@ fn a_damaged_or_missing_identity_is_refused() {
     }
     fs::remove_file(&path).expect("the identity");
     let error = DataDir::open(root.path()).expect_err("a log without owner");
+    assert!(matches!(error, DataDirError::IdentityMissing(_)), "{error}");
+}
+
+#[test]
+fn a_directory_that_lost_log_and_watermark_never_begins_anew() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let mut data = DataDir::open(root.path()).expect("nobody has it");
+    data.initialise(CLUSTER, 1).expect("an empty directory");
+    drop(data);
+    // As somebody does who hopes that the node fetches its log from the others: it would vote a second time.
+    fs::remove_dir_all(root.path().join("log")).expect("the log");
+    fs::remove_file(root.path().join("watermark")).expect("the watermark");
+    let error = DataDir::open(root.path()).expect_err("an identity that remembers nothing");
+    assert!(matches!(error, DataDirError::WatermarkMissing(_)), "{error}");
+    assert!(error.to_string().contains("watermark is missing"), "{error}");
+}
+
+#[test]
+fn a_crash_while_a_directory_is_initialised_leaves_an_empty_one() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let watermark = root.path().join("watermark");
+    Watermark::create(&watermark).expect("a new file");
+    let mut data = DataDir::open(root.path()).expect("nothing was acknowledged");
+    assert_eq!(data.identity(), None);
+    data.initialise(CLUSTER, 1).expect("an empty directory");
+    drop(data);
+    fs::remove_file(root.path().join("identity")).expect("the identity");
+    fs::remove_dir_all(root.path().join("log")).expect("the log");
+    Watermark::open(&watermark)
+        .expect("sound")
+        .note(7)
+        .expect("the disk works");
+    let error = DataDir::open(root.path()).expect_err("something was acknowledged");
     assert!(matches!(error, DataDirError::IdentityMissing(_)), "{error}");
 }
 

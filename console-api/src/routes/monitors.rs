@@ -232,7 +232,7 @@ pub(crate) async fn update_monitor(
     let id = present.id();
     let sealer = &context.settings().sealer;
     let kind = body.sections().parse()?;
-    let kind = kind.sealed(|field, secret| sealer.seal(id, field, generation + 1, secret))?;
+    let kind = kind.sealed(|field, secret| sealer.seal(id, field, generation.saturating_add(1), secret))?;
     let spec = body.into_spec(&present, kind);
     let command = UpdateMonitor { id, generation, spec };
     let reply = context

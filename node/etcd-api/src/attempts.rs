@@ -83,7 +83,8 @@ fn address(source: &str) -> &str {
     source.rsplit_once(':').map_or(source, |(address, _)| address)
 }
 
-fn name(user: &str) -> &str {
+/// As much of a user's name as is told apart, and shown in the log.
+pub(crate) fn name(user: &str) -> &str {
     let mut end = user.len().min(MAX_NAME_BYTES);
     while !user.is_char_boundary(end) {
         end -= 1;

@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use quorate_kv::UserView;
 use quorate_machine::Id;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
 use crate::attempts::Attempts;
@@ -18,8 +18,9 @@ use crate::token::TokenKey;
 /// bcrypt computations at a time.
 const MAX_CONCURRENT_HASHES: usize = 2;
 
-/// Computations that run or wait; more are refused.
-const MAX_QUEUED_HASHES: usize = 256;
+/// Logins whose computation runs or waits; more are refused. All processes of a site may come at once, and one that is not let
+/// in within its second never watches again (sdk-contract 5).
+const MAX_QUEUED_HASHES: usize = 4_096;
 
 /// Remembered users; the cache starts anew when it is full.
 const MAX_CACHED_USERS: usize = 4_096;
@@ -84,32 +85,27 @@ impl Credentials {
         let user = user.filter(|user| !user.no_password && !user.password_hash.is_empty());
         let digest = self.key.digest_password(instance, name, attempt.password);
         let entry = (instance, name.to_owned());
-        if let Some(user) = user
-            && let Some(known) = self.lock().get(&entry)
-            && known.user_revision == user.revision
-            && aws_lc_rs::constant_time::verify_slices_are_equal(&known.digest, &digest).is_ok()
-        {
+        if self.is_known(&entry, user, &digest) {
             return Ok(true);
         }
-        if let Some(wait) = self.attempts.blocked(attempt.source, name, Instant::now()) {
-            let seconds = wait.as_secs() + 1;
-            let text = format!("quorate: too many failed logins from this address; try again in {seconds} s");
-            return Err(Status::resource_exhausted(text));
+        self.check_failures(attempt.source, name)?;
+        let turn = self.turn().await?;
+        // Many come at once with the same password, or to guess at one: what the first of them learned holds for the others.
+        if self.is_known(&entry, user, &digest) {
+            return Ok(true);
         }
+        self.check_failures(attempt.source, name)?;
         let password = attempt.password.to_owned();
         let hash = user.map(|user| user.password_hash.clone());
-        let matches = self
-            .hash(move || match hash {
-                Some(hash) => {
-                    bcrypt::verify(&password, std::str::from_utf8(&hash).unwrap_or_default()).unwrap_or(false)
-                }
-                None => {
-                    // Only the time it takes matters.
-                    let _ = bcrypt::hash_with_salt(&password, BCRYPT_COST, [0; 16]);
-                    false
-                }
-            })
-            .await?;
+        let matches = compute(turn, move || match hash {
+            Some(hash) => bcrypt::verify(&password, std::str::from_utf8(&hash).unwrap_or_default()).unwrap_or(false),
+            None => {
+                // Only the time it takes matters.
+                let _ = bcrypt::hash_with_salt(&password, BCRYPT_COST, [0; 16]);
+                false
+            }
+        })
+        .await?;
         let Some(user) = user.filter(|_| matches) else {
             self.attempts.failed(attempt.source, name, Instant::now());
             return Ok(false);
@@ -130,7 +126,7 @@ impl Credentials {
     ///
     /// "too many requests" while the queue is full.
     pub(crate) async fn hash_password(&self, password: String) -> Result<Bytes, Status> {
-        let hash = self.hash(move || bcrypt::hash(&password, BCRYPT_COST)).await?;
+        let hash = compute(self.turn().await?, move || bcrypt::hash(&password, BCRYPT_COST)).await?;
         let hash = hash.map_err(|error| Status::invalid_argument(format!("quorate: unusable password: {error}")))?;
         Ok(Bytes::from(hash))
     }
@@ -164,14 +160,108 @@ impl Credentials {
         }
     }
 
-    async fn hash<T: Send + 'static>(&self, compute: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
-        let _queued = self.queued.try_acquire().map_err(|_| too_many_requests())?;
-        let _running = self.running.acquire().await.map_err(|_| too_many_requests())?;
-        let result = tokio::task::spawn_blocking(compute).await;
-        result.map_err(|_| Status::unavailable("etcdserver: server stopped"))
+    /// True if this very password was verified before for the user's present revision.
+    fn is_known(&self, entry: &(Id, String), user: Option<&UserView>, digest: &[u8; 32]) -> bool {
+        let verified = self.lock();
+        let known = verified.get(entry).zip(user);
+        known.is_some_and(|(known, user)| {
+            known.user_revision == user.revision
+                && aws_lc_rs::constant_time::verify_slices_are_equal(&known.digest, digest).is_ok()
+        })
+    }
+
+    fn check_failures(&self, source: &str, name: &str) -> Result<(), Status> {
+        let Some(wait) = self.attempts.blocked(source, name, Instant::now()) else {
+            return Ok(());
+        };
+        let seconds = wait.as_secs() + 1;
+        let text = format!("quorate: too many failed logins from this address; try again in {seconds} s");
+        Err(Status::resource_exhausted(text))
+    }
+
+    /// Waits until a computation may begin.
+    async fn turn(&self) -> Result<Turn, Status> {
+        let queued = Arc::clone(&self.queued).try_acquire_owned();
+        let queued = queued.map_err(|_| too_many_requests())?;
+        let running = Arc::clone(&self.running).acquire_owned().await;
+        Ok(Turn {
+            _queued: queued,
+            _running: running.map_err(|_| too_many_requests())?,
+        })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(Id, String), Verified>> {
         self.verified.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to one computation, given back when it is dropped.
+struct Turn {
+    _queued: OwnedSemaphorePermit,
+    _running: OwnedSemaphorePermit,
+}
+
+/// Computes on a blocking thread. The turn lasts as long as the computation, also when its client has gone.
+async fn compute<T: Send + 'static>(turn: Turn, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+    let done = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        work()
+    });
+    done.await
+        .map_err(|_| Status::unavailable("etcdserver: server stopped"))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    const INSTANCE: Id = Id::from_u128(1);
+    const AT_ONCE: usize = 60;
+
+    fn user(password: &str, cost: u32) -> UserView {
+        UserView {
+            name: "mas".to_owned(),
+            password_hash: bcrypt::hash(password, cost).expect("a password").into(),
+            no_password: false,
+            roles: Vec::new(),
+            revision: 1,
+        }
+    }
+
+    async fn at_once(credentials: &Credentials, user: &UserView, password: &str) -> Vec<Result<bool, Status>> {
+        let attempt = Attempt {
+            password,
+            source: "10.0.0.1:5",
+        };
+        join_all((0..AT_ONCE).map(|_| credentials.verify(INSTANCE, "mas", Some(user), attempt))).await
+    }
+
+    #[tokio::test]
+    async fn processes_that_log_in_at_once_cost_no_hash_each() {
+        let credentials = Credentials::new(TokenKey::new(&[1; 32]));
+        let user = user("right", BCRYPT_COST);
+        let begun = Instant::now();
+        assert!(bcrypt::verify("right", std::str::from_utf8(&user.password_hash).expect("text")).expect("a hash"));
+        let one = begun.elapsed();
+        let begun = Instant::now();
+        let all = at_once(&credentials, &user, "right").await;
+        assert!(all.into_iter().all(|answer| answer.expect("room")));
+        let hashes = begun.elapsed().as_secs_f64() / one.as_secs_f64();
+        assert!(hashes < AT_ONCE as f64 / 4.0, "as long as {hashes} hashes");
+    }
+
+    #[tokio::test]
+    async fn guesses_that_come_at_once_are_limited_like_others() {
+        let credentials = Credentials::new(TokenKey::new(&[1; 32]));
+        // Four is the lowest cost there is.
+        let answers = at_once(&credentials, &user("right", 4), "wrong").await;
+        let looked_at = answers.iter().filter(|answer| matches!(answer, Ok(false))).count();
+        let most = crate::attempts::MAX_FAILURES_PER_USER as usize + MAX_CONCURRENT_HASHES - 1;
+        assert!(
+            (1..=most).contains(&looked_at),
+            "{looked_at} guesses of {AT_ONCE} were looked at"
+        );
     }
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::EtcdConfig;
 use super::member_file::{Began, MemberFile};
 use super::{compaction, door, peers, start, tls, urls};
-use crate::reconcilers::{Heartbeats, ProposeError, member_tasks, propose};
+use crate::reconcilers::{Heartbeats, ProposeError, member_tasks, panicked, propose};
 use crate::serve::StopRequest;
 
 /// Time for handing leadership over when the member stops.
@@ -62,6 +62,7 @@ async fn member(config: EtcdConfig) -> anyhow::Result<()> {
             Ok(())
         }
         problem = fatal(&handle) => Err(anyhow::anyhow!("consensus has stopped: {problem}")),
+        problem = panicked(&mut tasks) => Err(anyhow::anyhow!("this member cannot go on: {problem}")),
         () = removed(&handle) => {
             tracing::warn!("the member has been permanently removed from the cluster");
             Ok(())

@@ -79,13 +79,20 @@ impl JoinDesk {
     }
 
     async fn admit(&self, request: JoinRequest) -> Result<(u64, IdentityFiles), IdentityError> {
-        if !JoinToken::redeem(&self.directory, &request.token_id, &request.secret)? {
+        let Some(token) = JoinToken::redeem(&self.directory, &request.token_id, &request.secret)? else {
             return Err(IdentityError::Token(
                 "is unknown here, was used already or has expired: make a new one with `quorate join-token`",
             ));
-        }
+        };
         let mut profile = request.node;
-        profile.node_id = (self.registrar)(profile.clone()).await.map_err(IdentityError::Join)?;
+        profile.node_id = match (self.registrar)(profile.clone()).await {
+            Ok(node_id) => node_id,
+            // Most refusals pass, or are a matter of the newcomer's settings.
+            Err(reason) => {
+                token.give_back()?;
+                return Err(IdentityError::Join(reason));
+            }
+        };
         if profile.name.is_empty() {
             profile.name = format!("node-{}", profile.node_id);
         }

@@ -4,6 +4,7 @@
 //! to), a secret that works once and an expiry. The issuer keeps only the secret's hash, as a file in its identity directory.
 
 use std::fs;
+use std::path::PathBuf;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -92,15 +93,19 @@ impl JoinToken {
         Ok(token)
     }
 
-    /// Uses up the token `token_id`, on its issuer: true once, if the secret fits and the time has not run out.
-    pub fn redeem(directory: &IdentityDirectory, token_id: &str, secret: &str) -> Result<bool, IdentityError> {
+    /// Uses up the token `token_id`, on its issuer: once, if the secret fits and the time has not run out.
+    pub fn redeem(
+        directory: &IdentityDirectory,
+        token_id: &str,
+        secret: &str,
+    ) -> Result<Option<RedeemedToken>, IdentityError> {
         if token_id.len() != 16 || !token_id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Ok(false);
+            return Ok(None);
         }
         let file = directory.path().join(files::JOIN_TOKENS).join(token_id);
         let content = match fs::read(&file) {
             Ok(content) => content,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(IdentityError::io(&file, error)),
         };
         let issued: IssuedToken =
@@ -111,14 +116,27 @@ impl JoinToken {
         )
         .is_ok();
         if issued.expires_at_ms < now_ms() || !fits {
-            return Ok(false);
+            return Ok(None);
         }
         // Only one of two simultaneous users removes the file.
         match fs::remove_file(&file) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Ok(()) => Ok(Some(RedeemedToken { file, content })),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(IdentityError::io(&file, error)),
         }
+    }
+}
+
+/// A token that was used up for a join under way.
+pub struct RedeemedToken {
+    file: PathBuf,
+    content: Vec<u8>,
+}
+
+impl RedeemedToken {
+    /// The join came to nothing: the token is good for another try.
+    pub fn give_back(self) -> Result<(), IdentityError> {
+        write_atomically(&self.file, &self.content).map_err(|error| IdentityError::io(&self.file, error))
     }
 }
 

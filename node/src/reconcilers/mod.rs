@@ -163,6 +163,21 @@ pub async fn announce_departure(handle: &Handle, reason: &str) {
     }
 }
 
+/// Waits until one of a node's tasks panics; gives what it said. One that ends by itself had nothing left to do.
+///
+/// A node without one of its reconcilers looks well and is not: without its ticker no failover of its term ever happens.
+/// It has to stop, so that the others take over and whoever supervises the process starts it again.
+pub(crate) async fn panicked(tasks: &mut JoinSet<()>) -> String {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended
+            && error.is_panic()
+        {
+            return error.to_string();
+        }
+    }
+    std::future::pending().await
+}
+
 async fn stopping(stop: CancellationToken, task: impl Future<Output = ()>) {
     stop.run_until_cancelled(task).await;
 }
@@ -191,4 +206,26 @@ pub(crate) enum ProposeError {
     Call(#[from] CallError),
     #[error("refused: {:?}", RefusalCode::try_from(.0.code).unwrap_or(RefusalCode::Unspecified))]
     Refused(Refusal),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_one_task_is_told_and_an_end_is_not() {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async {});
+        let aborted = tasks.spawn(std::future::pending());
+        aborted.abort();
+        let (go, gone) = tokio::sync::oneshot::channel::<()>();
+        tasks.spawn(async move {
+            let _ = gone.await;
+            panic!("planted");
+        });
+        let quiet = tokio::time::timeout(Duration::from_millis(50), panicked(&mut tasks)).await;
+        assert!(quiet.is_err(), "nothing has failed yet: {quiet:?}");
+        drop(go);
+        assert!(panicked(&mut tasks).await.contains("planted"));
+    }
 }

@@ -22,23 +22,20 @@ pub async fn run(handle: Handle) {
         } else {
             None
         };
-        let wait = match deadline {
-            Some(due_ms) => Duration::from_millis(due_ms.saturating_sub(handle.cluster_time_ms())).min(LOOK_INTERVAL),
-            None => LOOK_INTERVAL,
-        };
-        match tokio::time::timeout(wait, wakeups.changed()).await {
-            Ok(Ok(())) => continue,
-            Ok(Err(_)) => return,
-            Err(_) => {}
-        }
-        let due = deadline.is_some_and(|due_ms| handle.cluster_time_ms() >= due_ms);
-        if due && handle.is_leader() {
+        let left = deadline.map(|due_ms| Duration::from_millis(due_ms.saturating_sub(handle.cluster_time_ms())));
+        // Looked at before any wake-up: however many of them there are, a deadline that has come is not put off.
+        if left == Some(Duration::ZERO) {
             if let Err(error) = propose(&handle, Command::Tick(Tick {})).await {
                 tracing::debug!("a tick did not get through: {error}");
             }
             if handle.read(next_deadline) == deadline {
                 tokio::time::sleep(REPEAT_PAUSE).await;
             }
+            continue;
+        }
+        let wait = left.unwrap_or(LOOK_INTERVAL).min(LOOK_INTERVAL);
+        if let Ok(Err(_)) = tokio::time::timeout(wait, wakeups.changed()).await {
+            return;
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::identity::{ClusterKey, IdentityDirectory, NodeIdentity, console_server_config};
 use crate::links::Links;
 use crate::membership::{Membership, Numbering};
-use crate::reconcilers::{LeaderRequests, Reconcilers};
+use crate::reconcilers::{LeaderRequests, Reconcilers, panicked};
 
 /// What the doors are made of.
 pub struct Parts<'a> {
@@ -59,11 +59,20 @@ impl Doors {
             leases.await;
         });
 
+        let hub = WatchHub::start(handle.clone());
+        let (matcher, fence, stopping) = (hub.clone(), reconcilers.fence.clone(), stop.clone());
+        tasks.spawn(async move {
+            if stopping.run_until_cancelled(matcher.failed()).await.is_some() {
+                fence
+                    .raise("the matcher of watches failed: no watcher of this node would hear of a switch".to_string());
+            }
+        });
+
         let certificates = KvCertificates::load(parts.directory, parts.config.kv_mutual_tls)?;
         let door = KvDoor {
             instance: parts.identity.instance_id,
             handle: handle.clone(),
-            hub: WatchHub::start(handle.clone()),
+            hub,
             leases: Arc::new(lessor),
             clients: clients.clone(),
             jwt: None,
@@ -122,6 +131,11 @@ impl Doors {
             serve_https(listener, console_tls, routes, closing).await;
         });
         Ok(Self { tasks })
+    }
+
+    /// Waits until what serves a door has panicked; gives what it said.
+    pub async fn failed(&mut self) -> String {
+        panicked(&mut self.tasks).await
     }
 
     /// Waits until the doors have closed; `stop` was cancelled before.

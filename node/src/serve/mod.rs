@@ -29,7 +29,7 @@ use crate::identity::IdentityDirectory;
 use crate::links::Links;
 use crate::reconcilers::{
     BALLAST_BYTES, Board, DiskGuard, DiskLimits, Fence, Heartbeats, LeaderPriority, Probers, Reconcilers,
-    announce_departure,
+    announce_departure, panicked,
 };
 
 /// Time for handing leadership over when the node stops.
@@ -89,8 +89,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         links,
         names,
     };
-    let doors = doors::Doors::open(parts, &reconcilers, ports.kv, ports.console, &stop)?;
-    let tasks = reconcilers.start(&stop);
+    let mut doors = doors::Doors::open(parts, &reconcilers, ports.kv, ports.console, &stop)?;
+    let mut tasks = reconcilers.start(&stop);
 
     let outcome = tokio::select! {
         reason = stop_request.wait() => {
@@ -100,6 +100,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         }
         reason = fence.raised() => Err(anyhow::anyhow!(reason)),
         problem = fatal(&handle) => Err(anyhow::anyhow!("consensus has stopped: {problem}")),
+        problem = panicked(&mut tasks) => Err(anyhow::anyhow!("a reconciler failed, so this node cannot go on: {problem}")),
+        problem = doors.failed() => Err(anyhow::anyhow!("a door failed, so this node cannot go on: {problem}")),
         Err(error) = first_start::run(&handle, &directory) => Err(error.into()),
     };
     stop_in_order(&handle, doors, stop, tasks).await;

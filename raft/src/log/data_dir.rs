@@ -10,14 +10,17 @@
 //!
 //! A directory without identity is not initialised: its node never votes in an existing cluster, it joins as a new one.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use quorate_machine::Id;
 use rustix::fs::{FlockOperation, flock};
 
+use super::engine::Acknowledged;
 use super::sync_directory;
+use super::watermark::Watermark;
 use crate::codec::{self, DecodeError};
 
 /// Who owns a data directory.
@@ -45,6 +48,12 @@ pub enum DataDirError {
     /// There is data of a node, but not whose.
     #[error("{0} is missing although the directory holds a log; restore it, or join again with an empty directory")]
     IdentityMissing(PathBuf),
+    /// The identity is there, what this node has acknowledged is not: it may have voted and stored what it would forget.
+    #[error(
+        "{0} is missing, so nobody knows what this node has acknowledged and whom it voted for; restore the whole directory, \
+         or join the cluster again as a new node with an empty one"
+    )]
+    WatermarkMissing(PathBuf),
     /// There is an identity already.
     #[error("the data directory {path} belongs to node {node_id} already; use an empty directory")]
     AlreadyInitialised { path: PathBuf, node_id: u64 },
@@ -62,6 +71,11 @@ pub struct DataDir {
     _lock: File,
 }
 
+/// Makes a directory that its owner alone may enter: log and snapshots hold what clients stored, and hashes of passwords.
+fn make_private(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
 impl DataDir {
     /// Locks the directory, creating it if it is missing, and reads its identity. An identity found there gets its next
     /// incarnation, on disk before this returns.
@@ -74,7 +88,7 @@ impl DataDir {
             let path = path.to_path_buf();
             move |reason| DataDirError::Io { path, reason }
         };
-        fs::create_dir_all(root).map_err(at(root))?;
+        make_private(root).map_err(at(root))?;
         let lock = File::open(root).map_err(at(root))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
             rustix::io::Errno::WOULDBLOCK => DataDirError::InUse(root.to_path_buf()),
@@ -90,11 +104,15 @@ impl DataDir {
             Ok(bytes) => {
                 let mut identity: Identity =
                     codec::unframe(&bytes.into()).map_err(|reason| DataDirError::Damaged { path, reason })?;
+                // Without it a log that was taken away would look like one that has yet to begin.
+                if !opened.watermark().exists() {
+                    return Err(DataDirError::WatermarkMissing(opened.watermark()));
+                }
                 identity.incarnation += 1;
                 opened.write(identity)?;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if opened.log().exists() || opened.watermark().exists() {
+                if opened.log().exists() || !opened.acknowledges_nothing() {
                     return Err(DataDirError::IdentityMissing(path));
                 }
             }
@@ -120,16 +138,27 @@ impl DataDir {
                 node_id: identity.node_id,
             });
         }
-        // The identity comes first: a log without one is refused.
+        // Before the identity, which says from then on that there is one.
+        Watermark::create(&self.watermark()).map_err(|error| DataDirError::Io {
+            path: self.watermark(),
+            reason: io::Error::other(error),
+        })?;
+        // Before the log: one without an identity is refused.
         self.write(Identity {
             cluster_id,
             node_id,
             incarnation: 1,
         })?;
         for path in [self.log(), self.snapshots()] {
-            fs::create_dir_all(&path).map_err(|reason| DataDirError::Io { path, reason })?;
+            make_private(&path).map_err(|reason| DataDirError::Io { path, reason })?;
         }
         Ok(())
+    }
+
+    /// No watermark, or one as [`Self::initialise`] makes it: a crash came before the identity.
+    fn acknowledges_nothing(&self) -> bool {
+        let path = self.watermark();
+        !path.exists() || Watermark::open(&path).is_ok_and(|watermark| watermark.found() == Acknowledged::default())
     }
 
     fn write(&mut self, identity: Identity) -> Result<(), DataDirError> {

@@ -60,14 +60,15 @@ pub(crate) struct LeaderRounds {
 
 impl LeaderRounds {
     /// Starts the task of the rounds.
-    pub fn start<RT: AsyncRuntime>(raft: Raft<RT>) -> Arc<Self> {
+    pub fn start<RT: AsyncRuntime>(raft: Raft<RT>, standings: Arc<Standings<RT>>) -> Arc<Self> {
         let (waiting, mut queue) = mpsc::channel(WAITING_CAPACITY);
-        let _detached = RT::spawn(async move {
+        let rounds = async move {
             while let Some(callers) = gather(&mut queue).await {
                 let confirmed = raft.get_read_log_id(ReadPolicy::ReadIndex).await.ok();
                 answer(callers, &confirmed.map(|(read_log_id, _)| read_log_id.index()));
             }
-        });
+        };
+        let _detached = RT::spawn(standings.essential("the rounds that confirm leadership", rounds));
         Arc::new(Self { waiting })
     }
 
@@ -96,7 +97,8 @@ impl ReadRounds {
         transport: impl Transport,
     ) -> Arc<Self> {
         let (waiting, mut queue) = mpsc::channel(WAITING_CAPACITY);
-        let _detached = RT::spawn(async move {
+        let watched = standings.clone();
+        let rounds = async move {
             let fetcher = Fetcher {
                 standings,
                 leader_rounds,
@@ -105,7 +107,8 @@ impl ReadRounds {
             while let Some(callers) = gather(&mut queue).await {
                 answer(callers, &fetcher.fetch().await);
             }
-        });
+        };
+        let _detached = RT::spawn(watched.essential("the rounds that fetch read indexes", rounds));
         Arc::new(Self { waiting })
     }
 

@@ -1,14 +1,23 @@
 //! Writes a snapshot of a state that was frozen at one log index, while newer entries are applied to its successor.
+//!
+//! One that cannot be written is no reason to stop: the log still holds everything, and of all times a node must not go when
+//! its disk runs full. openraft takes an error here for the end of the node, so it is told of a snapshot of nothing instead,
+//! which it takes for none, after a pause: it would ask again at once.
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::{AsyncRuntime, Instant, RaftSnapshotBuilder};
 use quorate_machine::State;
 
 use super::{Snapshot, SnapshotBlob, SnapshotMeta, SnapshotStore, run, write_snapshot};
+use crate::codec::StoredMembership;
 use crate::measures::Measures;
 use crate::types::TypeConfig;
+
+/// Pause after a snapshot that could not be written; no other one is begun meanwhile.
+const FAILURE_PAUSE_MS: u64 = 5_000;
 
 /// What is written: the cut and its place in the log.
 pub(crate) struct SnapshotContent {
@@ -34,9 +43,25 @@ impl<RT: AsyncRuntime> RaftSnapshotBuilder<TypeConfig<RT>> for Builder {
             .take()
             .ok_or_else(|| io::Error::other("a builder writes one snapshot"))?;
         let begun = RT::Instant::now();
+        match self.write(content).await {
+            Ok(built) => {
+                self.measures.snapshot_build.record(begun.elapsed());
+                Ok(built)
+            }
+            Err(error) => {
+                tracing::error!("no snapshot was written, and the log cannot be shortened: {error}");
+                RT::sleep(Duration::from_millis(FAILURE_PAUSE_MS)).await;
+                Ok(nothing())
+            }
+        }
+    }
+}
+
+impl Builder {
+    async fn write(&self, content: SnapshotContent) -> io::Result<Snapshot> {
         let store = self.store.clone();
         let cluster_id = self.cluster_id.clone();
-        let built = run(self.store.as_ref(), move || {
+        run(self.store.as_ref(), move || {
             let mut sink = store.create()?;
             let SnapshotContent { meta, state } = content;
             write_snapshot(&mut sink, &cluster_id, &meta, &state).map_err(io::Error::other)?;
@@ -49,8 +74,21 @@ impl<RT: AsyncRuntime> RaftSnapshotBuilder<TypeConfig<RT>> for Builder {
             );
             Ok(Snapshot { meta, snapshot })
         })
-        .await?;
-        self.measures.snapshot_build.record(begun.elapsed());
-        Ok(built)
+        .await
+    }
+}
+
+/// A snapshot of no entry: older than every other one.
+fn nothing() -> Snapshot {
+    Snapshot {
+        meta: SnapshotMeta {
+            last_log_id: None,
+            last_membership: StoredMembership::default(),
+        },
+        snapshot: SnapshotBlob {
+            name: "none".to_owned(),
+            length: 0,
+            open: Arc::new(|_| Err(io::ErrorKind::NotFound.into())),
+        },
     }
 }

@@ -4,7 +4,8 @@
 //! either the old files or the new one, and at most a temporary file that the next start removes.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,19 +46,38 @@ fn file_name(term: u64, index: u64) -> String {
     format!("{index:020}-{term:020}{SUFFIX}")
 }
 
-fn blob(path: PathBuf) -> io::Result<SnapshotBlob> {
-    let length = fs::metadata(&path)?.len();
+/// The file is opened here and now: a slow follower is sent it piece by piece, and two newer snapshots may take its name away
+/// meanwhile.
+fn blob(path: &Path) -> io::Result<SnapshotBlob> {
+    let file = Arc::new(File::open(path)?);
+    let length = file.metadata()?.len();
     let name = path.display().to_string();
     let open = move |offset: u64| -> io::Result<Box<dyn Read + Send>> {
-        let mut file = File::open(&path)?;
-        file.seek(SeekFrom::Start(offset))?;
-        Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, file)))
+        let reader = ReadAt {
+            file: file.clone(),
+            offset,
+        };
+        Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, reader)))
     };
     Ok(SnapshotBlob {
         name,
         length,
         open: Arc::new(open),
     })
+}
+
+/// Reads a file on from an offset of its own: several readers share the open file.
+struct ReadAt {
+    file: Arc<File>,
+    offset: u64,
+}
+
+impl Read for ReadAt {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
 }
 
 /// Names of the finished snapshots, the newest first.
@@ -109,12 +129,12 @@ impl SnapshotSink for FileSink {
         for old in finished(&self.directory)?.into_iter().skip(KEPT_SNAPSHOTS) {
             fs::remove_file(old)?;
         }
-        blob(path)
+        blob(&path)
     }
 
     fn written(&mut self) -> io::Result<SnapshotBlob> {
         self.flush()?;
-        blob(self.temporary.clone())
+        blob(&self.temporary)
     }
 }
 
@@ -144,7 +164,10 @@ impl SnapshotStore for DirectoryStore {
     }
 
     fn list(&self) -> io::Result<Vec<SnapshotBlob>> {
-        finished(&self.directory)?.into_iter().map(blob).collect()
+        let blobs = finished(&self.directory)?.into_iter().map(|path| blob(&path));
+        // One that a newer snapshot has just replaced is no longer there.
+        let there = blobs.filter(|blob| !matches!(blob, Err(error) if error.kind() == io::ErrorKind::NotFound));
+        there.collect()
     }
 
     fn run(&self, work: Box<dyn FnOnce() + Send>) {
@@ -152,5 +175,40 @@ impl SnapshotStore for DirectoryStore {
         if let Err(error) = spawned {
             tracing::error!("cannot start a thread for a snapshot: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(store: &DirectoryStore, index: u64, content: &[u8]) -> SnapshotBlob {
+        let mut sink = store.create().expect("a directory");
+        sink.write_all(content).expect("room");
+        sink.finish(1, index).expect("room")
+    }
+
+    fn read(blob: &SnapshotBlob, offset: u64) -> Vec<u8> {
+        let mut content = Vec::new();
+        let mut reader = (blob.open)(offset).expect("an open file");
+        reader.read_to_end(&mut content).expect("a sound file");
+        content
+    }
+
+    #[test]
+    fn a_snapshot_is_read_to_its_end_although_newer_ones_took_its_place() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = DirectoryStore::open(directory.path()).expect("a directory");
+        let first = written(&store, 1, b"the first one");
+        let listed = store.list().expect("a directory");
+        for index in 2..=3 {
+            written(&store, index, b"a newer one");
+        }
+        assert_eq!(store.list().expect("a directory").len(), KEPT_SNAPSHOTS);
+        assert_eq!(
+            (read(&first, 0), read(&first, 4)),
+            (b"the first one".to_vec(), b"first one".to_vec())
+        );
+        assert_eq!(read(&listed[0], 10), b"one");
     }
 }

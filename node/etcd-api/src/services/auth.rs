@@ -6,6 +6,7 @@ use quorate_kv::{KvError, KvOp, Nothing, Permission, RolePermission, UserCredent
 use tonic::{Request, Response, Status};
 
 use super::Services;
+use crate::attempts::name;
 use crate::context::Client;
 use crate::credentials::{Attempt, Credentials};
 use crate::errors::kv_status;
@@ -91,7 +92,7 @@ impl pb::auth_server::Auth for Services {
             return Err(Status::unknown(NO_PASSWORD_USER));
         }
         let Some(user) = user.filter(|_| verified) else {
-            tracing::warn!(user = request.name, client = %client.source, "KV login refused");
+            tracing::warn!(user = name(&request.name), client = %client.source, "KV login refused");
             return Err(kv_status(KvError::AuthFailed));
         };
         let claims = Claims {

@@ -29,6 +29,8 @@ const RECHECK_INTERVAL: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub struct WatchHub {
     shared: Arc<Shared>,
+    /// True once the matcher has ended because consensus has; gone without that if it panicked.
+    ended: watch::Receiver<bool>,
 }
 
 /// What streams need to know of this node's standing. Unlike the full one it hardly ever changes, and each change wakes
@@ -70,7 +72,9 @@ impl WatchHub {
     /// Starts the matcher on the current runtime; it ends when consensus does.
     pub fn start(handle: Handle) -> WatchHub {
         let mut revisions = handle.revisions();
+        let (matching, ended) = watch::channel(false);
         let hub = WatchHub {
+            ended,
             shared: Arc::new(Shared {
                 standing: follow_standing(handle.status()),
                 handle,
@@ -89,13 +93,22 @@ impl WatchHub {
                         Ok(applied) => shared.matched(&applied),
                         // What was missed shows as a gap and is read from history.
                         Err(RecvError::Lagged(_)) => shared.recheck(),
-                        Err(RecvError::Closed) => return,
+                        Err(RecvError::Closed) => break,
                     },
                     _ = recheck.tick() => shared.recheck(),
                 }
             }
+            matching.send_replace(true);
         });
         hub
+    }
+
+    /// Waits until the matcher has panicked. From then on no watcher of this node hears of anything, and nothing shows it: the
+    /// node has to stop.
+    pub async fn failed(&self) {
+        if self.ended.clone().wait_for(|ended| *ended).await.is_ok() {
+            std::future::pending().await
+        }
     }
 
     pub(crate) fn standing(&self) -> watch::Receiver<Standing> {

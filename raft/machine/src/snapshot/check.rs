@@ -77,6 +77,7 @@ fn counters(state: &State) -> bool {
         state.next_work,
         state.leadership.term,
         state.leadership.started_ms,
+        state.cluster.map_or(0, |cluster| cluster.removed_up_to),
     ];
     own.into_iter()
         .chain(metas.map(|meta| meta.generation))
@@ -171,7 +172,15 @@ mod tests {
     #[test]
     fn extreme_counters_are_refused() {
         type Craft = fn(&mut State);
-        let crafts: [Craft; 12] = [
+        let crafts: [Craft; 13] = [
+            |state| {
+                state.cluster = Some(Cluster {
+                    id: ID,
+                    default_instance: ID,
+                    removed_up_to: u64::MAX,
+                    ..Cluster::default()
+                })
+            },
             |state| state.next_work = u64::MAX,
             |state| state.applied_index = u64::MAX,
             |state| state.last_time_ms = u64::MAX,
