@@ -246,13 +246,19 @@ impl Scenario {
                     application,
                     spec,
                     pool,
+                    connection_test: gate(line),
                 })));
             }
             "edit" => {
                 let id = self.id(line.word(1));
                 let present = self.state.monitor(&id).map(|monitor| monitor.spec.clone());
                 let spec = self.spec(present.unwrap_or_else(|| build::monitor_spec("gone")), line);
-                self.apply(Command::UpdateMonitor(Box::new(UpdateMonitor { id, generation, spec })));
+                self.apply(Command::UpdateMonitor(Box::new(UpdateMonitor {
+                    id,
+                    generation,
+                    spec,
+                    connection_test: gate(line),
+                })));
             }
             "drop" => {
                 let id = self.id(line.word(1));
@@ -484,4 +490,18 @@ fn parse_class(text: &str) -> FindingClass {
 fn parse_role(text: &str) -> Role {
     let all = [Role::Viewer, Role::Operator, Role::Admin, Role::Root];
     all.into_iter().find(|role| role.code() == text).expect("a role")
+}
+
+/// `tested`, `owed`, or `untested=REASON` (`untested=` gives none); nothing: a log from before connection tests.
+fn gate(line: &Line<'_>) -> Option<TestGate> {
+    let verdict = match line.option("untested") {
+        Some(_) => TestVerdict::Overridden,
+        None if line.has("tested") => TestVerdict::Passed,
+        None if line.has("owed") => TestVerdict::Owed,
+        None => return None,
+    };
+    Some(TestGate {
+        reason: line.option("untested").unwrap_or_default().to_owned(),
+        ..TestGate::of(verdict)
+    })
 }
