@@ -28,6 +28,7 @@ pub struct MariaDbSubject {
     own: (String, String),
     other: (String, String),
     crowd: Vec<Conn>,
+    administrator: Option<Conn>,
     limit: u32,
 }
 
@@ -55,6 +56,7 @@ impl MariaDbSubject {
             own,
             other,
             crowd: Vec::new(),
+            administrator: None,
             limit,
         })
     }
@@ -99,13 +101,29 @@ impl MariaDbSubject {
         self.pair.dc1.exec(&statements).await
     }
 
+    /// Those that are there stay, and nobody gets in any more; an administrator's session stays to end it.
     async fn gather_crowd(&mut self) -> Result<()> {
+        let mut administrator = self.pair.dc1.root_connection().await?;
         while self.crowd.len() < CROWD as usize {
             self.crowd.push(login(&self.pair.dc1, APPLICATION).await?);
         }
-        // Those that are there stay, and nobody gets in any more.
-        self.on_dc1_alone(&format!("SET GLOBAL max_connections = {LEAST_CONNECTIONS}"))
-            .await
+        administrator
+            .query_drop(format!("SET GLOBAL max_connections = {LEAST_CONNECTIONS}"))
+            .await?;
+        administrator.query_drop(format!("KILL USER {}", MONITOR.user)).await?;
+        self.administrator = Some(administrator);
+        Ok(())
+    }
+
+    async fn disperse_crowd(&mut self) -> Result<()> {
+        let mut administrator = self.administrator.take().context("nobody can get in")?;
+        let set = format!("SET GLOBAL max_connections = {}", self.limit);
+        administrator.query_drop(set).await?;
+        administrator.disconnect().await?;
+        for connection in self.crowd.drain(..) {
+            connection.disconnect().await?;
+        }
+        Ok(())
     }
 
     async fn show(&self, identity: &(String, String)) -> Result<()> {
@@ -199,11 +217,7 @@ impl Subject for MariaDbSubject {
                 self.on_dc1_alone(&format!("ALTER USER {user} IDENTIFIED BY '{password}'"))
                     .await
             }
-            DatabaseFault::TooManyConnections => {
-                self.crowd.clear();
-                self.on_dc1_alone(&format!("SET GLOBAL max_connections = {}", self.limit))
-                    .await
-            }
+            DatabaseFault::TooManyConnections => self.disperse_crowd().await,
             DatabaseFault::ReadOnly => self.pair.dc1.exec(&["SET GLOBAL read_only = 0", "START SLAVE"]).await,
             DatabaseFault::Replica => self.pair.dc1.exec(&["SET GLOBAL read_only = 0"]).await,
             DatabaseFault::TlsRequired => self.on_dc1_alone("SET GLOBAL require_secure_transport = OFF").await,

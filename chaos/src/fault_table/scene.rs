@@ -25,7 +25,7 @@ const TTL_SECONDS: u32 = 1;
 const MAX_STALE: (&str, &str) = ("QUORATE_DNS_MAX_STALE_SECONDS", "5");
 /// Both sides of a new monitor are healthy by then; an Elasticsearch takes its time.
 const HEALTHY_TIMEOUT: Duration = Duration::from_secs(60);
-const WATCH_TIMEOUT: Duration = Duration::from_secs(20);
+const WATCH_TIMEOUT: Duration = Duration::from_secs(60);
 pub const NODES: [u64; 3] = [1, 2, 3];
 
 /// The name server that the nodes ask.
