@@ -7,6 +7,7 @@ pub mod idle;
 pub mod kv;
 pub mod leader_loss;
 mod load;
+mod paced;
 mod peers;
 
 use std::path::PathBuf;
