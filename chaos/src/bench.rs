@@ -10,6 +10,7 @@ pub mod kv;
 pub mod leader_loss;
 mod load;
 pub mod monitors;
+mod paced;
 mod peers;
 
 use std::path::PathBuf;

@@ -51,11 +51,16 @@ const MAX_REPLY_BYTES: usize = 256 << 20;
 impl Client {
     /// Connects and authenticates within `timeout` for both together.
     pub async fn connect(options: &ConnectOptions, timeout: Duration) -> Result<Self> {
+        Self::connect_with_window(options, timeout, STREAM_WINDOW_BYTES).await
+    }
+
+    /// The same with room for only so many bytes of each stream, and of all together, that nobody has read.
+    pub async fn connect_with_window(options: &ConnectOptions, timeout: Duration, window_bytes: u32) -> Result<Self> {
         let scheme = if options.ca.is_some() { "https" } else { "http" };
         let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", options.endpoint))?
             .tcp_nodelay(true)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(STREAM_WINDOW_BYTES)
+            .initial_stream_window_size(window_bytes)
+            .initial_connection_window_size(window_bytes)
             .connect_timeout(timeout);
         if let Some(ca) = &options.ca {
             let tls = ClientTlsConfig::new().ca_certificate(tonic::transport::Certificate::from_pem(ca));

@@ -1,180 +1,200 @@
-//! The two systems that the KV benchmark runs in turn, seen the same way.
+//! The systems that the KV benchmark runs in turn, seen the same way.
 
-use std::path::Path;
-use std::process::Stdio;
+mod members;
+
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
-use tokio::process::{Child, Command};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::{Programs, cluster, directory};
 use crate::cluster::DevCluster;
 use crate::etcd::{Client, ConnectOptions};
+use crate::faults::{Signal, process_alive, send_signal};
+use crate::wire::etcdserverpb::{StatusRequest, StatusResponse};
+use members::Members;
 
-/// A running three-node system.
+/// What can be started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum System {
+    /// Real etcd with its default settings, in plaintext.
+    Etcd,
+    /// Ours, from the development launcher: clients in plaintext, every call authenticated.
+    Quorate,
+    /// Ours by etcd's flags, without authentication: members can be exchanged as those of etcd.
+    QuorateAsEtcd,
+}
+
+/// A running three-node system; its nodes have the numbers 0 to 2.
 #[derive(Debug)]
 pub enum Peer {
-    Quorate {
+    Appliance {
         cluster: Box<DevCluster>,
         _directory: tempfile::TempDir,
     },
-    Etcd {
-        members: Vec<Child>,
-        endpoints: Vec<String>,
-        _directory: tempfile::TempDir,
-    },
+    Members(Members),
 }
 
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
-const ETCD_FIRST_PORT: u16 = 17_379;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(20);
 
 impl Peer {
-    /// Ours, from the development launcher, in plaintext.
-    pub async fn quorate(programs: &Programs) -> Result<Self> {
-        let directory = directory()?;
-        let cluster = Box::new(cluster(programs, &directory).await?);
-        Ok(Self::Quorate {
-            cluster,
-            _directory: directory,
-        })
-    }
-
-    /// Real etcd with its default settings, in plaintext.
-    pub async fn etcd(programs: &Programs) -> Result<Self> {
-        let directory = directory()?;
-        let initial: Vec<String> = (0..3)
-            .map(|index| format!("m{index}=http://127.0.0.1:{}", ETCD_FIRST_PORT + 10 * index + 1))
-            .collect();
-        let (mut members, mut endpoints) = (Vec::new(), Vec::new());
-        for index in 0..3 {
-            let client = ETCD_FIRST_PORT + 10 * index;
-            members.push(etcd_member(
-                programs,
-                directory.path(),
-                index,
-                client,
-                &initial.join(","),
-            )?);
-            endpoints.push(format!("127.0.0.1:{client}"));
-        }
-        let peer = Self::Etcd {
-            members,
-            endpoints,
-            _directory: directory,
+    /// Starts three nodes on empty directories and waits until each serves.
+    pub async fn start(programs: &Programs, system: System) -> Result<Self> {
+        let peer = match system {
+            System::Quorate => {
+                let directory = directory()?;
+                let cluster = Box::new(cluster(programs, &directory).await?);
+                Self::Appliance {
+                    cluster,
+                    _directory: directory,
+                }
+            }
+            _ => Self::Members(Members::start(programs, system)?),
         };
-        peer.wait_serving().await?;
+        for number in 0..3 {
+            peer.wait_serving(number, READY_TIMEOUT).await?;
+        }
         Ok(peer)
     }
 
-    async fn wait_serving(&self) -> Result<()> {
-        let deadline = Instant::now() + READY_TIMEOUT;
-        for options in self.access() {
-            loop {
-                if let Ok(mut client) = Client::connect(&options, Duration::from_secs(1)).await
-                    && client.put("ready", "1").await.is_ok()
-                {
-                    break;
-                }
-                if Instant::now() > deadline {
-                    bail!("{} does not serve", options.endpoint);
-                }
-                tokio::time::sleep(Duration::from_millis(100)).await;
+    /// Waits until a node answers a linearizable read.
+    pub async fn wait_serving(&self, number: usize, timeout: Duration) -> Result<()> {
+        let deadline = Instant::now() + timeout;
+        let options = &self.access()[number];
+        loop {
+            if let Ok(mut client) = Client::connect(options, CONNECT_TIMEOUT).await
+                && let Ok(Ok(_)) = tokio::time::timeout(CONNECT_TIMEOUT, client.get("ready")).await
+            {
+                return Ok(());
             }
+            if Instant::now() > deadline {
+                bail!("{} does not serve within {timeout:?}", options.endpoint);
+            }
+            tokio::time::sleep(POLL).await;
         }
-        Ok(())
     }
 
     /// Name in the tables.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Quorate { .. } => "quorate",
-            Self::Etcd { .. } => "etcd",
+            Self::Appliance { .. } => "quorate",
+            Self::Members(members) => members.name(),
         }
     }
 
     /// How clients reach the three nodes.
     pub fn access(&self) -> Vec<ConnectOptions> {
-        match self {
-            Self::Quorate { cluster, .. } => {
-                let user = &cluster.info.kv.root;
-                let user = Some((user.user.clone(), user.password.clone()));
-                let endpoint = |node: &crate::cluster::NodeInfo| node.kv.clone();
-                cluster
-                    .info
-                    .nodes
-                    .iter()
-                    .map(|node| ConnectOptions {
-                        endpoint: endpoint(node),
-                        user: user.clone(),
-                        ca: None,
-                    })
-                    .collect()
+        let (endpoints, user): (Vec<String>, _) = match self {
+            Self::Appliance { cluster, .. } => {
+                let root = &cluster.info.kv.root;
+                let endpoints = cluster.info.nodes.iter().map(|node| node.kv.clone());
+                (endpoints.collect(), Some((root.user.clone(), root.password.clone())))
             }
-            Self::Etcd { endpoints, .. } => endpoints
-                .iter()
-                .map(|endpoint| ConnectOptions {
-                    endpoint: endpoint.clone(),
-                    user: None,
-                    ca: None,
-                })
-                .collect(),
-        }
+            Self::Members(members) => (members.endpoints(), None),
+        };
+        let path = |endpoint| ConnectOptions {
+            endpoint,
+            user: user.clone(),
+            ca: None,
+        };
+        endpoints.into_iter().map(path).collect()
     }
 
-    /// The servers' processes.
+    /// The nodes' processes, in the order of the nodes.
     pub fn pids(&self) -> Vec<u32> {
         match self {
-            Self::Quorate { cluster, .. } => cluster.info.nodes.iter().map(|node| node.pid).collect(),
-            Self::Etcd { members, .. } => members.iter().filter_map(Child::id).collect(),
+            Self::Appliance { cluster, .. } => {
+                let present = |node: &crate::cluster::NodeInfo| cluster.pid(node.id).unwrap_or(node.pid);
+                cluster.info.nodes.iter().map(present).collect()
+            }
+            Self::Members(members) => members.pids(),
         }
     }
 
-    /// Stops the system.
-    pub async fn stop(self) -> Result<()> {
+    /// Number of the leader; all three nodes must name the same.
+    ///
+    /// # Errors
+    ///
+    /// If they do not within a minute.
+    pub async fn leader(&self) -> Result<usize> {
+        let deadline = Instant::now() + READY_TIMEOUT;
+        loop {
+            if let Ok(Some(leader)) = self.agreed_leader().await {
+                return Ok(leader);
+            }
+            ensure!(Instant::now() < deadline, "the nodes name no common leader");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn agreed_leader(&self) -> Result<Option<usize>> {
+        let mut answers = Vec::new();
+        for options in self.access() {
+            let mut client = Client::connect(&options, CONNECT_TIMEOUT).await?;
+            let asking = client.unary("/etcdserverpb.Maintenance/Status", StatusRequest {});
+            let status: StatusResponse = tokio::time::timeout(CONNECT_TIMEOUT, asking).await??;
+            let member = status.header.as_ref().map(|header| header.member_id);
+            answers.push((member.context("a status without header")?, status.leader));
+        }
+        let named = answers[0].1;
+        let agreed = named != 0 && answers.iter().all(|(_, leader)| *leader == named);
+        let place = answers.iter().position(|(member, _)| *member == named);
+        Ok(place.filter(|_| agreed))
+    }
+
+    /// Sends a signal to a node's process.
+    pub fn signal(&self, number: usize, signal: Signal) -> Result<()> {
+        let pids = self.pids();
+        send_signal(*pids.get(number).context("the node does not run")?, signal)
+    }
+
+    /// Waits until nothing of a killed node's process is left.
+    pub async fn wait_ended(&mut self, number: usize) -> Result<()> {
         match self {
-            Self::Quorate { cluster, .. } => cluster.stop().await,
-            Self::Etcd { mut members, .. } => {
-                for member in &mut members {
-                    member.kill().await?;
+            Self::Members(members) => members.wait_ended(number).await,
+            Self::Appliance { .. } => {
+                let pid = self.pids()[number];
+                let deadline = Instant::now() + READY_TIMEOUT;
+                while process_alive(pid) {
+                    ensure!(Instant::now() < deadline, "process {pid} does not end");
+                    tokio::time::sleep(POLL).await;
                 }
                 Ok(())
             }
         }
     }
-}
 
-fn etcd_member(programs: &Programs, directory: &Path, index: u16, client: u16, initial: &str) -> Result<Child> {
-    let url = |port: u16| format!("http://127.0.0.1:{port}");
-    let log = std::fs::File::create(directory.join(format!("etcd-{index}.log")))?;
-    let child = Command::new(programs.etcd.join("etcd"))
-        .arg("--name")
-        .arg(format!("m{index}"))
-        .arg("--data-dir")
-        .arg(directory.join(format!("etcd-{index}")))
-        .args([
-            "--listen-client-urls",
-            &url(client),
-            "--advertise-client-urls",
-            &url(client),
-        ])
-        .args([
-            "--listen-peer-urls",
-            &url(client + 1),
-            "--initial-advertise-peer-urls",
-            &url(client + 1),
-        ])
-        .args([
-            "--initial-cluster",
-            initial,
-            "--initial-cluster-state",
-            "new",
-            "--log-level",
-            "error",
-        ])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log)
-        .kill_on_drop(true)
-        .spawn()?;
-    Ok(child)
+    /// Starts a node that has ended on what it has on disk.
+    pub async fn restart(&mut self, number: usize) -> Result<()> {
+        match self {
+            Self::Members(members) => members.spawn(number, false),
+            Self::Appliance { cluster, .. } => {
+                let id = cluster.info.nodes[number].id;
+                cluster.restart(id).await
+            }
+        }
+    }
+
+    /// Kills a node, removes it with its data, and lets it come back empty; returns when it serves again.
+    ///
+    /// # Errors
+    ///
+    /// For the appliance, whose nodes join by a token.
+    pub async fn rebuild(&mut self, number: usize) -> Result<()> {
+        let access = self.access();
+        let Self::Members(members) = self else {
+            bail!("members are exchanged where both systems are started by etcd's flags");
+        };
+        members.replace(number, &access[(number + 1) % 3]).await?;
+        self.wait_serving(number, READY_TIMEOUT).await
+    }
+
+    /// Stops the system.
+    pub async fn stop(self) -> Result<()> {
+        match self {
+            Self::Appliance { cluster, .. } => cluster.stop().await,
+            Self::Members(members) => members.stop().await,
+        }
+    }
 }

@@ -58,14 +58,24 @@ enum Measure {
         #[arg(long)]
         follower: bool,
     },
-    /// Puts and gets beside real etcd.
+    /// The KV beside real etcd, every row or those named.
     Kv {
+        /// Rows, separated by commas; all without.
+        #[arg(long, value_delimiter = ',')]
+        rows: Vec<kv::Row>,
+        /// Rounds of both systems, of which medians are printed.
         #[arg(long, default_value_t = 3)]
         rounds: usize,
-        /// Seconds of each row.
+        /// Seconds of each measurement.
         #[arg(long, default_value_t = 5)]
         seconds: u64,
-        /// Only the rows of this number of clients.
+        /// How often a leader or follower is lost; the targets are for 30.
+        #[arg(long, default_value_t = 10)]
+        runs: usize,
+        /// Pairs of undisturbed and disturbed puts.
+        #[arg(long, default_value_t = 5)]
+        pairs: usize,
+        /// Puts and gets of this number of clients only, and nothing else unless rows are named.
         #[arg(long)]
         clients: Option<usize>,
     },
@@ -115,8 +125,11 @@ async fn main() -> ExitCode {
         FOLLOWER_KILLED,
         Measure::Idle,
         Measure::Kv {
+            rows: Vec::new(),
             rounds: 3,
             seconds: 5,
+            runs: 30,
+            pairs: 5,
             clients: None,
         },
     ];
@@ -138,10 +151,23 @@ async fn run(programs: &Programs, measure: Measure) -> anyhow::Result<()> {
             leader_loss::run(programs, runs, signal, victim).await
         }
         Measure::Kv {
+            rows,
             rounds,
             seconds,
+            runs,
+            pairs,
             clients,
-        } => kv::run(programs, rounds, seconds, clients).await,
+        } => {
+            let options = kv::Options {
+                rows,
+                rounds,
+                seconds,
+                runs,
+                pairs,
+                clients,
+            };
+            kv::run(programs, &options).await
+        }
         Measure::Idle => idle::run(programs).await,
         Measure::Detection { runs, engines } => detection::run(programs, runs, &engines).await,
         Measure::Monitors { monitors } => monitors::run(programs, monitors).await,
