@@ -60,8 +60,13 @@ impl Trial {
     /// Takes note of the monitor's keys, which are the same on every node.
     pub async fn begin(scene: &Scene, monitor: String) -> Result<Self> {
         let node = scene.cluster.info.nodes.first().context("a node")?;
-        let keys = keys_at(scene, &node.kv, &monitor).await?;
-        anyhow::ensure!(!keys.is_empty(), "monitor {monitor} has no SDK keys");
+        // A moment without a leader, as a busy machine has it, is no answer.
+        let keys = eventually("the monitor's SDK keys", TIMEOUT, async || {
+            let keys = keys_at(scene, &node.kv, &monitor).await?;
+            anyhow::ensure!(!keys.is_empty(), "monitor {monitor} has no SDK keys");
+            Ok(Some(keys))
+        })
+        .await?;
         Ok(Self {
             monitor,
             keys,
