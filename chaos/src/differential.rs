@@ -23,20 +23,24 @@ mod watching;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, anyhow};
+use tokio::task::JoinSet;
 
 pub use run::{Divergence, Tally};
 pub use systems::{Asked, Pair, Programs, System, peer};
 
-use generate::Generator;
+use generate::{Generator, Round};
 use run::Session;
 
 /// What to compare.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Operations, those of checkpoints included.
+    /// Operations, those of checkpoints included, over all lanes.
     pub operations: usize,
-    /// Makes the sequence.
+    /// Pairs of systems that are compared at the same time, each with a sequence of its own: one waits for the network and
+    /// consensus most of the time.
+    pub lanes: usize,
+    /// Makes the sequence of the first lane; the others follow with the next seeds.
     pub seed: u64,
     /// Operations between two comparisons of everything.
     pub checkpoint_every: usize,
@@ -51,6 +55,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             operations: 100_000,
+            lanes: 1,
             seed: 1,
             checkpoint_every: 10_000,
             shrink: true,
@@ -59,38 +64,100 @@ impl Default for Options {
     }
 }
 
+/// Where a lane came to.
+struct Ended {
+    seed: u64,
+    tally: Tally,
+    /// What was done, if it is to be shrunk.
+    rounds: Vec<Round>,
+    divergence: Option<Divergence>,
+}
+
 /// Compares and tells the figures; an error tells the difference and the shortest sequence found that shows it.
 pub async fn run(programs: &Programs, options: Options) -> Result<Tally> {
+    let started = Instant::now();
+    let lanes = options.lanes.max(1);
+    let mut running = JoinSet::new();
+    for (lane, seed) in (0..lanes).zip(options.seed..) {
+        let own = Options {
+            operations: (options.operations + lane) / lanes,
+            seed,
+            ..options
+        };
+        let programs = programs.clone();
+        running.spawn(async move { run_lane(&programs, own).await });
+    }
+    let mut sum = Tally::default();
+    while let Some(ended) = running.join_next().await {
+        let ended = ended.context("a lane broke off")??;
+        sum.add(&ended.tally);
+        if let Some(divergence) = ended.divergence {
+            // The others' outcome would tell no more.
+            running.shutdown().await;
+            return Err(explain(programs, options, ended.seed, &ended.tally, ended.rounds, divergence).await);
+        }
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    println!(
+        "{} operations equal ({} of them refusals), {} checkpoints, {lanes} lanes from seed {}, {seconds:.1} s",
+        sum.operations, sum.refused, sum.checkpoints, options.seed
+    );
+    Ok(sum)
+}
+
+async fn run_lane(programs: &Programs, options: Options) -> Result<Ended> {
     let started = Instant::now();
     let mut session = Session::start(programs).await?;
     session.tolerate(options.tolerate);
     let ready = started.elapsed();
     let mut generator = Generator::new(options.seed);
+    let mut rounds = options.shrink.then(Vec::new);
     let told = |tally: &Tally| report(options.seed, tally, started.elapsed().saturating_sub(ready));
-    let (rounds, divergence) = session
-        .generate(&mut generator, options.operations, options.checkpoint_every, told)
-        .await?;
+    let divergence = session
+        .generate(
+            &mut generator,
+            options.operations,
+            options.checkpoint_every,
+            rounds.as_mut(),
+            told,
+        )
+        .await
+        .with_context(|| format!("seed {}", options.seed))?;
     let tally = session.tally;
     session.stop().await?;
-    let Some(divergence) = divergence else {
-        report(options.seed, &tally, started.elapsed().saturating_sub(ready));
-        return Ok(tally);
-    };
-    let found = format!(
-        "seed {}: a difference after {} operations\n{divergence}",
-        options.seed, tally.operations
-    );
+    Ok(Ended {
+        seed: options.seed,
+        tally,
+        rounds: rounds.unwrap_or_default(),
+        divergence,
+    })
+}
+
+/// The error for a difference.
+async fn explain(
+    programs: &Programs,
+    options: Options,
+    seed: u64,
+    tally: &Tally,
+    rounds: Vec<Round>,
+    divergence: Divergence,
+) -> anyhow::Error {
+    let operations = tally.operations;
+    let found = format!("seed {seed}: a difference after {operations} operations of its lane\n{divergence}");
     if !options.shrink {
-        bail!("{found}");
+        return anyhow!("{found}");
     }
     eprintln!("{found}\nlooking for the shortest sequence that shows it");
-    let shrunk = shrink::shrink(programs, rounds, divergence).await?;
+    let shrunk = match shrink::shrink(programs, rounds, divergence).await {
+        Ok(shrunk) => shrunk,
+        Err(error) => return error.context(found),
+    };
     let steps = shrunk
         .rounds
         .iter()
         .flat_map(|round| std::iter::once(&round.change).chain(&round.reads));
     let steps: Vec<String> = steps.map(|step| format!("  {step:?}")).collect();
-    bail!(
+    anyhow!(
         "{found}\nshortest sequence found in {} tries:\n{}\nleads to\n{}",
         shrunk.tries,
         steps.join("\n"),

@@ -17,6 +17,7 @@ pub mod faults;
 pub mod harness;
 pub mod kv;
 pub mod kv_load;
+pub mod leases;
 pub mod ports;
 pub mod readers;
 pub mod rest;

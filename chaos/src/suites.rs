@@ -7,6 +7,7 @@
 //! It deliberately judges nothing that fails on real etcd, too: such a test asks for another version or another cluster.
 
 mod cache;
+mod launched;
 mod members;
 mod node_client;
 pub mod patroni;
@@ -30,8 +31,12 @@ pub const FIRST_CLIENT_PORT: u16 = 13_579;
 pub struct Programs {
     /// The appliance's binary.
     pub quorate: PathBuf,
-    /// The binary of real etcd.
+    /// The binary of real etcd; `etcdctl` and `etcdutl` lie beside it.
     pub etcd: PathBuf,
+    /// The Go compiler, for the tests that come as its packages.
+    pub go: PathBuf,
+    /// Of etcd's own tests, only those whose names hold this.
+    pub only: Option<String>,
 }
 
 /// A public client with tests of its own.
@@ -43,6 +48,8 @@ pub enum Suite {
     Python,
     /// Node's `etcd3`: a program of ours over the examples of its documentation.
     Node,
+    /// etcd's own end-to-end tests, which launch the members themselves.
+    Etcd,
 }
 
 /// Whether each test passed, by name.
@@ -60,11 +67,20 @@ pub struct Compared {
 }
 
 impl Compared {
-    /// Tests that real etcd passes and ours does not.
+    /// Tests that real etcd passes and ours does not, without those that ask for what ours does otherwise by intent.
     pub fn missed(&self) -> Vec<&str> {
+        self.only_etcd().filter(|name| !launched::by_intent(name)).collect()
+    }
+
+    /// Tests that real etcd passes and ours does not, by intent.
+    pub fn by_intent(&self) -> Vec<&str> {
+        self.only_etcd().filter(|name| launched::by_intent(name)).collect()
+    }
+
+    fn only_etcd(&self) -> impl Iterator<Item = &str> {
         let passed = self.etcd.iter().filter(|(_, passed)| **passed);
         let missed = passed.filter(|(name, _)| self.quorate.get(*name) != Some(&true));
-        missed.map(|(name, _)| name.as_str()).collect()
+        missed.map(|(name, _)| name.as_str())
     }
 
     /// Tests that real etcd fails, with what ours did.
@@ -84,7 +100,7 @@ impl Compared {
 ///
 /// If the suite cannot be had or run; a test that fails is no error here.
 pub async fn compare(suite: Suite, programs: &Programs, cache: &Cache) -> Result<Compared> {
-    let runner = Runner::prepare(suite, cache)
+    let runner = Runner::prepare(suite, programs, cache)
         .await
         .with_context(|| format!("preparing the suite {suite:?}"))?;
     let etcd = on(&runner, &Program::Etcd(programs.etcd.clone())).await?;
@@ -100,6 +116,9 @@ pub async fn compare(suite: Suite, programs: &Programs, cache: &Cache) -> Result
     for name in compared.foreign() {
         println!("  fails on real etcd: {name}");
     }
+    for name in compared.by_intent() {
+        println!("  otherwise by intent: {name}");
+    }
     for name in compared.missed() {
         println!("  MISSED: {name}");
     }
@@ -107,9 +126,8 @@ pub async fn compare(suite: Suite, programs: &Programs, cache: &Cache) -> Result
 }
 
 async fn on(runner: &Runner, program: &Program) -> Result<Verdicts> {
-    let members = Members::start(program, 3).await?;
     let begun = Instant::now();
-    let verdicts = runner.run(&members).await;
+    let verdicts = runner.run(program).await;
     let verdicts = verdicts.with_context(|| format!("on {}", program.name()))?;
     ensure!(!verdicts.is_empty(), "no test ran on {}", program.name());
     println!(
@@ -118,7 +136,6 @@ async fn on(runner: &Runner, program: &Program) -> Result<Verdicts> {
         verdicts.len(),
         begun.elapsed().as_secs_f64()
     );
-    members.stop().await?;
     Ok(verdicts)
 }
 
@@ -127,22 +144,37 @@ enum Runner {
     Rust(rust_client::RustClient),
     Python(python_gateway::PythonGateway),
     Node(node_client::NodeClient),
+    Etcd(launched::LaunchedTests),
 }
 
 impl Runner {
-    async fn prepare(suite: Suite, cache: &Cache) -> Result<Self> {
+    async fn prepare(suite: Suite, programs: &Programs, cache: &Cache) -> Result<Self> {
         Ok(match suite {
             Suite::Rust => Self::Rust(rust_client::RustClient::prepare(cache).await?),
             Suite::Python => Self::Python(python_gateway::PythonGateway::prepare(cache).await?),
             Suite::Node => Self::Node(node_client::NodeClient::prepare(cache).await?),
+            Suite::Etcd => {
+                let tools = programs.etcd.parent().context("etcd lies nowhere")?;
+                let only = programs.only.clone();
+                Self::Etcd(launched::LaunchedTests::prepare(cache, &programs.go, tools, only).await?)
+            }
         })
     }
 
-    async fn run(&self, members: &Members) -> Result<Verdicts> {
+    async fn run(&self, program: &Program) -> Result<Verdicts> {
         match self {
-            Self::Rust(client) => client.run(members).await,
-            Self::Python(client) => client.run(members).await,
-            Self::Node(client) => client.run(members).await,
+            Self::Rust(client) => on_members(program, async |members| client.run(members).await).await,
+            Self::Python(client) => on_members(program, async |members| client.run(members).await).await,
+            Self::Node(client) => on_members(program, async |members| client.run(members).await).await,
+            // They start members by themselves.
+            Self::Etcd(tests) => tests.run(program).await,
         }
     }
+}
+
+async fn on_members(program: &Program, run: impl AsyncFnOnce(&Members) -> Result<Verdicts>) -> Result<Verdicts> {
+    let members = Members::start(program, 3).await?;
+    let verdicts = run(&members).await?;
+    members.stop().await?;
+    Ok(verdicts)
 }

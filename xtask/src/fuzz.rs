@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: the targets of `chaos/fuzz`, each for some minutes.
 //!
-//! They are built by a nightly compiler, which coverage needs, without a sanitizer: the workspace has no unsafe code of its
-//! own. The corpus stays in the cache, so that each run goes on where the last one was.
+//! They are built by the compiler of the project, without a sanitizer: coverage alone needs no nightly compiler, and the
+//! workspace has no unsafe code of its own. The corpus stays in the cache, so that each run goes on where the last one was.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::rocksdb::{self, cache_directory};
+use crate::setup;
 use crate::steps::{root, run, step};
 
 /// Every target, those of the pure crates first.
@@ -31,7 +32,7 @@ pub fn fuzz(minutes: u32, targets: &[String]) -> Result<()> {
     if let Some(unknown) = targets.iter().find(|name| !TARGETS.contains(&name.as_str())) {
         bail!("there is no target {unknown}; there are {}", TARGETS.join(", "));
     }
-    step("RocksDB", || rocksdb::ensure().map(drop))?;
+    step("setup", || setup::run(false))?;
     let tool = step("cargo-fuzz", cargo_fuzz)?;
     let chosen = TARGETS
         .into_iter()
@@ -44,12 +45,6 @@ pub fn fuzz(minutes: u32, targets: &[String]) -> Result<()> {
 
 /// cargo-fuzz from the cache, installed there if it is missing.
 fn cargo_fuzz() -> Result<PathBuf> {
-    let nightly = Command::new("rustup")
-        .args(["run", "nightly", "rustc", "--version"])
-        .output();
-    if !nightly.is_ok_and(|output| output.status.success()) {
-        bail!("fuzzing needs a nightly compiler: rustup toolchain install nightly --profile minimal");
-    }
     let home = cache_directory().join("cargo-fuzz");
     let tool = home.join("bin/cargo-fuzz");
     if !tool.is_file() {
@@ -67,9 +62,9 @@ fn run_target(tool: &std::path::Path, target: &str, minutes: u32) -> Result<()> 
     let mut command = Command::new(tool);
     command
         .current_dir(root().join("chaos/fuzz"))
-        // cargo-fuzz asks the compiler that it runs under for coverage.
-        .env("RUSTUP_TOOLCHAIN", "nightly")
+        // Both are those of the crate that this runs in; the targets have a lock file and a directory of their own.
         .env_remove("CARGO")
+        .env_remove("CARGO_TARGET_DIR")
         .args(["fuzz", "run", "--sanitizer", "none", "--fuzz-dir", ".", "--target-dir"])
         .arg(cache.join("target"))
         .arg(target)

@@ -91,11 +91,11 @@ enum Command {
     },
     /// Run public clients of etcd with their own tests, and Patroni, against Quorate and real etcd.
     Suites {
-        /// Passed on to the program: `rust`, `python`, `node`, `patroni`; nothing runs all.
+        /// Passed on to the program: `rust`, `python`, `node`, `etcd`, `patroni`; nothing runs all.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Fuzz everything that decodes bytes of others (`chaos/fuzz`); needs a nightly compiler.
+    /// Fuzz everything that decodes bytes of others (`chaos/fuzz`).
     Fuzz {
         /// How long each target runs.
         #[arg(long, default_value_t = 5)]

@@ -87,6 +87,7 @@ pub fn sdk_trial(sdk: &Path, mutual_tls: bool, database: &str) -> Result<ExitCod
 /// Public clients of etcd, in the development profile: see `chaos/src/bin/quorate-suites.rs`.
 pub fn suites(arguments: &[String]) -> Result<ExitCode> {
     step("setup", || setup::run(true))?;
+    let go = setup::go()?;
     let directory = step("build", || build("dev", "quorate-suites"))?;
     let mut command = Command::new(directory.join("quorate-suites"));
     command
@@ -94,6 +95,8 @@ pub fn suites(arguments: &[String]) -> Result<ExitCode> {
         .arg(directory.join("quorate"))
         .arg("--etcd")
         .arg(setup::etcd_directory())
+        .arg("--go")
+        .arg(go)
         .args(arguments);
     hand_over(&mut command)
 }

@@ -99,6 +99,7 @@ async fn serve(directory: &std::path::Path) -> SocketAddr {
         leases: Arc::new(lessor),
         clients: Arc::new(Clients::new()),
         token_key: TokenKey::new(&[7; 32]),
+        jwt: None,
         tls: None,
         certificate_expiry: None,
         allow_plaintext: true,

@@ -18,7 +18,10 @@ struct Cli {
     /// How many operations are compared.
     #[arg(long, default_value_t = 1_000_000)]
     operations: usize,
-    /// Makes the sequence; a run tells its own, so that it can be had again.
+    /// Pairs of systems at the same time, each with a sequence of its own.
+    #[arg(long, default_value_t = 2)]
+    lanes: usize,
+    /// Makes the sequence of the first lane, the next ones those of the others; a run tells its own, so that it can be had again.
     #[arg(long)]
     seed: Option<u64>,
     /// Operations between two comparisons of everything.
@@ -41,6 +44,7 @@ async fn main() -> ExitCode {
     };
     let options = Options {
         operations: cli.operations,
+        lanes: cli.lanes,
         seed: cli.seed.unwrap_or_else(rand::random),
         checkpoint_every: cli.checkpoint_every,
         shrink: !cli.no_shrink,

@@ -18,6 +18,12 @@ struct Cli {
     /// Directory with the binaries of real etcd.
     #[arg(long)]
     etcd: PathBuf,
+    /// The Go compiler.
+    #[arg(long)]
+    go: PathBuf,
+    /// Of etcd's own tests, only those whose names hold this.
+    #[arg(long)]
+    only: Option<String>,
     /// What to run; everything if nothing is named.
     names: Vec<Name>,
 }
@@ -30,6 +36,8 @@ enum Name {
     Python,
     /// The documented examples of Node's etcd3.
     Node,
+    /// etcd's own end-to-end tests, which launch `etcd` by its flags.
+    Etcd,
     /// Patroni with two real PostgreSQL servers.
     Patroni,
 }
@@ -49,6 +57,8 @@ async fn run(cli: Cli) -> Result<()> {
     let programs = Programs {
         quorate: cli.quorate,
         etcd: cli.etcd.join("etcd"),
+        go: cli.go,
+        only: cli.only,
     };
     // An error means that it is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -63,6 +73,7 @@ async fn run(cli: Cli) -> Result<()> {
             Name::Rust => Suite::Rust,
             Name::Python => Suite::Python,
             Name::Node => Suite::Node,
+            Name::Etcd => Suite::Etcd,
             Name::Patroni => {
                 patroni::run(&programs.quorate, &cache).await?;
                 continue;

@@ -45,6 +45,15 @@ pub struct Tally {
     pub checkpoints: usize,
 }
 
+impl Tally {
+    /// Takes another lane's in.
+    pub(super) fn add(&mut self, other: &Tally) {
+        self.operations += other.operations;
+        self.refused += other.refused;
+        self.checkpoints += other.checkpoints;
+    }
+}
+
 /// Both systems in the middle of a sequence.
 pub(super) struct Session {
     pair: Pair,
@@ -96,32 +105,34 @@ impl Session {
         None
     }
 
-    /// Makes rounds until `operations` have been compared; gives what was done and the difference, if there is one.
+    /// Makes rounds until `operations` have been compared, and keeps them in `rounds`; gives the difference, if there is one.
     pub(super) async fn generate(
         &mut self,
         generator: &mut Generator,
         operations: usize,
         checkpoint_every: usize,
+        mut rounds: Option<&mut Vec<Round>>,
         mut progress: impl FnMut(&Tally),
-    ) -> Result<(Vec<Round>, Option<Divergence>)> {
-        let mut rounds = Vec::new();
+    ) -> Result<Option<Divergence>> {
         let mut next_checkpoint = checkpoint_every;
         while self.tally.operations < operations {
             let round = generator.round(&self.world);
-            rounds.push(round.clone());
-            if let Some(divergence) = self.round(&round).await? {
-                return Ok((rounds, Some(divergence)));
+            let divergence = self.round(&round).await?;
+            if let Some(rounds) = &mut rounds {
+                rounds.push(round);
+            }
+            if divergence.is_some() {
+                return Ok(divergence);
             }
             if self.tally.operations >= next_checkpoint {
                 next_checkpoint += checkpoint_every;
                 if let Some(divergence) = self.checkpoint().await? {
-                    return Ok((rounds, Some(divergence)));
+                    return Ok(Some(divergence));
                 }
                 progress(&self.tally);
             }
         }
-        let divergence = self.checkpoint().await?;
-        Ok((rounds, divergence))
+        self.checkpoint().await
     }
 
     /// Does rounds that were made before.

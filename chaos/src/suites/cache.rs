@@ -75,7 +75,12 @@ pub(super) async fn fetch(command: &mut Command) -> Result<Output> {
 
 /// Runs a suite; its exit code says no more than its output.
 pub(super) async fn run(command: &mut Command) -> Result<Output> {
-    bounded(command, RUN_TIMEOUT).await
+    run_for(command, RUN_TIMEOUT).await
+}
+
+/// The same with a bound of its own.
+pub(super) async fn run_for(command: &mut Command, limit: Duration) -> Result<Output> {
+    bounded(command, limit).await
 }
 
 async fn bounded(command: &mut Command, limit: Duration) -> Result<Output> {
@@ -92,6 +97,10 @@ pub(super) fn text(bytes: &[u8]) -> String {
 
 /// Keeps the output of the last run, for whoever looks for the reason of a failure.
 pub(super) fn keep(path: &Path, output: &Output) -> Result<()> {
-    let both = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
-    std::fs::write(path, both).with_context(|| format!("writing {}", path.display()))
+    keep_text(path, &[output.stdout.as_slice(), output.stderr.as_slice()].concat())
+}
+
+/// The same for what several programs said.
+pub(super) fn keep_text(path: &Path, said: &[u8]) -> Result<()> {
+    std::fs::write(path, said).with_context(|| format!("writing {}", path.display()))
 }

@@ -1,4 +1,4 @@
-//! Three members of real etcd or of ours, started by the same flags.
+//! Members of real etcd or of ours, started by the same flags; more of them can join while they run.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 
 use super::FIRST_CLIENT_PORT;
 use crate::cluster::tail;
-use crate::etcd::{Client, ConnectOptions};
+use crate::etcd::{Client, ConnectOptions, RangeRequest};
 use crate::wire::etcdserverpb as pb;
 
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -55,6 +55,8 @@ pub struct Members {
     directory: TempDir,
     places: Vec<Place>,
     children: Vec<Option<Child>>,
+    /// Flags beside those that name and connect the members.
+    extra: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -74,33 +76,92 @@ impl Members {
     pub async fn start(program: &Program, count: usize) -> Result<Self> {
         let first = TcpListener::bind(("127.0.0.1", FIRST_CLIENT_PORT))
             .with_context(|| format!("port {FIRST_CLIENT_PORT}, which the suites use, is taken"))?;
-        let others: Vec<TcpListener> = (1..count * 2)
-            .map(|_| TcpListener::bind(("127.0.0.1", 0)))
-            .collect::<Result<_, _>>()?;
-        let ports: Vec<u16> = std::iter::once(&first)
-            .chain(&others)
-            .map(|listener| Ok(listener.local_addr()?.port()))
-            .collect::<Result<_>>()?;
-        drop((first, others));
-        let place = |(number, ports): (usize, &[u16])| Place {
-            name: format!("member-{}", number + 1),
-            client: ports[0],
-            peer: ports[1],
-        };
-        let places: Vec<Place> = ports.chunks(2).enumerate().map(place).collect();
+        Self::start_at(program, count, &[], Some(first)).await
+    }
+
+    /// The same on free ports, with further flags.
+    ///
+    /// # Errors
+    ///
+    /// If a member does not serve in time; with the end of its log.
+    pub async fn start_with(program: &Program, count: usize, extra: &[&str]) -> Result<Self> {
+        Self::start_at(program, count, extra, None).await
+    }
+
+    async fn start_at(program: &Program, count: usize, extra: &[&str], first: Option<TcpListener>) -> Result<Self> {
         let mut members = Self {
             program: program.clone(),
             directory: tempfile::Builder::new().prefix("quorate-suites-").tempdir()?,
-            children: places.iter().map(|_| None).collect(),
-            places,
+            children: Vec::new(),
+            places: Vec::new(),
+            extra: extra.iter().map(|flag| (*flag).to_owned()).collect(),
         };
-        for number in 0..members.places.len() {
-            members.spawn(number)?;
+        let mut listeners = Vec::from_iter(first);
+        while listeners.len() < count * 2 {
+            listeners.push(TcpListener::bind(("127.0.0.1", 0))?);
         }
-        for number in 0..members.places.len() {
+        let ports: Vec<u16> = listeners
+            .iter()
+            .map(|listener| Ok(listener.local_addr()?.port()))
+            .collect::<Result<_>>()?;
+        drop(listeners);
+        for pair in ports.chunks(2) {
+            members.take_place(pair[0], pair[1]);
+        }
+        let all: Vec<usize> = (0..count).collect();
+        for number in 0..count {
+            members.spawn_among(number, "new", &all)?;
+        }
+        for number in 0..count {
             members.wait_ready(number).await?;
         }
         Ok(members)
+    }
+
+    fn take_place(&mut self, client: u16, peer: u16) -> usize {
+        self.places.push(Place {
+            name: format!("member-{}", self.places.len() + 1),
+            client,
+            peer,
+        });
+        self.children.push(None);
+        self.places.len() - 1
+    }
+
+    /// Free ports and a name for one more member, which is not started yet; gives its number.
+    pub fn new_place(&mut self) -> Result<usize> {
+        let listeners = [
+            TcpListener::bind(("127.0.0.1", 0))?,
+            TcpListener::bind(("127.0.0.1", 0))?,
+        ];
+        let (client, peer) = (listeners[0].local_addr()?.port(), listeners[1].local_addr()?.port());
+        Ok(self.take_place(client, peer))
+    }
+
+    /// How many members were ever given a place.
+    pub fn count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether a member was started, and neither killed nor seen to end.
+    pub fn runs(&self, number: usize) -> bool {
+        self.children[number].is_some()
+    }
+
+    /// Process of a member that runs.
+    pub fn pid(&self, number: usize) -> Result<u32> {
+        let child = self.children[number].as_ref();
+        child.and_then(Child::id).context("the member does not run")
+    }
+
+    /// Peer URL of a member.
+    pub fn peer_url(&self, number: usize) -> String {
+        format!("http://127.0.0.1:{}", self.places[number].peer)
+    }
+
+    /// How a client reaches a member.
+    pub fn path(&self, number: usize) -> ConnectOptions {
+        anonymous(self.places[number].client)
     }
 
     /// Client addresses, `ip:port`.
@@ -109,17 +170,24 @@ impl Members {
         self.places.iter().map(address).collect()
     }
 
-    fn log(&self, number: usize) -> PathBuf {
+    /// What a member has said.
+    pub fn log(&self, number: usize) -> PathBuf {
         self.directory.path().join(format!("{}.log", self.places[number].name))
     }
 
-    /// Starts a member on what it has on disk.
+    /// Starts a member of the first ones on what it has on disk.
     pub fn spawn(&mut self, number: usize) -> Result<()> {
+        let all: Vec<usize> = (0..self.places.len()).collect();
+        self.spawn_among(number, "new", &all)
+    }
+
+    /// Starts a member that is told of the members `among`, with the initial state `new` or `existing`.
+    pub fn spawn_among(&mut self, number: usize, state: &str, among: &[usize]) -> Result<()> {
         let url = |port: u16| format!("http://127.0.0.1:{port}");
         let place = &self.places[number];
-        let initial: Vec<String> = self
-            .places
+        let initial: Vec<String> = among
             .iter()
+            .map(|other| &self.places[*other])
             .map(|place| format!("{}={}", place.name, url(place.peer)))
             .collect();
         let log = std::fs::OpenOptions::new()
@@ -136,7 +204,9 @@ impl Members {
             .args(["--listen-peer-urls", &url(place.peer)])
             .args(["--initial-advertise-peer-urls", &url(place.peer)])
             .args(["--initial-cluster", &initial.join(",")])
+            .args(["--initial-cluster-state", state])
             .args(["--initial-cluster-token", "suites", "--log-level", "info"])
+            .args(&self.extra)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -150,11 +220,25 @@ impl Members {
 
     /// Waits until a member answers a linearizable read.
     pub async fn wait_ready(&mut self, number: usize) -> Result<()> {
+        self.wait_answer(number, false).await
+    }
+
+    /// Waits until a member answers a serializable read, as learners do.
+    pub async fn wait_serving(&mut self, number: usize) -> Result<()> {
+        self.wait_answer(number, true).await
+    }
+
+    async fn wait_answer(&mut self, number: usize, serializable: bool) -> Result<()> {
         let deadline = Instant::now() + READY_TIMEOUT;
         let options = anonymous(self.places[number].client);
         loop {
+            let request = RangeRequest {
+                key: "ready".into(),
+                serializable,
+                ..RangeRequest::default()
+            };
             if let Ok(mut client) = Client::connect(&options, POLL * 10).await
-                && client.get("ready").await.is_ok()
+                && client.range(request).await.is_ok()
             {
                 return Ok(());
             }
@@ -203,6 +287,14 @@ impl Members {
             role: "root".to_owned(),
         };
         let _: pb::AuthUserGrantRoleResponse = client.unary("/etcdserverpb.Auth/UserGrantRole", grant).await?;
+        Ok(())
+    }
+
+    /// Waits until a member that was removed has ended.
+    pub async fn wait_ended(&mut self, number: usize) -> Result<()> {
+        let mut child = self.children[number].take().context("the member does not run")?;
+        let ended = tokio::time::timeout(STOP_TIMEOUT, child.wait()).await;
+        ended.with_context(|| format!("{} was removed and does not end", self.places[number].name))??;
         Ok(())
     }
 

@@ -103,7 +103,7 @@ const REQUESTS: &[(&str, &str)] = &[
 ];
 
 /// A node without authentication, as a fresh etcd is.
-async fn open_node() -> Node {
+pub async fn open_node() -> Node {
     let node = Node::start().await;
     let mut root = node.root().await;
     root.auth
@@ -114,7 +114,7 @@ async fn open_node() -> Node {
 }
 
 /// The body without what differs between two clusters, and without etcd 3.5's `error`.
-fn comparable(answer: Answer) -> (u16, String, String) {
+pub fn comparable(answer: Answer) -> (u16, String, String) {
     let mut body = answer.body;
     for name in ["cluster_id", "member_id", "raft_term"] {
         let mut rest = body.as_str();

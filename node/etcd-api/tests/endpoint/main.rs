@@ -24,3 +24,4 @@ mod strangers;
 mod support;
 mod watch;
 mod watch_like_etcd;
+mod websocket;
