@@ -1,17 +1,26 @@
 //! Bad input through the real doors: the right refusal each time, nothing changed, no node dead.
 
+mod bounds;
+mod capacity;
 mod doors;
 mod edits;
 mod fields;
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use futures_util::future::join_all;
 use quorate_chaos::cluster::DevCluster;
+use quorate_chaos::etcd::Client;
 use quorate_chaos::harness::{Harness, step};
+use quorate_chaos::kv;
 use quorate_chaos::rest::Answer;
 use quorate_chaos::scenario::{INSTANCE, Timing, create_application, create_monitor, monitor_body};
 use reqwest::Method;
 use serde_json::{Value, json};
+
+const KV_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_input_is_refused_and_changes_nothing() -> Result<()> {
@@ -21,13 +30,18 @@ async fn bad_input_is_refused_and_changes_nothing() -> Result<()> {
         let scene = step("one application and one monitor", Scene::create(cluster)).await?;
         let before = scene.registry().await?;
         step("fields", fields::fields(&scene)).await?;
+        step("bounds", bounds::bounds(&scene)).await?;
+        step("the same side twice", bounds::same_sides(&scene)).await?;
         step("edits", edits::edits(&scene)).await?;
+        step("what an edit may not change", bounds::fixed_fields(&scene)).await?;
         step("switches", edits::switches(&scene)).await?;
         step("pools and settings", edits::pools_and_settings(&scene)).await?;
         step("bodies", doors::bodies(&scene)).await?;
         step("callers", doors::callers(cluster)).await?;
         step("the KV endpoint", doors::kv_endpoint(cluster)).await?;
         step("noise on every port", doors::noise(cluster)).await?;
+        step("the quota of monitors", capacity::monitors(&scene)).await?;
+        step("a password of every printable character", capacity::password(&scene)).await?;
         let after = scene.registry().await?;
         ensure!(before == after, "something changed:\n{before}\n{after}");
         step("a quota overrun from two nodes at once", quota_overrun(&scene)).await?;
@@ -98,7 +112,13 @@ impl<'a> Scene<'a> {
                 monitor[live] = Value::Null;
             }
         }
+        let node = self.cluster.info.nodes.first().context("a node")?;
+        let mut client = Client::connect(&kv::as_root(&self.cluster.info, &node.kv)?, KV_TIMEOUT).await?;
+        let keys = client.get_prefix("/mas-monitor/").await?.kvs;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let keys: BTreeMap<String, String> = keys.iter().map(|pair| (text(&pair.key), text(&pair.value))).collect();
         Ok(json!({
+            "keys": keys,
             "applications": rest.get(&format!("{INSTANCE}/applications")).await?,
             "monitors": monitors,
             "quotas": rest.get("/quotas").await?,
