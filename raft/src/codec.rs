@@ -5,7 +5,7 @@
 //! end to end: what a peer's disk or memory damaged is refused here and not applied. Decoding never panics, whatever the
 //! bytes.
 //!
-//! This is not the encoding of commands: an entry carries an [`Envelope`] whose proposal stays opaque bytes here.
+//! This is not the encoding of commands: an entry carries [`Commands`] whose proposals stay opaque bytes here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use openraft::impls::leader_id_std;
 use openraft::vote::RaftLeaderId;
 use openraft::{EntryPayload, Membership};
 use prost::Message;
-use quorate_machine::Envelope;
+use quorate_machine::{Batch, Commands, Envelope};
 
 use crate::types::Member;
 
@@ -33,7 +33,7 @@ pub type LogId = openraft::LogId<CommittedLeaderId>;
 /// A vote: whom this node follows in which term, and whether a quorum granted it.
 pub type Vote = openraft::Vote<LeaderId>;
 /// A log entry.
-pub type Entry = openraft::Entry<CommittedLeaderId, EntryPayload<Envelope, u64, Member>>;
+pub type Entry = openraft::Entry<CommittedLeaderId, EntryPayload<Commands, u64, Member>>;
 /// A membership with the log id of the entry that set it.
 pub type StoredMembership = openraft::StoredMembership<CommittedLeaderId, u64, Member>;
 
@@ -212,14 +212,14 @@ impl TryFrom<StoredMembershipRecord> for StoredMembership {
     }
 }
 
-/// The payload has the highest tags, so its bytes come last: [`share_proposal`] builds on that.
+/// The payload has the highest tags, so its bytes come last: [`share_proposals`] builds on that.
 #[derive(Clone, PartialEq, prost::Message)]
 struct EntryRecord {
     #[prost(uint64, tag = "1")]
     term: u64,
     #[prost(uint64, tag = "2")]
     index: u64,
-    #[prost(oneof = "PayloadRecord", tags = "3, 4, 5")]
+    #[prost(oneof = "PayloadRecord", tags = "3, 4, 5, 6")]
     payload: Option<PayloadRecord>,
 }
 
@@ -230,7 +230,9 @@ enum PayloadRecord {
     #[prost(message, tag = "4")]
     Membership(MembershipRecord),
     #[prost(message, tag = "5")]
-    Normal(Envelope),
+    One(Envelope),
+    #[prost(message, tag = "6")]
+    Many(Batch),
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -275,7 +277,8 @@ pub fn encode_entry(entry: &Entry) -> Bytes {
     let payload = match &entry.payload {
         EntryPayload::Blank => PayloadRecord::Blank(BlankRecord {}),
         EntryPayload::Membership(membership) => PayloadRecord::Membership(membership.into()),
-        EntryPayload::Normal(envelope) => PayloadRecord::Normal(envelope.clone()),
+        EntryPayload::Normal(Commands::One(envelope)) => PayloadRecord::One(envelope.clone()),
+        EntryPayload::Normal(Commands::Many(batch)) => PayloadRecord::Many(batch.clone()),
     };
     frame(&EntryRecord {
         term: *entry.log_id.leader_id,
@@ -284,7 +287,7 @@ pub fn encode_entry(entry: &Entry) -> Bytes {
     })
 }
 
-/// Decodes an entry; the proposal in it is a slice of `bytes`, not a copy.
+/// Decodes an entry; the proposals in it are a slice of `bytes`, not a copy.
 ///
 /// # Errors
 ///
@@ -294,7 +297,8 @@ pub fn decode_entry(bytes: &Bytes) -> Result<Entry, DecodeError> {
     let payload = match record.payload.ok_or(DecodeError::Missing("payload"))? {
         PayloadRecord::Blank(BlankRecord {}) => EntryPayload::Blank,
         PayloadRecord::Membership(membership) => EntryPayload::Membership(membership.try_into()?),
-        PayloadRecord::Normal(envelope) => EntryPayload::Normal(envelope),
+        PayloadRecord::One(envelope) => EntryPayload::Normal(Commands::One(envelope)),
+        PayloadRecord::Many(batch) => EntryPayload::Normal(Commands::Many(batch)),
     };
     Ok(Entry {
         log_id: log_id(record.term, record.index),
@@ -302,17 +306,16 @@ pub fn decode_entry(bytes: &Bytes) -> Result<Entry, DecodeError> {
     })
 }
 
-/// Makes the entry's proposal a slice of its own encoding, so that memory holds the body once.
-pub(crate) fn share_proposal(entry: &mut Entry, encoded: &Bytes) {
-    if let EntryPayload::Normal(envelope) = &mut entry.payload {
-        let start = encoded.len() - envelope.proposal.len();
-        let shared = encoded.slice(start..);
-        debug_assert_eq!(
-            shared, envelope.proposal,
-            "the proposal is the last field of an encoded entry"
-        );
-        envelope.proposal = shared;
-    }
+/// Makes the entry's proposals a slice of its own encoding, so that memory holds the body once.
+pub(crate) fn share_proposals(entry: &mut Entry, encoded: &Bytes) {
+    let body = match &mut entry.payload {
+        EntryPayload::Normal(Commands::One(envelope)) => &mut envelope.proposal,
+        EntryPayload::Normal(Commands::Many(batch)) => &mut batch.commands,
+        EntryPayload::Blank | EntryPayload::Membership(_) => return,
+    };
+    let shared = encoded.slice(encoded.len() - body.len()..);
+    debug_assert_eq!(shared, *body, "the proposals are the last field of an encoded entry");
+    *body = shared;
 }
 
 /// Encodes a vote.

@@ -29,7 +29,7 @@ use crate::standing::{SERVING_AFTER_CONTACT_MS, Standings};
 use crate::state_hashes::StateHashes;
 use crate::types::{Raft, TypeConfig};
 
-/// Entries after which a snapshot is made.
+/// Entries, or commands, after which a snapshot is made.
 const SNAPSHOT_EVERY_ENTRIES: u64 = 100_000;
 /// Bytes of entries after which a snapshot is made.
 const SNAPSHOT_EVERY_BYTES: u64 = 256 << 20;
@@ -70,7 +70,7 @@ impl Default for Timers {
 /// How much log is kept in memory and on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// A snapshot is made after this many entries.
+    /// A snapshot is made after this many entries, or commands.
     pub snapshot_every_entries: u64,
     /// … or after this many bytes of entries, whichever comes first.
     pub snapshot_every_bytes: u64,
@@ -374,12 +374,14 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
     }
 
     fn check_serving(&self) -> Result<(), CallError> {
-        let standing = self.standings.now();
-        match standing {
-            _ if standing.fatal.is_some() => Err(CallError::Stopped),
+        let (stopped, serving) = self
+            .standings
+            .with(|standing| (standing.fatal.is_some(), standing.serving));
+        match () {
+            () if stopped => Err(CallError::Stopped),
             // The published standing follows the fence at some distance.
-            _ if !standing.serving || self.standings.fenced().is_some() => Err(CallError::NoLeader),
-            _ => Ok(()),
+            () if !serving || self.standings.is_fenced() => Err(CallError::NoLeader),
+            () => Ok(()),
         }
     }
 }

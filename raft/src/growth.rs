@@ -1,4 +1,4 @@
-//! Bounds the log by bytes, beside openraft's bound by entries: a snapshot after so many bytes, and a purge of what lies
+//! Bounds the log by bytes and commands, beside openraft's bound by entries: a snapshot after so many of them, and a purge of what lies
 //! further back than so many bytes behind it.
 
 use std::collections::VecDeque;
@@ -30,6 +30,8 @@ struct Counted {
     total: u64,
     /// The total when the last snapshot was begun or installed.
     at_snapshot: u64,
+    /// Commands applied since then.
+    commands: u64,
     /// (log index, total up to it), at some distance from each other.
     marks: VecDeque<(u64, u64)>,
     mark_every: u64,
@@ -51,9 +53,10 @@ impl LogGrowth {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Entries of `bytes` up to `index` were applied.
-    pub fn applied(&self, index: u64, bytes: u64) {
+    /// Entries of `bytes` with so many commands were applied, up to `index`.
+    pub fn applied(&self, index: u64, commands: u64, bytes: u64) {
         let mut counted = self.counted();
+        counted.commands += commands;
         counted.total += bytes;
         let marked = counted.marks.back().map_or(0, |(_, total)| *total);
         if counted.total - marked >= counted.mark_every {
@@ -69,6 +72,12 @@ impl LogGrowth {
     pub fn snapshot_begun(&self) {
         let mut counted = self.counted();
         counted.at_snapshot = counted.total;
+        counted.commands = 0;
+    }
+
+    /// Commands applied since the last snapshot was begun.
+    pub fn since_snapshot_commands(&self) -> u64 {
+        self.counted().commands
     }
 
     /// Bytes applied since the last snapshot was begun.
@@ -103,9 +112,10 @@ pub(crate) async fn bound_log<RT: AsyncRuntime, T: Transport>(core: Arc<Core<RT,
         }
         let growth = &core.growth;
         // Asking again while one is being made changes nothing: the count begins anew when the state is cut.
-        if growth.since_snapshot_bytes() >= retention.snapshot_every_bytes
-            && let Err(error) = core.raft.trigger().snapshot().await
-        {
+        let due = growth.since_snapshot_bytes() >= retention.snapshot_every_bytes
+            // openraft counts entries, and an entry may hold many commands.
+            || growth.since_snapshot_commands() >= retention.snapshot_every_entries;
+        if due && let Err(error) = core.raft.trigger().snapshot().await {
             tracing::debug!("no snapshot was made: {error}");
         }
         let snapshot = {
@@ -128,11 +138,15 @@ mod tests {
     #[test]
     fn growth_counts_from_the_last_snapshot() {
         let growth = LogGrowth::new(160);
-        growth.applied(1, 100);
-        growth.applied(2, 50);
-        assert_eq!(growth.since_snapshot_bytes(), 150);
+        growth.applied(1, 1, 100);
+        growth.applied(2, 1, 50);
+        assert_eq!(
+            (growth.since_snapshot_commands(), growth.since_snapshot_bytes()),
+            (2, 150)
+        );
         growth.snapshot_begun();
-        growth.applied(3, 7);
+        growth.applied(3, 1, 7);
+        assert_eq!(growth.since_snapshot_commands(), 1);
         assert_eq!(growth.since_snapshot_bytes(), 7);
     }
 
@@ -140,7 +154,7 @@ mod tests {
     fn what_lies_behind_is_found_once_and_never_above_the_snapshot() {
         let growth = LogGrowth::new(160);
         for index in 1..=10 {
-            growth.applied(index, 100);
+            growth.applied(index, 1, 100);
         }
         assert_eq!(growth.index_behind(250, 3), Some(3));
         assert_eq!(growth.index_behind(250, 3), None);
@@ -156,7 +170,7 @@ mod tests {
     fn marks_are_bounded() {
         let growth = LogGrowth::new(0);
         for index in 1..=2 * MAX_MARKS as u64 {
-            growth.applied(index, 10);
+            growth.applied(index, 1, 10);
         }
         assert_eq!(growth.counted().marks.len(), MAX_MARKS);
     }

@@ -20,12 +20,12 @@ use crate::snapshot::{
 use crate::state_hashes::{self, Cadence};
 use crate::types::{Applied, TypeConfig};
 
-/// Entries applied under one hold of the lock: what a reader waits for at most.
-const MAX_ENTRIES_PER_HOLD: usize = 256;
+/// Commands after which a hold of the lock takes no further entry: with one entry more it is what a reader waits for at most.
+const MAX_COMMANDS_PER_HOLD: usize = 128;
 /// Accounted for an entry beside its proposal.
 const ENTRY_OVERHEAD_BYTES: u64 = 64;
 // At most one entry of a hold is followed by a hash of the state.
-const _: () = assert!(MAX_ENTRIES_PER_HOLD as u64 <= state_hashes::STATE_HASH_EVERY_ENTRIES);
+const _: () = assert!((MAX_COMMANDS_PER_HOLD as u64) < state_hashes::STATE_HASH_EVERY_ENTRIES);
 
 /// Is told of what is applied, after it can be read. Must not block.
 pub(crate) trait ApplyObserver: Send + Sync + 'static {
@@ -178,64 +178,109 @@ impl<RT: AsyncRuntime> StateMachine<RT> {
         self.last_applied.map_or(0, |id| id.index)
     }
 
-    /// Applies entries under one hold of the lock, then tells observers and waiting proposers.
-    fn apply_batch(&mut self, batch: Vec<EntryResponder<TypeConfig<RT>>>) -> Result<(), io::Error> {
-        let Some((last, _)) = batch.last() else { return Ok(()) };
-        let last_log_id = last.log_id;
-        let mut replies = Vec::with_capacity(batch.len());
-        let mut revisions = Vec::new();
-        let mut wake = false;
-        let mut membership = None;
-        let mut due = None;
-        let mut bytes = 0;
+    /// Applies entries under one hold of the lock, as many as one may take, then tells observers and waiting proposers.
+    fn apply_some(
+        &mut self,
+        entries: &mut std::vec::IntoIter<EntryResponder<TypeConfig<RT>>>,
+    ) -> Result<(), io::Error> {
         let begun = RT::Instant::now();
+        let mut hold = Hold::default();
         let last_time_ms = {
             let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
-            for (entry, responder) in batch {
-                let Entry { log_id, payload } = entry;
-                let reply = match payload {
-                    EntryPayload::Blank => Reply::default(),
-                    EntryPayload::Membership(changed) => {
-                        membership = Some(StoredMembership::new(Some(log_id), changed));
-                        Reply::default()
-                    }
-                    EntryPayload::Normal(envelope) => {
-                        bytes += envelope.proposal.len() as u64;
-                        let outcome = quorate_machine::apply(&mut state, log_id.index, &envelope);
-                        if let Some(reason) = outcome.halt {
-                            return Err(io::Error::other(reason));
-                        }
-                        wake |= outcome.wake.any();
-                        revisions.extend(outcome.revisions);
-                        outcome.reply
-                    }
-                };
-                bytes += ENTRY_OVERHEAD_BYTES;
-                if self.cadence.is_due(log_id.index, &state) {
-                    due = Some((log_id.index, state.clone()));
-                }
-                if let Some(responder) = responder {
-                    replies.push((responder, reply));
+            while hold.commands < MAX_COMMANDS_PER_HOLD
+                && let Some((entry, responder)) = entries.next()
+            {
+                hold.apply(&mut state, entry, responder)?;
+                if self.cadence.is_due(hold.last_index(), &state) {
+                    hold.due = Some((hold.last_index(), state.clone()));
                 }
             }
             state.last_time_ms()
         };
+        let Some(last_log_id) = hold.last else { return Ok(()) };
         self.measures.apply.record(begun.elapsed());
-        self.growth.applied(last_log_id.index, bytes);
+        self.growth.applied(last_log_id.index, hold.commands as u64, hold.bytes);
         self.last_applied = Some(last_log_id);
-        if let Some(membership) = membership {
+        if let Some(membership) = hold.membership {
             self.membership = membership;
         }
         self.clock.observe(last_time_ms);
-        if !revisions.is_empty() {
-            self.observer.revisions(revisions);
+        if !hold.revisions.is_empty() {
+            self.observer.revisions(hold.revisions);
         }
-        self.observer.applied(last_log_id.index, wake);
-        for (responder, reply) in replies {
-            responder.send(Applied { reply });
+        self.observer.applied(last_log_id.index, hold.wake);
+        for (responder, replies) in hold.replies {
+            responder.send(Applied { replies });
         }
-        if let Some((index, state)) = due {
+        if let Some((index, state)) = hold.due {
             self.observer.state_due(index, state);
+        }
+        Ok(())
+    }
+}
+
+/// What was applied under one hold of the lock.
+struct Hold<R> {
+    /// Commands, and entries without one.
+    commands: usize,
+    last: Option<LogId>,
+    bytes: u64,
+    membership: Option<StoredMembership>,
+    revisions: Vec<(Id, Arc<RevisionEvents>)>,
+    wake: bool,
+    replies: Vec<(R, Vec<Reply>)>,
+    due: Option<(u64, State)>,
+}
+
+impl<R> Default for Hold<R> {
+    fn default() -> Self {
+        Self {
+            commands: 0,
+            last: None,
+            bytes: 0,
+            membership: None,
+            revisions: Vec::new(),
+            wake: false,
+            replies: Vec::new(),
+            due: None,
+        }
+    }
+}
+
+impl<R> Hold<R> {
+    fn last_index(&self) -> u64 {
+        self.last.map_or(0, |id| id.index)
+    }
+
+    /// Applies one entry; `responder` is there if somebody waits for the replies.
+    fn apply(&mut self, state: &mut State, entry: Entry, responder: Option<R>) -> Result<(), io::Error> {
+        let Entry { log_id, payload } = entry;
+        self.last = Some(log_id);
+        self.bytes += ENTRY_OVERHEAD_BYTES;
+        let before = self.commands;
+        let mut replies = Vec::new();
+        match payload {
+            EntryPayload::Blank => {}
+            EntryPayload::Membership(changed) => {
+                self.membership = Some(StoredMembership::new(Some(log_id), changed));
+            }
+            EntryPayload::Normal(commands) => {
+                self.bytes += commands.proposal_bytes() as u64;
+                let waited_for = responder.is_some();
+                let applied = quorate_machine::apply_entry(state, log_id.index, &commands, |outcome| {
+                    self.commands += 1;
+                    self.wake |= outcome.wake.any();
+                    self.revisions.extend(outcome.revisions);
+                    if waited_for {
+                        replies.push(outcome.reply);
+                    }
+                });
+                applied.map_err(io::Error::other)?;
+            }
+        }
+        self.commands = self.commands.max(before + 1);
+        if let Some(responder) = responder {
+            self.replies.push((responder, replies));
         }
         Ok(())
     }
@@ -260,7 +305,7 @@ impl<RT: AsyncRuntime> RaftStateMachine<TypeConfig<RT>> for StateMachine<RT> {
         while let Some(first) = entries.next().await {
             let mut batch = vec![first?];
             let mut failed = None;
-            while batch.len() < MAX_ENTRIES_PER_HOLD {
+            while batch.len() < MAX_COMMANDS_PER_HOLD {
                 match entries.next().now_or_never() {
                     Some(Some(Ok(next))) => batch.push(next),
                     Some(Some(Err(error))) => {
@@ -270,7 +315,10 @@ impl<RT: AsyncRuntime> RaftStateMachine<TypeConfig<RT>> for StateMachine<RT> {
                     Some(None) | None => break,
                 }
             }
-            self.apply_batch(batch)?;
+            let mut batch = batch.into_iter();
+            while batch.len() > 0 {
+                self.apply_some(&mut batch)?;
+            }
             if let Some(error) = failed {
                 return Err(error);
             }

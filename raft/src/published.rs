@@ -30,6 +30,11 @@ impl<RT: AsyncRuntime, V: Clone + Send + Sync + 'static> Published<RT, V> {
         self.sender().borrow_watched().clone()
     }
 
+    /// Looks at the present value, without a copy of it; `look` must not take long.
+    pub fn with<T>(&self, look: impl FnOnce(&V) -> T) -> T {
+        look(&self.sender().borrow_watched())
+    }
+
     /// Follows the value from now on.
     pub fn follow(&self) -> Followed<RT, V> {
         self.sender().subscribe()

@@ -98,9 +98,14 @@ impl<RT: AsyncRuntime> Standings<RT> {
         self.fenced.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// As [`Self::fenced`], without the reason.
+    pub fn is_fenced(&self) -> bool {
+        self.fenced.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// True while this node may be asked to lead.
     pub fn may_lead(&self) -> bool {
-        !self.stopping.load(Ordering::Relaxed) && self.fenced().is_none()
+        !self.stopping.load(Ordering::Relaxed) && !self.is_fenced()
     }
 
     /// Times that another leader, or the same one in another term, was seen.
@@ -110,6 +115,11 @@ impl<RT: AsyncRuntime> Standings<RT> {
 
     pub fn now(&self) -> Standing {
         self.published.get()
+    }
+
+    /// Looks at the present standing, for what every call asks.
+    pub fn with<T>(&self, look: impl FnOnce(&Standing) -> T) -> T {
+        self.published.with(look)
     }
 
     pub fn subscribe(&self) -> StandingReceiver<RT> {

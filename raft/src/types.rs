@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use openraft::AsyncRuntime;
 use openraft::impls::leader_id_std::LeaderId;
-use quorate_machine::{Envelope, Reply};
+use quorate_machine::{Commands, Reply};
 
 /// A running node of openraft over the runtime `RT`.
 pub(crate) type Raft<RT> = openraft::Raft<TypeConfig<RT>, crate::machine_store::StateMachine<RT>>;
@@ -64,18 +64,19 @@ pub struct Member {
 /// What openraft hands to a waiting proposer after apply.
 #[derive(Clone, Debug)]
 pub struct Applied {
-    pub reply: Reply,
+    /// One for each command of the entry, in order.
+    pub replies: Vec<Reply>,
 }
 
 impl<RT: AsyncRuntime> openraft::RaftTypeConfig for TypeConfig<RT> {
-    type D = Envelope;
+    type D = Commands;
     type R = Applied;
     type NodeId = u64;
     type Node = Member;
     type Term = u64;
     type LeaderId = LeaderId<u64, u64>;
     type Vote = openraft::impls::Vote<Self::LeaderId>;
-    type Payload = openraft::EntryPayload<Envelope, u64, Member>;
+    type Payload = openraft::EntryPayload<Commands, u64, Member>;
     type Entry = openraft::Entry<<Self::LeaderId as openraft::vote::RaftLeaderId>::Committed, Self::Payload>;
     type AsyncRuntime = RT;
     type Responder<T>

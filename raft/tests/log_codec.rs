@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use log_common::{Random, entry, vote};
 use openraft::{EntryPayload, Membership};
-use quorate_machine::{Envelope, SessionStamp};
+use prost::Message;
+use quorate_machine::{Batch, BatchedCommand, BatchedCommands, Commands, Envelope, SessionStamp};
 use quorate_raft::Member;
 use quorate_raft::codec::*;
 
@@ -38,16 +39,32 @@ fn samples() -> Vec<(&'static str, Entry)> {
         session: Some(session),
         proposal: Bytes::from_static(b"an opaque proposal"),
     };
+    let batched = |session, proposal| BatchedCommand {
+        session,
+        proposal: Bytes::from_static(proposal),
+    };
+    let commands = BatchedCommands {
+        commands: vec![batched(Some(session), b"first"), batched(None, b"second")],
+    };
+    let batch = Batch {
+        time_ms: 123_457,
+        wall_ms: 1_790_000_000_001,
+        commands: commands.encode_to_vec().into(),
+    };
     let at = |index, payload| Entry {
         log_id: log_id(7, index),
         payload,
     };
     vec![
         ("blank", at(0, EntryPayload::Blank)),
-        ("normal", at(41, EntryPayload::Normal(normal))),
-        ("empty proposal", at(42, EntryPayload::Normal(Envelope::default()))),
+        ("normal", at(41, EntryPayload::Normal(normal.into()))),
+        (
+            "empty proposal",
+            at(42, EntryPayload::Normal(Envelope::default().into())),
+        ),
         ("membership", at(300, EntryPayload::Membership(membership()))),
         ("no membership", at(1, EntryPayload::Membership(Membership::default()))),
+        ("batch", at(43, EntryPayload::Normal(Commands::Many(batch)))),
     ]
 }
 
@@ -141,7 +158,7 @@ fn a_newer_version_is_told_apart_from_damage() {
 fn a_decoded_proposal_is_a_slice_of_the_frame() {
     let encoded = encode_entry(&entry(3, 8));
     let decoded = decode_entry(&encoded).expect("a sound entry");
-    let EntryPayload::Normal(envelope) = decoded.payload else {
+    let EntryPayload::Normal(Commands::One(envelope)) = decoded.payload else {
         panic!("a proposal was encoded");
     };
     let frame = encoded.as_ptr_range();

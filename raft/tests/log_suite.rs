@@ -49,7 +49,7 @@ impl<RT: AsyncRuntime> RaftStateMachine<TypeConfig<RT>> for Position<RT> {
             }
             if let Some(responder) = responder {
                 responder.send(Applied {
-                    reply: Reply::default(),
+                    replies: vec![Reply::default()],
                 });
             }
         }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use prost::Message;
 use quorate_kv::{Nothing, RevisionEvents};
 
@@ -61,16 +62,32 @@ pub(crate) struct Context<'a> {
     pub wake: Wake,
 }
 
-/// Applies one entry of the log.
+/// A command that is understood, and who gave it.
+pub(crate) type Decoded = (Principal, Command);
+
+/// Applies a command that has an entry of its own.
 pub fn apply(state: &mut State, index: u64, envelope: &Envelope) -> Outcome {
-    let (author, command) = match Proposal::decode(envelope.proposal.clone()) {
+    match decode(index, envelope.proposal.clone()) {
+        Ok(decoded) => apply_decoded(state, index, envelope, decoded),
+        Err(reason) => halted(reason),
+    }
+}
+
+/// Decodes a proposal of the entry at `index`, or says why the node must stop.
+pub(crate) fn decode(index: u64, proposal: Bytes) -> Result<Decoded, String> {
+    match Proposal::decode(proposal) {
         Ok(Proposal {
             author,
             command: Some(command),
-        }) => (author.unwrap_or_default(), command),
-        Ok(_) => return halted(format!("entry {index} holds a command that this version does not know")),
-        Err(error) => return halted(format!("entry {index} holds no command that can be decoded: {error}")),
-    };
+        }) => Ok((author.unwrap_or_default(), command)),
+        Ok(_) => Err(format!("entry {index} holds a command that this version does not know")),
+        Err(error) => Err(format!("entry {index} holds no command that can be decoded: {error}")),
+    }
+}
+
+/// Carries out what `envelope` was decoded to.
+pub(crate) fn apply_decoded(state: &mut State, index: u64, envelope: &Envelope, decoded: Decoded) -> Outcome {
+    let (author, command) = decoded;
     state.applied_index = index;
     state.last_time_ms = state.last_time_ms.max(envelope.time_ms);
     state.last_wall_ms = envelope.wall_ms;

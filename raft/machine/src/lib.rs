@@ -8,6 +8,7 @@
 mod access;
 mod apply;
 mod audit;
+mod batch;
 pub mod catalog;
 mod command;
 mod deadline;
@@ -45,6 +46,9 @@ mod withhold;
 pub use access::{Action, Object, authorize, effective_role};
 pub use apply::{Outcome, Wake, apply};
 pub use audit::{AuditRecord, Change, MAX_AUDIT_RECORDS, actor};
+pub use batch::{
+    Batch, BatchedCommand, BatchedCommands, Commands, MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, apply_entry, may_share_entry,
+};
 pub use command::*;
 pub use deadline::next_deadline;
 pub use digest::{DigestVote, worker_digest};

@@ -208,10 +208,10 @@ impl<RT: AsyncRuntime> RaftLogStorage<TypeConfig<RT>> for LogStore<RT> {
     }
 }
 
-/// Encodes an entry for disk and peers. Its proposal then shares these bytes, so it no longer keeps alive the much larger
+/// Encodes an entry for disk and peers. Its proposals then share these bytes, so it no longer keeps alive the much larger
 /// network frame that it came in.
 fn encode(mut entry: Entry) -> (Entry, Bytes) {
     let encoded = codec::encode_entry(&entry);
-    codec::share_proposal(&mut entry, &encoded);
+    codec::share_proposals(&mut entry, &encoded);
     (entry, encoded)
 }

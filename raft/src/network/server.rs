@@ -109,7 +109,7 @@ impl<RT: AsyncRuntime, T: Transport> PeerServerParts<RT, T> {
     /// Decodes entries; one that was damaged on the way is refused.
     fn append_request(&self, message: AppendMessage) -> Result<AppendEntriesRequest<TypeConfig<RT>>, String> {
         let entries: Result<Vec<_>, _> = message.entries.iter().map(decode_entry).collect();
-        if message.vote.committed && message.vote.term >= self.standings.now().term {
+        if message.vote.committed && message.vote.term >= self.standings.with(|standing| standing.term) {
             self.standings.heard_leader();
         }
         Ok(AppendEntriesRequest {

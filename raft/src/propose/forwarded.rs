@@ -6,16 +6,15 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use openraft::AsyncRuntime;
 use prost::Message;
-use quorate_machine::Reply;
 use tokio::sync::mpsc;
 
-use super::{DoorItem, LeaderDoor};
+use super::{DoorItem, EntryOutcome, LeaderDoor};
 use crate::network::wire::{ForwardBatch, ForwardReplies, ForwardReply};
 
 /// Answers on their way back at most; the leader's batches wait for a slow reader behind them.
 const ANSWER_QUEUE_FRAMES: usize = 16;
-/// Outcomes in one answer at most.
-const MAX_OUTCOMES_AT_ONCE: usize = 1_024;
+/// Entries whose outcomes are in one answer, at most.
+const MAX_ENTRIES_AT_ONCE: usize = 64;
 
 /// Submits each batch as it arrives and sends outcomes as they come, in any order.
 pub(crate) fn serve_forwarded<RT: AsyncRuntime>(
@@ -45,13 +44,12 @@ pub(crate) fn serve_forwarded<RT: AsyncRuntime>(
             };
             let answers = answers.clone();
             let _detached = RT::spawn(async move {
-                let mut outcomes = futures_util::stream::iter(sequences)
-                    .zip(outcomes)
-                    .ready_chunks(MAX_OUTCOMES_AT_ONCE);
+                let mut sequences = sequences.into_iter();
+                let mut outcomes = outcomes.ready_chunks(MAX_ENTRIES_AT_ONCE);
                 while let Some(chunk) = outcomes.next().await {
                     let items = chunk
                         .into_iter()
-                        .map(|(sequence, outcome)| forward_reply(sequence, outcome));
+                        .flat_map(|outcome| forward_replies(&mut sequences, outcome));
                     let replies = ForwardReplies { items: items.collect() };
                     if answers.send(Ok(replies.encode_to_vec().into())).await.is_err() {
                         return;
@@ -65,11 +63,14 @@ pub(crate) fn serve_forwarded<RT: AsyncRuntime>(
     })
 }
 
-fn forward_reply(sequence: u64, outcome: Option<(Reply, u64)>) -> ForwardReply {
-    let (reply, log_index) = outcome.map_or((None, 0), |(reply, index)| (Some(reply), index));
-    ForwardReply {
+fn forward_replies(sequences: &mut impl Iterator<Item = u64>, outcome: EntryOutcome) -> Vec<ForwardReply> {
+    let (replies, log_index) = outcome.applied.unwrap_or_default();
+    let mut replies = replies.into_iter();
+    let sequences = sequences.take(outcome.items);
+    let reply = |sequence| ForwardReply {
         sequence,
-        reply,
+        reply: replies.next(),
         log_index,
-    }
+    };
+    sequences.map(reply).collect()
 }

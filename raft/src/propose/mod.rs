@@ -11,7 +11,7 @@ mod pump;
 mod reads;
 mod session;
 
-pub(crate) use door::{DoorItem, DoorOutcomes, LeaderDoor};
+pub(crate) use door::{DoorItem, DoorOutcomes, EntryOutcome, LeaderDoor};
 pub(crate) use forwarded::serve_forwarded;
 pub(crate) use pump::Pump;
 pub(crate) use reads::{LeaderRounds, ReadRounds};

@@ -14,7 +14,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use prost::Message;
 use tokio::sync::mpsc;
 
-use super::{DoorItem, DoorOutcomes, LeaderDoor, Session};
+use super::{DoorItem, DoorOutcomes, EntryOutcome, LeaderDoor, Session};
 use crate::handle::CallError;
 use crate::network::wire::{ForwardBatch, ForwardItem, ForwardReplies};
 use crate::network::{Peer, Purpose, StreamKind, Transport};
@@ -194,11 +194,18 @@ impl<RT: AsyncRuntime, T: Transport> Pump<RT, T> {
 /// Resolves proposals by what became of them in the own log; false if some have to be sent again.
 async fn take_outcomes(session: &Session, sequences: Vec<u64>, mut outcomes: DoorOutcomes) -> bool {
     let mut complete = true;
-    for sequence in sequences {
+    let mut sequences = sequences.into_iter().peekable();
+    while sequences.peek().is_some() {
         // A stream that ends early says the same as an outcome that is none.
-        let outcome = outcomes.next().await.flatten();
-        complete &= outcome.is_some();
-        session.resolve(sequence, outcome);
+        let outcome = outcomes.next().await.unwrap_or(EntryOutcome {
+            items: sequences.len(),
+            applied: None,
+        });
+        complete &= outcome.applied.is_some();
+        let (replies, log_index) = outcome.applied.unwrap_or_default();
+        let replies = replies.into_iter().map(|reply| Some((reply, log_index)));
+        let replies = replies.chain(std::iter::repeat(None));
+        session.resolve(sequences.by_ref().take(outcome.items).zip(replies));
     }
     complete
 }
@@ -211,14 +218,14 @@ async fn take_replies<RT: AsyncRuntime>(session: &Session, replies: &mut crate::
         match decoded {
             Ok(replies) => {
                 let mut complete = true;
-                for item in replies.items {
+                session.resolve(replies.items.into_iter().map(|item| {
                     complete &= item.reply.is_some();
-                    session.resolve(item.sequence, item.reply.map(|reply| (reply, item.log_index)));
-                }
+                    (item.sequence, item.reply.map(|reply| (reply, item.log_index)))
+                }));
                 if !complete {
                     RT::sleep(Duration::from_millis(RETRY_PAUSE_MS)).await;
+                    session.wake.notify_one();
                 }
-                session.wake.notify_one();
             }
             Err(error) => return error,
         }

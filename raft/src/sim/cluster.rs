@@ -23,7 +23,10 @@ use crate::types::Member;
 use crate::watchdog::watch_stalls;
 
 const NODES: u64 = 3;
-const WRITERS: u64 = 3;
+/// Puts that each writer proposes at once.
+const LANES_OF_WRITERS: [u64; 3] = [1, 1, 6];
+/// Puts under way at most.
+const WRITES_AT_ONCE: u64 = 8;
 const READERS: u64 = 3;
 /// Small, so that snapshots and purges happen within a run.
 const SNAPSHOT_EVERY_ENTRIES: u64 = 150;
@@ -34,7 +37,7 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(20);
 const OBSERVE_PAUSE: Duration = Duration::from_millis(50);
 const CALL: Duration = Duration::from_secs(5);
 
-type SimCore = Core<SimRuntime, SimTransport>;
+pub(crate) type SimCore = Core<SimRuntime, SimTransport>;
 
 struct VirtualWall(SimInstant);
 
@@ -215,7 +218,7 @@ impl SimCluster {
         let _detached = SimRuntime::spawn(async move {
             let (begun, before) = (SimInstant::now(), cluster.history.acknowledged());
             // Writes under way at this moment may still be answered by the dead leader's followers.
-            while cluster.history.acknowledged() <= before + WRITERS {
+            while cluster.history.acknowledged() <= before + WRITES_AT_ONCE {
                 SimRuntime::sleep(Duration::from_millis(1)).await;
             }
             let gap = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -302,8 +305,8 @@ pub(crate) async fn run(options: SimOptions) -> SimReport {
     while first.propose(bootstrap(), CALL).await.is_err() {
         SimRuntime::sleep(OBSERVE_PAUSE).await;
     }
-    for writer in 0..WRITERS {
-        cluster.client(write(cluster.clone(), writer, Random::new(random.next())));
+    for (writer, lanes) in (0..).zip(LANES_OF_WRITERS) {
+        cluster.client(write(cluster.clone(), writer, lanes, Random::new(random.next())));
     }
     for _ in 0..READERS {
         cluster.client(read(cluster.clone(), Random::new(random.next())));

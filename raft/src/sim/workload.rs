@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use openraft::AsyncRuntime;
 use openraft_rt_sim::SimRuntime;
 use prost::Message;
@@ -11,7 +12,7 @@ use quorate_machine::{
     Bootstrap, Command, Id, KvCommand, KvPrincipal, NodeRecord, Principal, PrincipalKind, Proposal, ReplyKind, State,
 };
 
-use super::cluster::SimCluster;
+use super::cluster::{SimCluster, SimCore};
 use super::{PlantedBug, Random};
 
 /// Longest pause of a client between calls: more calls find little more, and cost the time of more seeds.
@@ -95,35 +96,56 @@ pub(crate) fn get(state: &State, key: &str) -> (u64, u64) {
     })
 }
 
-/// Writes until the run is over.
-pub(crate) async fn write(cluster: SimCluster, writer: u64, mut random: Random) {
-    let mut generation = 0;
+/// Writes until the run is over; with more than one lane it proposes as many puts of different keys at once, which share
+/// entries.
+pub(crate) async fn write(cluster: SimCluster, writer: u64, lanes: u64, mut random: Random) {
+    let mut lanes: Vec<Lane> = (0..lanes).map(|lane| Lane::new(writer, lane)).collect();
     while !cluster.is_over() {
-        let key = format!("writer-{writer}-{generation}");
-        let mut value = 1;
-        while !cluster.is_over() {
-            SimRuntime::sleep(random.millis(0, PAUSE_MAX_MS)).await;
-            let Some(core) = cluster.core(1 + random.below(3)) else {
-                continue;
-            };
-            cluster.history.write_begins(&key, value);
-            let outcome = core.propose(put(&key, value), CALL).await;
-            match outcome {
-                Ok(committed) if matches!(committed.reply.kind, Some(ReplyKind::Kv(_))) => {
-                    cluster.history.write_acknowledged(&key, value);
-                    value += 1;
-                }
-                Ok(committed) => {
-                    cluster
-                        .history
-                        .violated(format!("a write was refused: {:?}", committed.reply));
-                    return;
-                }
-                // Perhaps applied, perhaps later: this key is left alone from now on.
-                Err(_) => break,
-            }
+        SimRuntime::sleep(random.millis(0, PAUSE_MAX_MS)).await;
+        let Some(core) = cluster.core(1 + random.below(3)) else {
+            continue;
+        };
+        let puts = lanes.iter_mut().map(|lane| lane.put(&cluster, &core));
+        if join_all(puts).await.contains(&false) {
+            return;
         }
-        generation += 1;
+    }
+}
+
+/// Writes one key after the other: 1, 2, 3… into each, until an outcome is unknown.
+struct Lane {
+    name: String,
+    generation: u64,
+    value: u64,
+}
+
+impl Lane {
+    fn new(writer: u64, lane: u64) -> Self {
+        Self {
+            name: format!("writer-{writer}-{lane}"),
+            generation: 0,
+            value: 1,
+        }
+    }
+
+    /// Puts the next value; false if the cluster broke its word.
+    async fn put(&mut self, cluster: &SimCluster, core: &SimCore) -> bool {
+        let key = format!("{}-{}", self.name, self.generation);
+        cluster.history.write_begins(&key, self.value);
+        match core.propose(put(&key, self.value), CALL).await {
+            Ok(committed) if matches!(committed.reply.kind, Some(ReplyKind::Kv(_))) => {
+                cluster.history.write_acknowledged(&key, self.value);
+                self.value += 1;
+            }
+            Ok(committed) => {
+                let text = format!("a write was refused: {:?}", committed.reply);
+                cluster.history.violated(text);
+                return false;
+            }
+            // Perhaps applied, perhaps later: this key is left alone from now on.
+            Err(_) => (self.generation, self.value) = (self.generation + 1, 1),
+        }
+        true
     }
 }
 

@@ -1,5 +1,8 @@
 //! Commands for clusters under test: a bootstrap and writes to its first instance.
 
+// Each test binary uses a part of this.
+#![allow(dead_code)]
+
 use std::time::Duration;
 
 use bytes::Bytes;

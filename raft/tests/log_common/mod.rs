@@ -13,7 +13,7 @@ use openraft::type_config::TypeConfigExt;
 use openraft::type_config::alias::OneshotReceiverOf;
 use openraft::{EntryPayload, vote::RaftLeaderId};
 use openraft_rt_tokio::TokioRuntime;
-use quorate_machine::Envelope;
+use quorate_machine::{Commands, Envelope};
 use quorate_raft::TypeConfig;
 use quorate_raft::codec::{Entry, LeaderId, Vote, log_id};
 use quorate_raft::log::{LogError, LogStore};
@@ -40,12 +40,12 @@ pub fn entry(term: u64, index: u64) -> Entry {
     let body: Vec<u8> = (0..length).map(|_| random.below(256) as u8).collect();
     Entry {
         log_id: log_id(term, index),
-        payload: EntryPayload::Normal(Envelope {
+        payload: EntryPayload::Normal(Commands::One(Envelope {
             time_ms: index,
             wall_ms: -1,
             session: None,
             proposal: Bytes::from(body),
-        }),
+        })),
     }
 }
 
