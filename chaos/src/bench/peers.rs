@@ -35,7 +35,8 @@ pub enum Peer {
 }
 
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// A login hashes a password, which takes a busy machine its time.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
 
 impl Peer {

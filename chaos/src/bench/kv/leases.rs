@@ -1,7 +1,7 @@
 //! Keep-alives of 1000 leases: each on a stream of its own, the next as soon as the last was answered.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -18,24 +18,45 @@ use crate::wire::etcdserverpb::{LeaseKeepAliveRequest, LeaseKeepAliveResponse};
 
 const LEASES: usize = 1000;
 const TTL_SECONDS: i64 = 60;
-const WARM_UP: Duration = Duration::from_secs(1);
+/// How long all leases may take until each has been kept alive once.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
+
+/// What the holders of leases share.
+#[derive(Default)]
+struct Shared {
+    /// Leases that have been kept alive.
+    open: AtomicUsize,
+    counting: AtomicBool,
+    stop: AtomicBool,
+}
 
 /// Rate, latency and CPU of keep-alives; none may find its lease gone.
 pub async fn measure(peer: &Peer, options: &Options) -> Result<Vec<Figure>> {
     let connections = load::connections(peer).await?;
-    let (stop, counting) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let shared = Arc::new(Shared::default());
     let mut holders = JoinSet::new();
     for number in 0..LEASES {
         let client = connections[number % connections.len()].clone();
-        holders.spawn(hold(client, stop.clone(), counting.clone()));
+        holders.spawn(hold(client, shared.clone()));
     }
-    tokio::time::sleep(WARM_UP).await;
+    let begun = Instant::now();
+    while shared.open.load(Ordering::Relaxed) < LEASES {
+        if let Some(ended) = holders.try_join_next() {
+            ended??;
+        }
+        ensure!(
+            begun.elapsed() < OPEN_TIMEOUT,
+            "not all leases were kept alive within {OPEN_TIMEOUT:?}"
+        );
+        tokio::time::sleep(POLL).await;
+    }
     let (before, started) = (cpu_time(&peer.pids())?, Instant::now());
-    counting.store(true, Ordering::Relaxed);
+    shared.counting.store(true, Ordering::Relaxed);
     tokio::time::sleep(Duration::from_secs(options.seconds)).await;
-    counting.store(false, Ordering::Relaxed);
+    shared.counting.store(false, Ordering::Relaxed);
     let (elapsed, used) = (started.elapsed(), cpu_time(&peer.pids())? - before);
-    stop.store(true, Ordering::Relaxed);
+    shared.stop.store(true, Ordering::Relaxed);
     let mut latencies = Vec::new();
     while let Some(holder) = holders.join_next().await {
         latencies.extend(holder??);
@@ -59,7 +80,7 @@ pub async fn measure(peer: &Peer, options: &Options) -> Result<Vec<Figure>> {
     ])
 }
 
-async fn hold(mut client: Client, stop: Arc<AtomicBool>, counting: Arc<AtomicBool>) -> Result<Vec<Duration>> {
+async fn hold(mut client: Client, shared: Arc<Shared>) -> Result<Vec<Duration>> {
     let lease = client.lease_grant(TTL_SECONDS).await?.id;
     let (requests, receiver) = tokio::sync::mpsc::channel(1);
     requests.send(LeaseKeepAliveRequest { id: lease }).await?;
@@ -67,10 +88,14 @@ async fn hold(mut client: Client, stop: Arc<AtomicBool>, counting: Arc<AtomicBoo
         .stream::<_, LeaseKeepAliveResponse>("/etcdserverpb.Lease/LeaseKeepAlive", receiver)
         .await?;
     let (mut started, mut latencies) = (Instant::now(), Vec::with_capacity(4096));
-    while !stop.load(Ordering::Relaxed) {
+    let mut first = true;
+    while !shared.stop.load(Ordering::Relaxed) {
         let reply = replies.message().await?.context("the stream of keep-alives ended")?;
         ensure!(reply.ttl > 0, "lease {lease} is gone");
-        if counting.load(Ordering::Relaxed) {
+        if std::mem::take(&mut first) {
+            shared.open.fetch_add(1, Ordering::Relaxed);
+        }
+        if shared.counting.load(Ordering::Relaxed) {
             latencies.push(started.elapsed());
         }
         started = Instant::now();

@@ -106,7 +106,7 @@ async fn calm(peer: &Peer, without: Option<usize>, duration: Duration) -> Result
     p99_ms(&samples, from, until)
 }
 
-/// p99 of what was due while the disturbance lasted, and how long it did.
+/// p99 of the puts on their way while the disturbance lasted, and how long it did.
 async fn troubled(peer: &mut Peer, upkeep: Upkeep, leader: usize, without: Option<usize>) -> Result<(f64, Duration)> {
     let puts = start_puts(peer, without).await?;
     let from = Instant::now();
@@ -123,7 +123,9 @@ async fn troubled(peer: &mut Peer, upkeep: Upkeep, leader: usize, without: Optio
 }
 
 fn p99_ms(samples: &[Sample], from: Instant, until: Instant) -> Result<f64> {
-    let within = samples.iter().filter(|sample| sample.due >= from && sample.due < until);
+    let within = samples
+        .iter()
+        .filter(|sample| sample.due + sample.latency >= from && sample.due < until);
     let mut latencies: Vec<Duration> = within.map(|sample| sample.latency).collect();
     ensure!(!latencies.is_empty(), "no put was acknowledged");
     Ok(percentile(&mut latencies, 99).as_secs_f64() * 1e3)
