@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Credentials, DevCluster};
 use crate::rest::RestClient;
-use crate::scenario::{INSTANCE, Stage, Timing, create_application, create_monitor};
+use crate::scenario::{INSTANCE, Stage, Timing, create_application, create_tested_monitor};
 use crate::sdk::SdkConfiguration;
 
 mod elasticsearch;
@@ -79,7 +79,7 @@ fn of_side<'a, T>(dc1: &'a T, dc2: &'a T, side: &str) -> Result<&'a T> {
 pub async fn build<S: Sides>(cluster: &DevCluster, sides: S, timing: Timing) -> Result<Stage<S>> {
     let rest = &cluster.rest;
     let application = create_application(rest, &format!("shop-{}", sides.kind())).await?;
-    let monitor = create_monitor(rest, body(&application, &sides, timing)).await?;
+    let monitor = create_tested_monitor(rest, body(&application, &sides, timing)).await?;
     let stage = Stage {
         pair: sides,
         application,

@@ -60,6 +60,11 @@ pub(crate) const PROCESSES_DEADLINE: Duration = Duration::from_secs(2);
 pub(crate) const LINKS_DEADLINE: Duration = Duration::from_secs(1);
 /// Time for a whole connection test of all addresses.
 pub(crate) const CONNECTION_TEST_DEADLINE: Duration = Duration::from_secs(20);
+/// Least and longest access timeout of the test before a save: a monitor's own where it lies between them. A fast profile's
+/// tenth of a second is for kept connections; a first login over TLS may take longer and proves as much.
+pub(crate) const SAVE_TEST_TIMEOUTS: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(10));
+/// How long a connection test waits for its turn on a node that is making others.
+pub(crate) const TEST_TURN_WAIT: Duration = Duration::from_secs(5);
 /// Connections on one console port at most; further ones wait in the backlog.
 pub(crate) const MAX_CONNECTIONS: usize = 1024;
 /// Time for a TLS handshake.

@@ -15,7 +15,7 @@ use quorate_raft::{AskNodeError, NodeRequestHandler};
 use crate::context::{
     AddressReport, ApiContext, ConnectedProcess, ConnectionTest, LinkMeasure, StageReport, TypedSecret,
 };
-use crate::limits::CONNECTION_TEST_DEADLINE;
+use crate::limits::{CONNECTION_TEST_DEADLINE, TEST_TURN_WAIT};
 
 /// A request to a node.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -187,8 +187,9 @@ impl NodeRequestHandler for Answers {
 
 async fn tested(context: &ApiContext, request: TestRequest) -> Result<TestAnswer, String> {
     let test = request.into_test()?;
-    let turn = context.tests().try_acquire_owned();
-    let _turn = turn.map_err(|_| "other connection tests are running on this node; try again in a moment")?;
+    let turn = tokio::time::timeout(TEST_TURN_WAIT, context.tests().acquire_owned()).await;
+    let busy = "other connection tests are running on this node; try again in a moment";
+    let _turn = turn.map_err(|_| busy)?.map_err(|_| busy)?;
     let reports = tokio::time::timeout(CONNECTION_TEST_DEADLINE, context.settings().tester.test(test)).await;
     let late = "the addresses did not all answer in time; test fewer at once or shorten the access timeout";
     Ok(TestAnswer {

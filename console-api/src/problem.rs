@@ -170,6 +170,7 @@ fn status_of(code: RefusalCode) -> StatusCode {
         | RefusalCode::InvalidBatch
         | RefusalCode::ReasonRequired
         | RefusalCode::PauseReasonRequired
+        | RefusalCode::TestOverrideReasonRequired
         | RefusalCode::NotOfThisKind
         | RefusalCode::NoActiveSide
         | RefusalCode::FenceUnsupported => StatusCode::UNPROCESSABLE_ENTITY,

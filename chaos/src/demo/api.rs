@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::report::Report;
 use crate::cluster::DevCluster;
-use crate::scenario::{INSTANCE, create_application, create_monitor};
+use crate::scenario::{INSTANCE, create_application, create_tested_monitor};
 use crate::sides::wait_event;
 
 const STATE_TIMEOUT: Duration = Duration::from_secs(40);
@@ -33,7 +33,7 @@ pub async fn play(cluster: &DevCluster, report: &mut Report) -> Result<()> {
         "application": application, "probing": true, "timing": {"retry_interval_ms": 1000},
         "api": {"successes": 1, "failures": 3, "dc1": side(dc1.address()), "dc2": side(dc2.address())},
     });
-    let monitor = create_monitor(rest, body).await?;
+    let monitor = create_tested_monitor(rest, body).await?;
     wait_states(cluster, &monitor, "healthy", "healthy").await?;
     report.say("both are healthy");
 

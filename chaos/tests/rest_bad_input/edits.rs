@@ -20,6 +20,16 @@ pub(crate) async fn edits(scene: &Scene<'_>) -> Result<()> {
     body["application"] = json!("0".repeat(32));
     let nowhere = rest.try_post(&format!("{INSTANCE}/monitors"), body).await?;
     expect("no such application", &nowhere, 422, "invalid-spec", &["/application"])?;
+    let untested = scene.untested_monitor();
+    let failed = rest.try_post(&format!("{INSTANCE}/monitors"), untested).await?;
+    let from_each_node = ["/mysql/dc1/address", "/mysql/dc2/address"].repeat(3);
+    let code = "connection-test-failed";
+    expect("nothing listens there", &failed, 409, code, &from_each_node)?;
+    let mut unexplained = scene.good_monitor();
+    unexplained["connection_test"]["reason"] = json!(" ");
+    let refused = rest.try_post(&format!("{INSTANCE}/monitors"), unexplained).await?;
+    let code = "test-override-reason-required";
+    expect("an override without a reason", &refused, 422, code, &[])?;
 
     let mut edit = scene.good_monitor();
     edit.as_object_mut()

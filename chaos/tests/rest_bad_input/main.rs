@@ -57,6 +57,13 @@ impl<'a> Scene<'a> {
 
     /// A body that would be accepted, under another name than the monitor that is there.
     fn good_monitor(&self) -> Value {
+        let mut body = self.untested_monitor();
+        body["connection_test"] = json!({"override": true, "reason": "nothing listens there"});
+        body
+    }
+
+    /// The same, but for its connection test.
+    fn untested_monitor(&self) -> Value {
         monitor_body(&self.application, "another", Timing::FAST, "127.0.0.1:3", "127.0.0.1:4")
     }
 

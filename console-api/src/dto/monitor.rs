@@ -1,6 +1,6 @@
 //! What a user sets of a monitor whatever its kind (C2, C3).
 
-use quorate_machine::{FencePolicy, MonitorKind, MonitorRecord, MonitorSpec, Timing};
+use quorate_machine::{FencePolicy, MonitorKind, MonitorRecord, MonitorSpec, TestGate, TestVerdict, Timing};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -31,6 +31,9 @@ with_kind_sections! {
         /// Saved together with the monitor; without it the monitor has no SDK keys until a pool is saved.
         #[serde(default)]
         pub(crate) connection_pool: Option<PoolBody>,
+        /// How the monitor comes past the connection test; it is made when left out (C6).
+        #[serde(default)]
+        pub(crate) connection_test: TestChoice,
     }
 }
 
@@ -50,7 +53,23 @@ with_kind_sections! {
         timing: TimingBody,
         #[serde(default = "no_fence")]
         fence_policy: FencePolicyName,
+        /// How an edit of addresses, accounts or encryption comes past the connection test; it is made when left out (C6).
+        #[serde(default)]
+        pub(crate) connection_test: TestChoice,
     }
+}
+
+/// Whether the connection test is made before a monitor is saved: every node tries every address, and one that fails keeps
+/// the monitor from being saved. An edit that changes nothing that is dialled is not tested.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TestChoice {
+    /// Save without the test. Recorded in the audit log with the reason.
+    #[serde(rename = "override", default)]
+    pub(crate) overridden: bool,
+    /// Why, 1 to 500 characters; required with `override`.
+    #[serde(default)]
+    pub(crate) reason: String,
 }
 
 /// Timing of one monitor, milliseconds; a field left out means the global setting of the kind.
@@ -125,6 +144,20 @@ impl From<&Timing> for TimingBody {
             monitor_timeout_ms: timing.monitor_timeout_ms,
             access_timeout_ms: timing.access_timeout_ms,
             fast_profile: timing.fast_profile,
+        }
+    }
+}
+
+impl TestChoice {
+    /// What the save says of its test before one is made.
+    pub(crate) fn gate(&self) -> TestGate {
+        let verdict = match self.overridden {
+            true => TestVerdict::Overridden,
+            false => TestVerdict::Owed,
+        };
+        TestGate {
+            reason: self.reason.clone(),
+            ..TestGate::of(verdict)
         }
     }
 }

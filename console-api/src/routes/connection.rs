@@ -8,11 +8,11 @@ use quorate_raft::AskNodeError;
 
 use super::{find_instance, find_monitor};
 use crate::auth::Caller;
-use crate::context::ApiContext;
+use crate::context::{ApiContext, ConnectionTest};
 use crate::dto::{ConnectionTestBody, ConnectionTestView, NodeTestView};
 use crate::extract::{Body, Segments};
 use crate::language::text;
-use crate::limits::{CONNECTION_TEST_DEADLINE, NODE_ANSWER_GRACE};
+use crate::limits::{CONNECTION_TEST_DEADLINE, NODE_ANSWER_GRACE, TEST_TURN_WAIT};
 use crate::peers::{NodeAnswerKind, NodeRequestKind, TestRequest};
 use crate::problem::Problem;
 
@@ -38,8 +38,13 @@ pub(crate) async fn test_connection(
     });
     let stored = read.await??;
     let test = body.into_test(stored.as_ref())?;
-    let request = NodeRequestKind::Test(Box::new(TestRequest::from(&test)));
-    let deadline = CONNECTION_TEST_DEADLINE + NODE_ANSWER_GRACE;
+    Ok(Json(test_on_every_node(&context, &test).await))
+}
+
+/// Has every node make a test; a node without an answer is named.
+pub(super) async fn test_on_every_node(context: &ApiContext, test: &ConnectionTest) -> ConnectionTestView {
+    let request = NodeRequestKind::Test(Box::new(TestRequest::from(test)));
+    let deadline = TEST_TURN_WAIT + CONNECTION_TEST_DEADLINE + NODE_ANSWER_GRACE;
     let asked = context.ask_every_node(request, deadline).await;
     let nodes = asked.into_iter().map(|(node, answer)| match answer {
         Ok(NodeAnswerKind::Tested(answer)) => NodeTestView::answered(&node, answer.reports),
@@ -50,5 +55,5 @@ pub(crate) async fn test_connection(
         }
         Err(error) => NodeTestView::failed(&node, text(edge::NODE_FAILED, &[("reason", &error)])),
     });
-    Ok(Json(ConnectionTestView::new(nodes.collect())))
+    ConnectionTestView::new(nodes.collect())
 }

@@ -5,6 +5,7 @@ pub(crate) mod cluster;
 pub(crate) mod connection;
 pub(crate) mod deletion;
 pub(crate) mod export;
+mod gate;
 pub(crate) mod history;
 pub(crate) mod login;
 pub(crate) mod monitors;

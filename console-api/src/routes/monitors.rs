@@ -13,6 +13,7 @@ use rand::RngExt;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::gate::{self, dialled, dials_anew};
 use super::{changed, created, find_application, find_instance, find_monitor, may_see, new_id, object_of, with_etag};
 use crate::auth::Caller;
 use crate::context::ApiContext;
@@ -137,7 +138,8 @@ pub(crate) async fn list_monitors(
     read.await?.map(Json)
 }
 
-/// Creates a monitor, with its connection pool if one is given.
+/// Creates a monitor, with its connection pool if one is given, after every node has reached every address (C6): otherwise
+/// 409 `connection-test-failed` with each failed attempt. `connection_test.override` with a reason leaves the test out.
 #[utoipa::path(post, path = "/instances/{instance}/monitors", tag = "monitors", request_body = NewMonitorBody,
     responses((status = 201, body = Changed), (status = "default", body = Problem)))]
 pub(crate) async fn create_monitor(
@@ -158,25 +160,32 @@ pub(crate) async fn create_monitor(
     let (application, instance) = application?;
     let id = new_id();
     let sealer = &context.settings().sealer;
-    let kind = body.sections().parse()?;
-    let kind = kind.sealed(|field, secret| sealer.seal(id, field, 1, secret))?;
+    let parsed = body.sections().parse()?;
+    let typed = parsed.typed();
+    let kind = parsed.sealed(|field, secret| sealer.seal(id, field, 1, secret))?;
     let name = if body.name.is_empty() {
         generated_name(kind.traits().name)
     } else {
         std::mem::take(&mut body.name)
     };
     let pool = body.connection_pool.take().map(ConnectionPool::from);
+    let choice = std::mem::take(&mut body.connection_test);
     let spec = body.into_spec(name, kind);
-    let command = CreateMonitor {
+    let mut command = CreateMonitor {
         id,
         application,
         spec,
         pool,
+        connection_test: Some(choice.gate()),
     };
+    let in_body = |problem: Problem| problem.under("/connection_pool", is_pool_field);
+    let save = Command::CreateMonitor(Box::new(command.clone()));
+    let passed = gate::pass(&context, &caller, save, &command.spec, typed, None).await;
+    command.connection_test = Some(passed.map_err(in_body)?);
     let reply = context
         .propose(&caller, Command::CreateMonitor(Box::new(command)))
         .await;
-    let object = object_of(reply.map_err(|problem| problem.under("/connection_pool", is_pool_field))?);
+    let object = object_of(reply.map_err(in_body)?);
     Ok(created(object, &format!("/api/v1/instances/{instance}/monitors")))
 }
 
@@ -214,7 +223,8 @@ pub(crate) async fn read_monitor(
         .map(|view: MonitorView| with_etag(view.meta.generation, view))
 }
 
-/// Edits a monitor: everything but kind, application and name; `If-Match` names the generation that was read.
+/// Edits a monitor: everything but kind, application and name; `If-Match` names the generation that was read. Where
+/// addresses, accounts or encryption change, every node tries them first, as for a new monitor (C6).
 #[utoipa::path(put, path = "/instances/{instance}/monitors/{monitor}", tag = "monitors",
     params(("If-Match" = String, Header)), request_body = MonitorBody,
     responses((status = 200, body = Changed), (status = "default", body = Problem)))]
@@ -231,10 +241,24 @@ pub(crate) async fn update_monitor(
     let present = read.await??;
     let id = present.id();
     let sealer = &context.settings().sealer;
-    let kind = body.sections().parse()?;
-    let kind = kind.sealed(|field, secret| sealer.seal(id, field, generation + 1, secret))?;
+    let parsed = body.sections().parse()?;
+    let typed = parsed.typed();
+    let kind = parsed.sealed(|field, secret| sealer.seal(id, field, generation + 1, secret))?;
+    let choice = std::mem::take(&mut body.connection_test);
     let spec = body.into_spec(&present, kind);
-    let command = UpdateMonitor { id, generation, spec };
+    let dialled = dialled(&present, &spec);
+    let mut command = UpdateMonitor {
+        id,
+        generation,
+        spec,
+        connection_test: None,
+    };
+    if dials_anew(&present.spec, &dialled) {
+        command.connection_test = Some(choice.gate());
+        let save = Command::UpdateMonitor(Box::new(command.clone()));
+        let passed = gate::pass(&context, &caller, save, &dialled, typed, Some(&present)).await?;
+        command.connection_test = Some(passed);
+    }
     let reply = context
         .propose(&caller, Command::UpdateMonitor(Box::new(command)))
         .await?;

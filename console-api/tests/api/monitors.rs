@@ -211,3 +211,73 @@ async fn connection_tests_report_each_address() {
     );
     insta::assert_snapshot!(transcript.finish());
 }
+
+/// A monitor is saved once every node has reached every address (C6). Only one of the three nodes runs here.
+#[tokio::test]
+async fn a_failed_connection_test_keeps_a_monitor_from_being_saved() {
+    let app = App::start().await;
+    let application = app.application("shop").await;
+    let tested = |name: &str, dc2: &str| {
+        let mut body = monitor_body(&application, name);
+        body["mysql"]["dc2"]["address"] = json!(dc2);
+        body.as_object_mut().expect("an object").remove("connection_test");
+        body
+    };
+    let create = async |body: Value| app.root("POST", PATH, &body.to_string()).await;
+    let silent = create(tested("orders", "10.0.0.2:1")).await;
+    let refused = "[/mysql/dc2/address refused]";
+    assert_eq!(
+        silent.line(),
+        format!("409 connection-test-failed {refused} [ no-report] [ no-report]")
+    );
+    for node in [2, 3] {
+        app.remove_node(node).await;
+    }
+    let failed = create(tested("orders", "10.0.0.2:1")).await;
+    assert_eq!(failed.line(), format!("409 connection-test-failed {refused}"));
+    let told = failed.text("/errors/0/detail");
+    assert!(
+        told.contains("10.0.0.2:1") && told.contains("at tcp: Connection refused"),
+        "{told}"
+    );
+    // What is wrong anyway is told before the test.
+    let mut invalid = tested("orders", "10.0.0.2:1");
+    invalid["mysql"]["dc1"]["address"] = json!("no port");
+    let invalid = create(invalid).await.line();
+    assert_eq!(invalid, "422 invalid-spec [/mysql/dc1/address invalid-address]");
+    let created = create(tested("orders", "10.0.0.2:3306")).await;
+    assert_eq!(created.line(), "201 -");
+    let path = format!("{PATH}/{}", created.text("/id"));
+    let again = create(tested("orders", "10.0.0.3:1")).await.line();
+    assert_eq!(again, "409 duplicate-name");
+
+    let edit = |dc2: &str| {
+        let mut body = tested("", dc2);
+        let fields = body.as_object_mut().expect("an object");
+        fields.retain(|field, _| field != "application" && field != "name");
+        body["mysql"].as_object_mut().expect("an object").remove("password");
+        body
+    };
+    let save = async |generation: u64, body: &Value| app.edit("PUT", &path, generation, &body.to_string()).await.line();
+    let mut same = edit("10.0.0.2:3306");
+    same["probing"] = json!(false);
+    assert_eq!(save(1, &same).await, "200 -", "nothing that is dialled changes");
+    let mut moved = edit("10.0.0.2:1");
+    assert_eq!(save(2, &moved).await, format!("409 connection-test-failed {refused}"));
+    moved["connection_test"] = json!({"override": true});
+    assert_eq!(save(2, &moved).await, "422 test-override-reason-required");
+    moved["connection_test"] = json!({"override": true, "reason": "dc2 is being built"});
+    assert_eq!(save(2, &moved).await, "200 -");
+    let mut password = edit("10.0.0.2:1");
+    password["mysql"]["password"] = json!(DATABASE_PASSWORD);
+    assert_eq!(
+        save(3, &password).await,
+        format!("409 connection-test-failed {refused}")
+    );
+
+    let audit = app.root("GET", "/audit", "").await;
+    let records = audit.body["items"].as_array().expect("records");
+    let of_code = |code: &str| records.iter().filter(|record| record["code"] == code).count();
+    assert_eq!(of_code("override-connection-test"), 1, "{records:#?}");
+    assert!(audit.body.to_string().contains("dc2 is being built"));
+}

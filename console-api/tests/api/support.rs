@@ -16,8 +16,8 @@ use quorate_console_api::{
     LinkMeasure, LinkSource, ProcessSource, Sealer, SessionKey, StageReport, TlsFiles, hash_password, router,
 };
 use quorate_machine::{
-    Bootstrap, Command, DataCenter, FindingClass, Id, LinkState, NodeRecord, Principal, PrincipalKind, Proposal, Reply,
-    ReplyKind, ReportHealth, Sealed, Vote, VoteReport, WorkerSeen,
+    Bootstrap, Command, DataCenter, FindingClass, Id, LinkState, NodeRecord, Principal, PrincipalKind, Proposal,
+    RemoveNode, Reply, ReplyKind, ReportHealth, Sealed, Vote, VoteReport, WorkerSeen,
 };
 use quorate_raft::Handle;
 use serde_json::Value;
@@ -199,6 +199,11 @@ impl App {
         assert!(!matches!(kind, Some(ReplyKind::Refused(_))), "{kind:?}");
     }
 
+    /// Takes a node out of the registry.
+    pub async fn remove_node(&self, node: u64) {
+        self.system(1, Command::RemoveNode(RemoveNode { node })).await;
+    }
+
     /// Every node votes on both sides of a monitor.
     pub async fn vote(&self, monitor: &str, generation: u64, sequence: u64, votes: [(Vote, FindingClass, &str); 2]) {
         let monitor = Id::parse(monitor).expect("an id");
@@ -340,6 +345,7 @@ pub fn monitor_body(application: &str, name: &str) -> Value {
     serde_json::json!({
         "application": application,
         "name": name,
+        "connection_test": {"override": true, "reason": "nothing listens at these addresses"},
         "timing": {"retry_interval_ms": 3000, "monitor_timeout_ms": 40000, "access_timeout_ms": 3000},
         "mysql": {
             "user": "probe", "password": DATABASE_PASSWORD, "monitoring_database": "orders",

@@ -101,6 +101,21 @@ pub fn apply(state: &mut State, index: u64, envelope: &Envelope) -> Outcome {
     }
 }
 
+/// Tries a command without carrying it out: the refusal that it would get at this moment.
+pub fn try_out(state: &State, author: &Principal, command: Command) -> Option<Refusal> {
+    let mut state = state.clone();
+    let mut context = Context {
+        index: state.applied_index,
+        now_ms: state.last_time_ms,
+        wall_ms: state.last_wall_ms,
+        author,
+        node: state.leadership.node,
+        revisions: Vec::new(),
+        wake: Wake::default(),
+    };
+    execute(&mut state, &mut context, command).refusal().cloned()
+}
+
 fn halted(reason: String) -> Outcome {
     Outcome {
         reply: Refusal::new(RefusalCode::UnknownCommand).into(),

@@ -241,6 +241,14 @@ fn refusal(code: RefusalCode) -> Texts {
             "{monitor} only alerts and has no active data center; leave it out.",
             "{monitor} 仅用于告警，没有活跃数据中心；请去掉该监控器。",
         ),
+        RefusalCode::TestOverrideReasonRequired => (
+            "A monitor that is saved without its connection test needs a reason; give one, or have the test made.",
+            "不经连接测试保存监控器必须填写原因；请填写原因，或执行连接测试。",
+        ),
+        RefusalCode::ConnectionTestOwed => (
+            "The monitor has not passed its connection test and is not saved; correct it, or override the test with a reason.",
+            "监控器未通过连接测试，未保存；请更正配置，或填写原因后跳过测试。",
+        ),
         RefusalCode::OutsideTokenScope => (
             "Your API token is bound to other applications; use a token for this one, or log in.",
             "该 API 令牌仅限其他应用；请使用适用于此应用的令牌，或登录后操作。",
@@ -357,7 +365,12 @@ fn event(code: EventCode) -> Texts {
 }
 
 /// (code, English, Chinese) of audit records.
-const AUDIT: [(&str, &str, &str); 31] = [
+const AUDIT: [(&str, &str, &str); 32] = [
+    (
+        "override-connection-test",
+        "saved a monitor without its connection test: {reason}",
+        "未经连接测试保存监控器：{reason}",
+    ),
     (
         "set-keyspace-quota",
         "changed the quota of a keyspace",

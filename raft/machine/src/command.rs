@@ -4,6 +4,7 @@
 //! reused. Ids, hashes, sealed secrets and nonces are made at the edge before a command is proposed.
 
 mod cluster;
+mod gate;
 mod rules;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use quorate_kv::KvOp;
 use crate::model::*;
 pub use crate::principal::*;
 pub use cluster::*;
+pub use gate::*;
 pub use rules::*;
 
 /// De-duplication stamp of a forwarding node's session: a command is applied at most once per (node, incarnation, sequence).
@@ -196,6 +198,9 @@ pub struct CreateMonitor {
     /// Saved with the monitor when given; otherwise later by [`SetConnectionPool`].
     #[prost(message, optional, tag = "4")]
     pub pool: Option<ConnectionPool>,
+    /// How it came past the connection test (C6); absent in logs from before there was one.
+    #[prost(message, optional, tag = "105")]
+    pub connection_test: Option<TestGate>,
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -206,6 +211,10 @@ pub struct UpdateMonitor {
     pub generation: u64,
     #[prost(message, required, tag = "3")]
     pub spec: MonitorSpec,
+    /// How it came past the connection test (C6); absent where the edit changes nothing that is dialled, and in logs from
+    /// before there was one.
+    #[prost(message, optional, tag = "105")]
+    pub connection_test: Option<TestGate>,
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]

@@ -43,7 +43,7 @@ mod validate;
 mod withhold;
 
 pub use access::{Action, Object, authorize, effective_role};
-pub use apply::{Outcome, Wake, apply};
+pub use apply::{Outcome, Wake, apply, try_out};
 pub use audit::{AuditRecord, Change, MAX_AUDIT_RECORDS, actor};
 pub use command::*;
 pub use deadline::next_deadline;

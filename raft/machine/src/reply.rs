@@ -244,11 +244,15 @@ pub enum RefusalCode {
     NoActiveSide = 72,
     /// The API token is bound to applications, and this is none of theirs.
     OutsideTokenScope = 90,
+    /// A connection test that is left out needs a reason.
+    TestOverrideReasonRequired = 105,
+    /// Nothing else stands against saving the monitor, but its connection test was not passed.
+    ConnectionTestOwed = 106,
 }
 
 impl RefusalCode {
     /// Every code that is produced.
-    pub const ALL: [RefusalCode; 28] = [
+    pub const ALL: [RefusalCode; 30] = [
         RefusalCode::NotBootstrapped,
         RefusalCode::AlreadyBootstrapped,
         RefusalCode::PermissionDenied,
@@ -277,6 +281,8 @@ impl RefusalCode {
         RefusalCode::NothingToSwitch,
         RefusalCode::PauseReasonRequired,
         RefusalCode::NoActiveSide,
+        RefusalCode::TestOverrideReasonRequired,
+        RefusalCode::ConnectionTestOwed,
     ];
 
     /// Stable code of the API.
@@ -315,6 +321,8 @@ impl RefusalCode {
             RefusalCode::NothingToSwitch => "nothing-to-switch",
             RefusalCode::PauseReasonRequired => "pause-reason-required",
             RefusalCode::NoActiveSide => "no-active-side",
+            RefusalCode::TestOverrideReasonRequired => "test-override-reason-required",
+            RefusalCode::ConnectionTestOwed => "connection-test-failed",
         }
     }
 }

@@ -15,6 +15,7 @@ fn proposals() {
         application: build::id(7, 1),
         spec,
         pool: Some(build::pool("d")),
+        connection_test: None,
     };
     let report = ReportHealth {
         node: 2,

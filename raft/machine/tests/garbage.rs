@@ -40,6 +40,7 @@ fn create_monitor() -> Command {
         application: build::id(7, 1),
         spec: build::monitor_spec("m1"),
         pool: Some(build::pool("orders")),
+        connection_test: None,
     }))
 }
 

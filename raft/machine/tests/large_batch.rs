@@ -45,6 +45,7 @@ fn full_application() -> Run {
             application: id(7, 1),
             spec: build::monitor_spec(&format!("m{number}")),
             pool: Some(build::pool("orders")),
+            connection_test: None,
         };
         let outcome = run.apply(root.clone(), Command::CreateMonitor(Box::new(command)));
         assert_eq!(outcome.reply.refusal(), None, "monitor {number}");

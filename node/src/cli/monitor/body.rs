@@ -30,12 +30,30 @@ pub struct CreateOptions {
     password: PasswordSource,
     #[command(flatten)]
     timing: Timing,
+    #[command(flatten)]
+    test: TestChoice,
     /// Do not probe
     #[arg(long)]
     no_probing: bool,
     /// Never switch automatically
     #[arg(long)]
     no_automatic_switch: bool,
+}
+
+/// Every node tries every address before a monitor is saved; this leaves the test out.
+#[derive(Args, Debug)]
+struct TestChoice {
+    /// Save without the connection test, and why; the audit log keeps the reason
+    #[arg(long, value_name = "REASON")]
+    override_connection_test: Option<String>,
+}
+
+impl TestChoice {
+    fn set_in(&self, body: &mut Value) {
+        if let Some(reason) = &self.override_connection_test {
+            body["connection_test"] = json!({"override": true, "reason": reason});
+        }
+    }
 }
 
 /// Timing, milliseconds; what is left out is the global setting of the kind, or stays in an edit.
@@ -73,6 +91,8 @@ pub struct EditOptions {
     /// The kind's section as the API takes it, JSON, in place of the present one; passwords that it leaves out stay
     #[arg(long, value_name = "FILE", conflicts_with_all = ["user", "dc1_address", "dc2_address"])]
     file: Option<PathBuf>,
+    #[command(flatten)]
+    test: TestChoice,
     #[arg(long)]
     probing: Option<bool>,
     #[arg(long)]
@@ -159,14 +179,16 @@ impl CreateOptions {
         let section = self.of_kind.section(&self.kind, &self.password, false)?;
         let mut timing = json!({});
         self.timing.set_in(&mut timing);
-        Ok(json!({
+        let mut body = json!({
             "application": application,
             "name": self.name,
             "probing": !self.no_probing,
             "automatic_switch": !self.no_automatic_switch,
             "timing": timing,
             (self.kind.as_str()): section,
-        }))
+        });
+        self.test.set_in(&mut body);
+        Ok(body)
     }
 }
 
@@ -216,6 +238,7 @@ impl EditOptions {
             }
         }
         self.timing.set_in(&mut body["timing"]);
+        self.test.set_in(&mut body);
         Ok(body)
     }
 

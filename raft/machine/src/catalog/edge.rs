@@ -182,6 +182,17 @@ pub const TESTS_BUSY: Texts = (
     "other connection tests are running on this node; try again in a moment",
     "本节点正在执行其他连接测试；请稍后重试",
 );
+/// A monitor is not saved. `{failed}` of `{tried}` attempts.
+pub const TEST_FAILED: Texts = (
+    "the monitor is not saved: {failed} of {tried} attempts of the connection test failed, see `errors`; correct the \
+     addresses or the account, or save with `connection_test.override` and a reason",
+    "监控器未保存：连接测试 {tried} 次尝试中有 {failed} 次失败，详见 `errors`；请更正地址或账号，或以 `connection_test.override` 注明原因后跳过测试",
+);
+/// One attempt of a connection test. `{node}`, `{address}`, `{stage}`, `{text}`
+pub const TEST_ATTEMPT_FAILED: Texts = (
+    "from node {node}, {address} fails at {stage}: {text}",
+    "从节点 {node} 连接 {address} 在 {stage} 阶段失败：{text}",
+);
 /// `{maximum}` addresses at most.
 pub const TEST_ADDRESSES: Texts = ("name 1 to {maximum} addresses", "请指定 1 到 {maximum} 个地址");
 /// An address that is none.
@@ -278,6 +289,8 @@ const TITLES: &[(&str, &str)] = &[
     ("nothing-to-switch", "没有可切换的监控器"),
     ("pause-reason-required", "暂停必须填写原因"),
     ("no-active-side", "没有活跃数据中心"),
+    ("test-override-reason-required", "跳过连接测试必须填写原因"),
+    ("connection-test-failed", "连接测试未通过"),
     ("fence-unsupported", "不支持隔离"),
     ("not-of-this-kind", "该类型不支持"),
     ("switch-in-progress", "切换进行中"),

@@ -13,6 +13,8 @@ pub struct KindTraits {
     pub has_pool: bool,
     /// A pool has one address per data source, with read replicas and a load balance; otherwise several addresses and zones.
     pub pools_replicas: bool,
+    /// A side has a list of addresses; otherwise one.
+    pub has_several_addresses: bool,
     /// Sides are readable and writable as SDKs see them (C9).
     pub has_read_write: bool,
     /// Routing algorithms that SDKs of the kind know; the first is offered first.
@@ -32,6 +34,7 @@ const RELATIONAL: KindTraits = KindTraits {
     has_active_side: true,
     has_pool: true,
     pools_replicas: true,
+    has_several_addresses: false,
     has_read_write: true,
     routings: &[Routing::SingleReadWrite, Routing::LocalReadSingleWrite],
     max_access_timeout_ms: 100_000,
@@ -65,6 +68,7 @@ pub const ORACLE: KindTraits = KindTraits {
 pub const REDIS: KindTraits = KindTraits {
     name: "redis",
     has_pool: false,
+    has_several_addresses: true,
     has_read_write: false,
     routings: &[
         Routing::SingleReadWrite,
@@ -81,6 +85,7 @@ pub const REDIS: KindTraits = KindTraits {
 pub const MONGODB: KindTraits = KindTraits {
     name: "mongodb",
     pools_replicas: false,
+    has_several_addresses: true,
     has_read_write: false,
     default_port: 8635,
     ..RELATIONAL
@@ -90,6 +95,7 @@ pub const MONGODB: KindTraits = KindTraits {
 pub const ELASTICSEARCH: KindTraits = KindTraits {
     name: "elasticsearch",
     has_pool: false,
+    has_several_addresses: true,
     has_read_write: false,
     routings: &[Routing::SingleReadWrite, Routing::LocalReadWrite],
     max_access_timeout_ms: 3_000,
@@ -103,6 +109,7 @@ pub const API: KindTraits = KindTraits {
     has_active_side: false,
     has_pool: false,
     pools_replicas: false,
+    has_several_addresses: false,
     has_read_write: false,
     routings: &[],
     max_access_timeout_ms: 3_000,

@@ -7,6 +7,7 @@ mod bootstrap;
 mod bootstrap_etcd;
 mod deletion;
 mod describe;
+mod gate;
 mod monitor;
 mod nodes;
 mod pool;

@@ -10,6 +10,7 @@ use crate::keyspaces::system_write;
 use crate::live::*;
 use crate::model::*;
 use crate::registry::describe::describe_monitor;
+use crate::registry::gate;
 use crate::registry::{check_generation, check_quota, new_meta, not_found, object_reply};
 use crate::reply::*;
 use crate::sdk_keys::{changes, sdk_keys};
@@ -26,6 +27,7 @@ pub(crate) fn create_monitor(
         application,
         spec,
         pool,
+        connection_test,
     } = command;
     let Some(owner) = state.application(&application) else {
         return Err(not_found("application", application));
@@ -44,6 +46,7 @@ pub(crate) fn create_monitor(
     }
     let present = state.monitors(&instance).count();
     check_quota("monitors_per_instance", state.quotas.monitors_per_instance, present)?;
+    let gate = gate::check(connection_test.as_ref())?;
 
     let side = Side {
         since_ms: context.now_ms,
@@ -66,7 +69,8 @@ pub(crate) fn create_monitor(
         ..MonitorRecord::default()
     };
     let changed = audit::differences(&[], &describe_monitor(&monitor));
-    audit::record(state, context, "create-monitor", Some(id), Vec::new(), changed);
+    audit::record(state, context, "create-monitor", Some(id), gate, changed);
+    gate::record_override(state, context, id, connection_test.as_ref());
     let writes = changes(&[], &sdk_keys(&monitor));
     let reply = object_reply(&monitor.meta);
     state.monitors.insert(id, Arc::new(monitor));
@@ -87,6 +91,7 @@ pub(crate) fn update_monitor(
     };
     check_generation(&present.meta, command.generation)?;
     let spec = complete(present, command.spec)?;
+    let gate = gate::check(command.connection_test.as_ref())?;
     let mut monitor = present.clone();
     let other_target = DataCenter::ALL.map(|dc| monitor.spec.probed(dc) != spec.probed(dc));
     monitor.spec = spec;
@@ -106,7 +111,8 @@ pub(crate) fn update_monitor(
     let changed = audit::differences(&describe_monitor(present), &describe_monitor(&monitor));
     let writes = changes(&sdk_keys(present), &sdk_keys(&monitor));
     let (instance, reply) = (monitor.instance, object_reply(&monitor.meta));
-    audit::record(state, context, "update-monitor", Some(command.id), Vec::new(), changed);
+    audit::record(state, context, "update-monitor", Some(command.id), gate, changed);
+    gate::record_override(state, context, command.id, command.connection_test.as_ref());
     state.monitors.insert(command.id, Arc::new(monitor));
     if !writes.is_empty() {
         system_write(state, context, instance, &writes);

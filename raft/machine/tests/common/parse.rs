@@ -246,13 +246,19 @@ impl Scenario {
                     application,
                     spec,
                     pool,
+                    connection_test: None,
                 })));
             }
             "edit" => {
                 let id = self.id(line.word(1));
                 let present = self.state.monitor(&id).map(|monitor| monitor.spec.clone());
                 let spec = self.spec(present.unwrap_or_else(|| build::monitor_spec("gone")), line);
-                self.apply(Command::UpdateMonitor(Box::new(UpdateMonitor { id, generation, spec })));
+                self.apply(Command::UpdateMonitor(Box::new(UpdateMonitor {
+                    id,
+                    generation,
+                    spec,
+                    connection_test: None,
+                })));
             }
             "drop" => {
                 let id = self.id(line.word(1));

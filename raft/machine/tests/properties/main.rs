@@ -98,6 +98,7 @@ impl Run {
             application: id(7, 1),
             spec,
             pool,
+            connection_test: None,
         };
         self.step(user_principal("root", 1), Command::CreateMonitor(Box::new(command)));
     }
@@ -298,6 +299,7 @@ impl Run {
                 id: monitor,
                 generation,
                 spec,
+                connection_test: None,
             })),
         );
     }
