@@ -246,7 +246,7 @@ impl Scenario {
                     application,
                     spec,
                     pool,
-                    connection_test: gate(line),
+                    connection_test: None,
                 })));
             }
             "edit" => {
@@ -257,7 +257,7 @@ impl Scenario {
                     id,
                     generation,
                     spec,
-                    connection_test: gate(line),
+                    connection_test: None,
                 })));
             }
             "drop" => {
@@ -490,18 +490,4 @@ fn parse_class(text: &str) -> FindingClass {
 fn parse_role(text: &str) -> Role {
     let all = [Role::Viewer, Role::Operator, Role::Admin, Role::Root];
     all.into_iter().find(|role| role.code() == text).expect("a role")
-}
-
-/// `tested`, `owed`, or `untested=REASON` (`untested=` gives none); nothing: a log from before connection tests.
-fn gate(line: &Line<'_>) -> Option<TestGate> {
-    let verdict = match line.option("untested") {
-        Some(_) => TestVerdict::Overridden,
-        None if line.has("tested") => TestVerdict::Passed,
-        None if line.has("owed") => TestVerdict::Owed,
-        None => return None,
-    };
-    Some(TestGate {
-        reason: line.option("untested").unwrap_or_default().to_owned(),
-        ..TestGate::of(verdict)
-    })
 }
