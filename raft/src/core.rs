@@ -103,7 +103,8 @@ fn config(cluster_id: &str, timers: Timers, retention: Retention) -> Config {
         replication_lag_threshold: REPLICATION_LAG_ENTRIES,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(retention.snapshot_every_entries),
         max_in_snapshot_log_to_keep: retention.kept_entries,
-        purge_batch_size: PURGE_BATCH_ENTRIES.min(retention.snapshot_every_entries),
+        // Small logs are purged in small steps: of many commands in few entries, too little would ever go.
+        purge_batch_size: PURGE_BATCH_ENTRIES.min(retention.kept_entries.max(1)),
         broadcast_submitted_on_append: Some(true),
         enable_pre_vote: Some(true),
         enable_leader_restore: Some(false),
