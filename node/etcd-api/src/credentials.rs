@@ -97,7 +97,8 @@ impl Credentials {
         self.check_failures(attempt.source, name)?;
         let password = attempt.password.to_owned();
         let hash = user.map(|user| user.password_hash.clone());
-        let matches = compute(turn, move || match hash {
+        // The turn ends when what came of it is written down: the next in line must not guess once more than it may.
+        let (matches, _turn) = compute(turn, move || match hash {
             Some(hash) => bcrypt::verify(&password, std::str::from_utf8(&hash).unwrap_or_default()).unwrap_or(false),
             None => {
                 // Only the time it takes matters.
@@ -126,7 +127,7 @@ impl Credentials {
     ///
     /// "too many requests" while the queue is full.
     pub(crate) async fn hash_password(&self, password: String) -> Result<Bytes, Status> {
-        let hash = compute(self.turn().await?, move || bcrypt::hash(&password, BCRYPT_COST)).await?;
+        let (hash, _) = compute(self.turn().await?, move || bcrypt::hash(&password, BCRYPT_COST)).await?;
         let hash = hash.map_err(|error| Status::invalid_argument(format!("quorate: unusable password: {error}")))?;
         Ok(Bytes::from(hash))
     }
@@ -201,12 +202,12 @@ struct Turn {
     _running: OwnedSemaphorePermit,
 }
 
-/// Computes on a blocking thread. The turn lasts as long as the computation, also when its client has gone.
-async fn compute<T: Send + 'static>(turn: Turn, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
-    let done = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        work()
-    });
+/// Computes on a blocking thread and hands the turn back. It lasts as long as the computation, also when its client has gone.
+async fn compute<T: Send + 'static>(
+    turn: Turn,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<(T, Turn), Status> {
+    let done = tokio::task::spawn_blocking(move || (work(), turn));
     done.await
         .map_err(|_| Status::unavailable("etcdserver: server stopped"))
 }
