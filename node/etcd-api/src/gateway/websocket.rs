@@ -200,11 +200,12 @@ async fn converse(
         reason: "".into(),
     };
     let closing = async {
-        // The client may have closed or broken off before.
-        if sink.send(Message::Close(Some(frame))).await.is_ok() {
-            while source.next().await.is_some_and(|message| message.is_ok()) {
-                gauge.taken();
-            }
+        // Where the client closed first this fails, and the answer to its goodbye still waits to be written.
+        if sink.send(Message::Close(Some(frame))).await.is_err() {
+            let _ = sink.flush().await;
+        }
+        while source.next().await.is_some_and(|message| message.is_ok()) {
+            gauge.taken();
         }
     };
     // Who does not answer in time loses the connection.
