@@ -127,7 +127,7 @@ impl From<&Quotas> for QuotasView {
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeyspaceQuotaBody {
-    /// Accounted bytes, 4 KiB to 8 GiB. Below what is stored, nothing is lost: what adds data is refused.
+    /// Accounted bytes, 1 MiB to 8 GiB. Below what is stored, nothing is lost: what adds data is refused.
     pub(crate) quota_bytes: u64,
 }
 

@@ -180,8 +180,8 @@ async fn the_quota_of_a_keyspace_has_bounds_and_is_audited() {
     let mut transcript = Transcript::default();
     let set = async |bytes: &str| app.root("PUT", path, &format!(r#"{{"quota_bytes":{bytes}}}"#)).await;
     for bytes in [
-        "4095",
-        "4096",
+        "1048575",
+        "1048576",
         "4294967296",
         "8589934592",
         "8589934593",

@@ -24,7 +24,7 @@ pub enum Verb {
     KeyspaceQuota,
     /// Change the quota of the instance's keyspace
     SetKeyspaceQuota {
-        /// 4096 (4 KiB) to 8589934592 (8 GiB)
+        /// 1048576 (1 MiB) to 8589934592 (8 GiB)
         #[arg(long, value_name = "BYTES")]
         quota_bytes: u64,
     },

@@ -290,7 +290,7 @@ fn quota(settings: &Settings) -> Result<Option<u64>, SettingsError> {
     let Some(bytes) = number(settings, FLAG)?.filter(|bytes| *bytes > 0) else {
         return Ok(None);
     };
-    let range = quorate_machine::MIN_KEYSPACE_QUOTA_BYTES..=quorate_machine::MAX_KEYSPACE_QUOTA_BYTES;
+    let range = quorate_machine::MIN_ETCD_QUOTA_BYTES..=quorate_machine::MAX_KEYSPACE_QUOTA_BYTES;
     if !range.contains(&bytes) {
         let problem = format!("a quota is between {} and {} bytes", range.start(), range.end());
         return Err(invalid(FLAG, &bytes.to_string(), problem));

@@ -408,7 +408,8 @@ pub struct ReportDisk {
 pub struct SetKeyspaceQuota {
     #[prost(message, required, tag = "1")]
     pub instance: Id,
-    /// Accounted bytes: [`MIN_KEYSPACE_QUOTA_BYTES`](crate::MIN_KEYSPACE_QUOTA_BYTES) to
+    /// Accounted bytes: [`MIN_KEYSPACE_QUOTA_BYTES`](crate::MIN_KEYSPACE_QUOTA_BYTES), or in place of etcd
+    /// [`MIN_ETCD_QUOTA_BYTES`](crate::MIN_ETCD_QUOTA_BYTES), to
     /// [`MAX_KEYSPACE_QUOTA_BYTES`](crate::MAX_KEYSPACE_QUOTA_BYTES).
     #[prost(uint64, tag = "2")]
     pub quota_bytes: u64,

@@ -61,7 +61,7 @@ pub use live::*;
 pub use model::*;
 pub use outstanding::{Effect, outstanding};
 pub use preview::{Preview, PreviewMonitor, preview_switch};
-pub use registry::{MAX_KEYSPACE_QUOTA_BYTES, MIN_KEYSPACE_QUOTA_BYTES};
+pub use registry::{MAX_KEYSPACE_QUOTA_BYTES, MIN_ETCD_QUOTA_BYTES, MIN_KEYSPACE_QUOTA_BYTES};
 pub use reply::*;
 pub use ring::{MAX_RING_BYTES, Ring, RingRecord};
 pub use sdk_configuration::{SdkConfiguration, SdkNode, sdk_configuration};

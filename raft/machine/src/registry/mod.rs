@@ -21,7 +21,7 @@ pub(crate) use deletion::{delete_monitor, delete_monitors};
 pub(crate) use monitor::{create_monitor, update_monitor};
 pub(crate) use nodes::{remove_node, upsert_node};
 pub(crate) use pool::set_connection_pool;
-pub use settings::{MAX_KEYSPACE_QUOTA_BYTES, MIN_KEYSPACE_QUOTA_BYTES};
+pub use settings::{MAX_KEYSPACE_QUOTA_BYTES, MIN_ETCD_QUOTA_BYTES, MIN_KEYSPACE_QUOTA_BYTES};
 pub(crate) use settings::{set_keyspace_quota, set_kind_settings, set_quotas};
 pub(crate) use users::{create_api_token, create_user, revoke_api_token, set_user_password};
 

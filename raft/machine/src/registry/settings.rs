@@ -94,8 +94,11 @@ pub(crate) fn set_quotas(
     done()
 }
 
-/// Least quota of a keyspace, in accounted bytes. Some clusters that were started by etcd's flags have one of a few pages.
-pub const MIN_KEYSPACE_QUOTA_BYTES: u64 = 1 << 12;
+/// Least quota of a keyspace, in accounted bytes: the SDK keys of a full instance fit.
+pub const MIN_KEYSPACE_QUOTA_BYTES: u64 = 1 << 20;
+
+/// The same in a cluster that stands in for etcd: there are no SDK keys, and some are started with a quota of a few pages.
+pub const MIN_ETCD_QUOTA_BYTES: u64 = 1 << 12;
 
 /// Most, in accounted bytes, as etcd's suggested maximum.
 pub const MAX_KEYSPACE_QUOTA_BYTES: u64 = 8 << 30;
@@ -108,7 +111,11 @@ pub(crate) fn set_keyspace_quota(
 ) -> Result<ReplyKind, Refusal> {
     let unknown = || Refusal::new(RefusalCode::UnknownInstance).with("instance", command.instance);
     let present = state.keyspace(&command.instance).ok_or_else(unknown)?.quota_bytes();
-    let range = MIN_KEYSPACE_QUOTA_BYTES..=MAX_KEYSPACE_QUOTA_BYTES;
+    let least = match state.stands_in_for_etcd() {
+        true => MIN_ETCD_QUOTA_BYTES,
+        false => MIN_KEYSPACE_QUOTA_BYTES,
+    };
+    let range = least..=MAX_KEYSPACE_QUOTA_BYTES;
     if !range.contains(&command.quota_bytes) {
         let detail = format!(
             "{}; between {} and {} bytes",
