@@ -371,6 +371,7 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
             fsync: log.fsyncs(),
             apply: measures.apply.read(),
             snapshot_build: measures.snapshot_build.read(),
+            snapshots_failed: measures.snapshots_failed.load(Ordering::Relaxed),
             snapshot_install: measures.snapshot_install.read(),
         }
     }

@@ -93,6 +93,7 @@ pub(crate) struct Measures {
     /// Applying a batch of entries to the state.
     pub apply: Durations,
     pub snapshot_build: Durations,
+    pub snapshots_failed: AtomicU64,
     pub snapshot_install: Durations,
     /// Proposals that ended with a reply of the machine.
     pub proposals_answered: AtomicU64,
@@ -105,6 +106,7 @@ impl Default for Measures {
         Self {
             apply: Durations::of_operations(),
             snapshot_build: Durations::of_snapshots(),
+            snapshots_failed: AtomicU64::new(0),
             snapshot_install: Durations::of_snapshots(),
             proposals_answered: AtomicU64::new(0),
             proposals_failed: AtomicU64::new(0),
@@ -137,6 +139,8 @@ pub struct ConsensusMetrics {
     pub apply: DurationHistogram,
     /// Writing a snapshot.
     pub snapshot_build: DurationHistogram,
+    /// Snapshots that could not be written: the log is not shortened meanwhile.
+    pub snapshots_failed: u64,
     /// Reading and installing a snapshot that was received.
     pub snapshot_install: DurationHistogram,
 }

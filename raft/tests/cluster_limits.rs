@@ -178,9 +178,9 @@ async fn a_snapshot_that_cannot_be_written_stops_nobody() {
     let snapshots = directory.path().join("node-1/snapshots");
     std::fs::remove_dir_all(&snapshots).unwrap();
     node.trigger_snapshot().await.unwrap();
+    wait_until("a snapshot has failed", || node.metrics().snapshots_failed > 0).await;
     for number in 0..20 {
         must_put(&node, &format!("key-{number}"), "value", CALL).await;
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(node.status().borrow().fatal, None);
     assert_eq!(node.metrics().snapshot_build.count(), 0, "nothing was written");

@@ -165,6 +165,11 @@ impl NodeCollector {
                 "Proposals made here that ended without an answer",
                 metrics.proposals_failed,
             ),
+            (
+                "raft_snapshots_failed",
+                "Snapshots that could not be written; the log is not shortened meanwhile",
+                metrics.snapshots_failed,
+            ),
         ];
         for (name, help, value) in counters {
             writer.counter(name, help, None, value as f64)?;

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use openraft::{AsyncRuntime, Instant, RaftSnapshotBuilder};
@@ -49,6 +50,7 @@ impl<RT: AsyncRuntime> RaftSnapshotBuilder<TypeConfig<RT>> for Builder {
                 Ok(built)
             }
             Err(error) => {
+                self.measures.snapshots_failed.fetch_add(1, Ordering::Relaxed);
                 tracing::error!("no snapshot was written, and the log cannot be shortened: {error}");
                 RT::sleep(Duration::from_millis(FAILURE_PAUSE_MS)).await;
                 Ok(nothing())
