@@ -74,6 +74,32 @@ fn site(address: &str, region: &str) -> Value {
     json!({"cloud": "private", "region": region, "address": address, "replicas": []})
 }
 
+/// The section of a relational kind.
+fn relational_section(user: &str, password: &str, [dc1, dc2]: [String; 2]) -> Value {
+    json!({
+        "user": user,
+        "password": password,
+        "monitoring_database": "orders",
+        "connecting_database": "orders",
+        "dc1": site(&dc1, "region-1"),
+        "dc2": site(&dc2, "region-2"),
+    })
+}
+
+/// The connection pool of a relational kind.
+fn relational_pool([dc1, dc2]: [String; 2]) -> Value {
+    let side = |name: &str, address: String| {
+        let source = json!({"name": name, "address": address, "schema": "orders"});
+        json!({"source": source, "replicas": [], "load_balance": "RANDOM"})
+    };
+    json!({
+        "database": "orders",
+        "routing": "single-read-write",
+        "dc1": side("ds1", dc1),
+        "dc2": side("ds2", dc2),
+    })
+}
+
 /// Where the server of a side is.
 fn of_side<'a, T>(dc1: &'a T, dc2: &'a T, side: &str) -> Result<&'a T> {
     match side {

@@ -4,9 +4,9 @@
 //! The members run the `etcd` personality, whose port may change them (core contract 6 of `docs/architecture.md`).
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use quorate_chaos::checkers;
 use quorate_chaos::cluster::binary;
 use quorate_chaos::etcd::{Client, ConnectOptions};
@@ -156,17 +156,12 @@ async fn same_everywhere(members: &Members, standing: &[usize]) -> Result<()> {
     let mut hashes = BTreeMap::new();
     for number in standing {
         let mut client = Client::connect(&members.path(*number), TIMEOUT).await?;
-        let deadline = Instant::now() + TIMEOUT;
-        let hash = loop {
+        let what = format!("member {number} has applied the newest revision");
+        let hash: pb::HashKvResponse = eventually(&what, TIMEOUT, async || {
             let request = pb::HashKvRequest { revision };
-            let answer: Result<pb::HashKvResponse, _> = client.unary("/etcdserverpb.Maintenance/HashKV", request).await;
-            match answer {
-                Ok(answer) => break answer,
-                // It has not applied the newest revision yet.
-                Err(_) if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(20)).await,
-                Err(status) => bail!("member {number}: {status:?}"),
-            }
-        };
+            Ok(Some(client.unary("/etcdserverpb.Maintenance/HashKV", request).await?))
+        })
+        .await?;
         hashes.insert(*number, (hash.hash, hash.compact_revision));
         let request = pb::AlarmRequest::default();
         let alarms: pb::AlarmResponse = client.unary("/etcdserverpb.Maintenance/Alarm", request).await?;

@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 use quorate_real_parts::mariadb::{APPLICATION, MONITOR, MariaDbPair, PairOptions};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Sides, of_side, site};
+use super::{Sides, of_side, relational_pool, relational_section};
 use crate::cluster::Credentials;
 use crate::sdk::SdkConfiguration;
 
@@ -55,29 +55,11 @@ impl Sides for MysqlSides {
     }
 
     fn section(&self) -> Value {
-        let [dc1, dc2] = self.addresses();
-        json!({
-            "user": MONITOR.user,
-            "password": MONITOR.password,
-            "monitoring_database": "orders",
-            "connecting_database": "orders",
-            "dc1": site(&dc1, "region-1"),
-            "dc2": site(&dc2, "region-2"),
-        })
+        relational_section(MONITOR.user, MONITOR.password, self.addresses())
     }
 
     fn pool(&self) -> Option<Value> {
-        let [dc1, dc2] = self.addresses();
-        let side = |name: &str, address: String| {
-            let source = json!({"name": name, "address": address, "schema": "orders"});
-            json!({"source": source, "replicas": [], "load_balance": "RANDOM"})
-        };
-        Some(json!({
-            "database": "orders",
-            "routing": "single-read-write",
-            "dc1": side("ds1", dc1),
-            "dc2": side("ds2", dc2),
-        }))
+        Some(relational_pool(self.addresses()))
     }
 
     fn active_key(&self, configuration: &SdkConfiguration) -> String {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use quorate_real_parts::postgresql::{APPLICATION, MONITOR, PairKind, PostgresqlPair};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Sides, of_side, site};
+use super::{Sides, of_side, relational_pool, relational_section};
 use crate::cluster::Credentials;
 use crate::sdk::SdkConfiguration;
 
@@ -38,29 +38,11 @@ impl Sides for PostgresqlSides {
     }
 
     fn section(&self) -> Value {
-        let [dc1, dc2] = self.addresses();
-        json!({
-            "user": MONITOR.user,
-            "password": MONITOR.password,
-            "monitoring_database": "orders",
-            "connecting_database": "orders",
-            "dc1": site(&dc1, "region-1"),
-            "dc2": site(&dc2, "region-2"),
-        })
+        relational_section(MONITOR.user, MONITOR.password, self.addresses())
     }
 
     fn pool(&self) -> Option<Value> {
-        let [dc1, dc2] = self.addresses();
-        let side = |name: &str, address: String| {
-            let source = json!({"name": name, "address": address, "schema": "orders"});
-            json!({"source": source, "replicas": [], "load_balance": "RANDOM"})
-        };
-        Some(json!({
-            "database": "orders",
-            "routing": "single-read-write",
-            "dc1": side("ds1", dc1),
-            "dc2": side("ds2", dc2),
-        }))
+        Some(relational_pool(self.addresses()))
     }
 
     fn active_key(&self, configuration: &SdkConfiguration) -> String {
