@@ -13,7 +13,7 @@ use rand::RngExt;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::gate::{self, dialled, dials_anew};
+use super::gate::{self, dialled};
 use super::{changed, created, find_application, find_instance, find_monitor, may_see, new_id, object_of, with_etag};
 use crate::auth::Caller;
 use crate::context::ApiContext;
@@ -251,14 +251,11 @@ pub(crate) async fn update_monitor(
         id,
         generation,
         spec,
-        connection_test: None,
+        connection_test: Some(choice.gate()),
     };
-    if dials_anew(&present.spec, &dialled) {
-        command.connection_test = Some(choice.gate());
-        let save = Command::UpdateMonitor(Box::new(command.clone()));
-        let passed = gate::pass(&context, &caller, save, &dialled, typed, Some(&present)).await?;
-        command.connection_test = Some(passed);
-    }
+    let save = Command::UpdateMonitor(Box::new(command.clone()));
+    let passed = gate::pass(&context, &caller, save, &dialled, typed, Some(&present)).await?;
+    command.connection_test = Some(passed);
     let reply = context
         .propose(&caller, Command::UpdateMonitor(Box::new(command)))
         .await?;

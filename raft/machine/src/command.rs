@@ -211,8 +211,8 @@ pub struct UpdateMonitor {
     pub generation: u64,
     #[prost(message, required, tag = "3")]
     pub spec: MonitorSpec,
-    /// How it came past the connection test (C6); absent where the edit changes nothing that is dialled, and in logs from
-    /// before there was one.
+    /// How it came past the connection test (C6); of no interest where the edit changes nothing that is dialled, absent in logs
+    /// from before there was one.
     #[prost(message, optional, tag = "105")]
     pub connection_test: Option<TestGate>,
 }

@@ -105,9 +105,13 @@ fn what_owes_its_test_is_not_saved() {
         Some(RefusalCode::GenerationConflict)
     );
     assert_eq!(run.edit(1, "10.9.9.9:3306", passed()), None);
+    // Nothing is dialled anew: no test is due, and nobody has to answer for one that was not made.
+    assert_eq!(run.edit(2, "10.9.9.9:3306", owed()), None);
+    assert_eq!(run.edit(3, "10.9.9.9:3306", overridden("")), None);
+    assert_eq!(run.overrides(), Vec::<String>::new());
     // Logs from before there was a test.
     assert_eq!(run.create(2, None), None);
-    assert_eq!(run.edit(2, "10.9.9.8:3306", None), None);
+    assert_eq!(run.edit(4, "10.9.9.8:3306", None), None);
 }
 
 #[test]
