@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_machine::{
-    Command, DataCenter, Id, MonitorKind, Principal, ProbedSide, Proposal, Refusal, RefusalCode, Reply, ReplyKind,
-    Sealed, State,
+    Command, DataCenter, Id, MonitorKind, Principal, ProbedSide, Proposal, Refusal, RefusalCode, ReplicaLag, Reply,
+    ReplyKind, Sealed, State,
 };
 use quorate_raft::Handle;
 use tokio::sync::{Semaphore, watch};
@@ -181,6 +181,40 @@ pub trait LinkSource: Send + Sync + 'static {
     fn links(&self) -> Vec<LinkMeasure>;
 }
 
+/// What a node's prober learned last of one side of a monitor, as nodes tell each other. Not replicated: the preview of a
+/// switch asks for it.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct SideMeasure {
+    #[prost(message, required, tag = "1")]
+    pub monitor: Id,
+    /// A [`DataCenter`].
+    #[prost(int32, tag = "2")]
+    pub data_center: i32,
+    /// How old it is, milliseconds.
+    #[prost(uint64, tag = "3")]
+    pub age_ms: u64,
+    #[prost(bool, tag = "4")]
+    pub read_only: bool,
+    /// How far the server is behind the one that it replicates from.
+    #[prost(message, optional, tag = "5")]
+    pub lag: Option<ReplicaLag>,
+    /// Its replication stands still, in its own words; empty otherwise.
+    #[prost(string, tag = "6")]
+    pub replication_broken: String,
+    /// Open client connections; absent where the account may not ask.
+    #[prost(uint64, optional, tag = "7")]
+    pub connections_used: Option<u64>,
+    /// Most that ordinary accounts can open.
+    #[prost(uint64, optional, tag = "8")]
+    pub connections_limit: Option<u64>,
+}
+
+/// Knows what this node's probers learned last.
+pub trait MeasureSource: Send + Sync + 'static {
+    /// Both sides of these monitors, as far as they answered.
+    fn measures(&self, monitors: &[Id]) -> Vec<SideMeasure>;
+}
+
 /// Tests connections before a monitor is saved (C6). Runs on this node.
 pub trait ConnectionTester: Send + Sync + 'static {
     /// Tries every address and reports each, in order.
@@ -214,6 +248,7 @@ pub struct ApiSettings {
     pub tester: Arc<dyn ConnectionTester>,
     pub processes: Arc<dyn ProcessSource>,
     pub links: Arc<dyn LinkSource>,
+    pub measures: Arc<dyn MeasureSource>,
     /// Where the SDK configuration says that the KV client's TLS files are.
     pub tls_files: TlsFiles,
     /// Wall time in milliseconds since the Unix epoch; sessions and tokens expire by it.

@@ -26,7 +26,7 @@ mod swagger;
 pub use auth::{SessionKey, hash_password};
 pub use context::{
     AddressReport, ApiContext, ApiSettings, ConnectedProcess, ConnectionTest, ConnectionTester, EdgeFuture,
-    LinkMeasure, LinkSource, ProcessSource, Sealer, StageReport, TlsFiles, TypedSecret,
+    LinkMeasure, LinkSource, MeasureSource, ProcessSource, Sealer, SideMeasure, StageReport, TlsFiles, TypedSecret,
 };
 pub use openapi::{document, router};
 pub use problem::{FieldError, Problem};

@@ -58,6 +58,8 @@ pub(crate) const NODE_ANSWER_GRACE: Duration = Duration::from_secs(2);
 pub(crate) const PROCESSES_DEADLINE: Duration = Duration::from_secs(2);
 /// Time for a node to tell what it measures of its links.
 pub(crate) const LINKS_DEADLINE: Duration = Duration::from_secs(1);
+/// Time for a node to tell what its probers learned last.
+pub(crate) const MEASURES_DEADLINE: Duration = Duration::from_secs(1);
 /// Time for a whole connection test of all addresses.
 pub(crate) const CONNECTION_TEST_DEADLINE: Duration = Duration::from_secs(20);
 /// Least and longest access timeout of the test before a save: a monitor's own where it lies between them. A fast profile's

@@ -1,4 +1,4 @@
-//! What consoles of different nodes ask each other: connection tests and connected processes.
+//! What consoles of different nodes ask each other: connection tests, connected processes, what probers learned last.
 //!
 //! Requests are prost messages on the peers' mutual TLS ([`quorate_raft::Handle::ask_node`]). The node that answers trusts
 //! the one that asks to have checked its caller. A typed password of a connection test travels in them, inside of TLS, and
@@ -13,7 +13,7 @@ use quorate_machine::{Id, MonitorSpec, NodeRecord};
 use quorate_raft::{AskNodeError, NodeRequestHandler};
 
 use crate::context::{
-    AddressReport, ApiContext, ConnectedProcess, ConnectionTest, LinkMeasure, StageReport, TypedSecret,
+    AddressReport, ApiContext, ConnectedProcess, ConnectionTest, LinkMeasure, SideMeasure, StageReport, TypedSecret,
 };
 use crate::limits::{CONNECTION_TEST_DEADLINE, TEST_TURN_WAIT};
 
@@ -21,7 +21,7 @@ use crate::limits::{CONNECTION_TEST_DEADLINE, TEST_TURN_WAIT};
 #[derive(Clone, PartialEq, prost::Message)]
 #[prost(skip_debug)]
 struct NodeRequest {
-    #[prost(oneof = "NodeRequestKind", tags = "1, 2, 70")]
+    #[prost(oneof = "NodeRequestKind", tags = "1, 2, 70, 105")]
     kind: Option<NodeRequestKind>,
 }
 
@@ -35,6 +35,8 @@ pub(crate) enum NodeRequestKind {
     Processes(ProcessesRequest),
     #[prost(message, tag = "70")]
     Links(LinksRequest),
+    #[prost(message, tag = "105")]
+    Measures(MeasuresRequest),
 }
 
 /// A connection test (C6).
@@ -61,6 +63,20 @@ pub(crate) struct ProcessesRequest {
     pub application: Id,
 }
 
+/// What the node's probers learned last of some monitors.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct MeasuresRequest {
+    #[prost(message, repeated, tag = "1")]
+    pub monitors: Vec<Id>,
+}
+
+/// What a node's probers learned last.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct MeasuresAnswer {
+    #[prost(message, repeated, tag = "1")]
+    pub measures: Vec<SideMeasure>,
+}
+
 /// What the node measures of its links (A6).
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub(crate) struct LinksRequest {}
@@ -75,7 +91,7 @@ pub(crate) struct LinksAnswer {
 /// A node's answer.
 #[derive(Clone, PartialEq, prost::Message)]
 struct NodeAnswer {
-    #[prost(oneof = "NodeAnswerKind", tags = "1, 2, 70")]
+    #[prost(oneof = "NodeAnswerKind", tags = "1, 2, 70, 105")]
     kind: Option<NodeAnswerKind>,
 }
 
@@ -88,6 +104,8 @@ pub(crate) enum NodeAnswerKind {
     Processes(ProcessesAnswer),
     #[prost(message, tag = "70")]
     Links(LinksAnswer),
+    #[prost(message, tag = "105")]
+    Measures(MeasuresAnswer),
 }
 
 /// What every address answered, in order.
@@ -176,6 +194,9 @@ impl NodeRequestHandler for Answers {
             let kind = match request.kind.ok_or("this version does not know the request")? {
                 NodeRequestKind::Test(request) => NodeAnswerKind::Tested(tested(&context, *request).await?),
                 NodeRequestKind::Processes(request) => NodeAnswerKind::Processes(processes(&context, request)),
+                NodeRequestKind::Measures(request) => NodeAnswerKind::Measures(MeasuresAnswer {
+                    measures: context.settings().measures.measures(&request.monitors),
+                }),
                 NodeRequestKind::Links(_) => NodeAnswerKind::Links(LinksAnswer {
                     links: context.settings().links.links(),
                 }),

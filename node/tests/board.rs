@@ -1,7 +1,7 @@
 //! The board between probers and reporter: what is told, what is told again, what the digest covers.
 
 use quorate::reconcilers::Board;
-use quorate_machine::{DataCenter, DigestVote, FindingClass, Id, Vote, worker_digest};
+use quorate_machine::{DataCenter, DigestVote, FindingClass, Id, LagThreshold, Vote, worker_digest};
 use quorate_probes::{JudgeSettings, Observation, Stage};
 
 const SETTINGS: JudgeSettings = JudgeSettings {
@@ -9,6 +9,11 @@ const SETTINGS: JudgeSettings = JudgeSettings {
     access_timeout_ms: 3_000,
     monitor_timeout_ms: 40_000,
     thresholds: None,
+    lag: LagThreshold {
+        seconds: None,
+        bytes: None,
+    },
+    canary_votes: false,
 };
 const GENERATION: u64 = 4;
 
@@ -22,6 +27,7 @@ fn observation(class: FindingClass) -> Observation {
         class,
         engine_text: String::new(),
         role: None,
+        canary: None,
         latency_us: 100,
         fresh: false,
     }
@@ -161,6 +167,8 @@ fn other_timing_forgets_nothing() {
         access_timeout_ms: 300,
         monitor_timeout_ms: 1_000,
         thresholds: None,
+        lag: LagThreshold::default(),
+        canary_votes: false,
     };
     board.retime(&key(1), faster);
     board.retime(&key(2), faster);

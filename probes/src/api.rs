@@ -72,7 +72,9 @@ impl ApiProber {
                 read_only: false,
                 replication_lag_seconds: None,
                 server_version: server,
+                ..RoleInfo::default()
             }),
+            canary: None,
             latency_us: micros_since(started),
             fresh: true,
         }

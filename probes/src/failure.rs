@@ -46,6 +46,7 @@ impl Failure {
             class: self.class,
             engine_text: self.text,
             role: None,
+            canary: None,
             latency_us: micros_since(started),
             fresh,
         }

@@ -10,6 +10,11 @@
 //! | refused, unreachable, timeout, wrong answer, server starting or stopping | `down` |
 //! | login refused | none: `up` stays; a `down` becomes `unknown`, for the address does answer |
 //! | DNS, TLS, own shortage, overdue attempt, misconfigured | `unknown` |
+//! | writes fail (canary) | `up` as above; `down` where the monitor says so |
+//! | replica lag, broken replication | none of their own |
+//!
+//! Beside the vote stand the sub-healths that were found. Their coming and going is reported, not how bad they are: a lag is told when
+//! it passes the threshold and when it is below half of it again.
 //!
 //! # Why one failed attempt may vote `down`
 //!
@@ -19,7 +24,9 @@
 //! report takes), no verdict ever rests on a single failed attempt, and voting at once costs no detection time. Where the
 //! monitor timeout is shorter than that, this judge asks for two failed attempts in a row itself.
 
-use quorate_machine::{DataCenter, FindingClass, Id, Thresholds, Vote, VoteReport};
+use quorate_machine::{
+    Condition, ConditionReport, DataCenter, FindingClass, Id, LagThreshold, ReplicaLag, Thresholds, Vote, VoteReport,
+};
 
 use crate::observation::{Observation, bounded_text};
 
@@ -45,6 +52,10 @@ pub struct JudgeSettings {
     pub monitor_timeout_ms: u64,
     /// Kinds that count attempts (C26): how many in a row change the vote; `None`: as the timing asks.
     pub thresholds: Option<Thresholds>,
+    /// From where on lag is a sub-health.
+    pub lag: LagThreshold,
+    /// A failing write canary is a failure of the data source.
+    pub canary_votes: bool,
 }
 
 impl JudgeSettings {
@@ -78,6 +89,8 @@ pub struct Transition {
     pub never_logged_in: bool,
     /// When the first failed attempt of the present run of failures ended; `None` while none fails.
     pub failing_since_ms: Option<u64>,
+    /// What ails the data source though it answers, in order of the condition.
+    pub conditions: Vec<ConditionReport>,
 }
 
 impl Transition {
@@ -93,6 +106,7 @@ impl Transition {
             text: self.text.clone(),
             never_logged_in: self.never_logged_in,
             age_ms: u32::try_from(age_ms).unwrap_or(u32::MAX),
+            conditions: self.conditions.clone(),
         }
     }
 }
@@ -115,7 +129,8 @@ fn evidence(class: FindingClass) -> Evidence {
         | FindingClass::Unreachable
         | FindingClass::Timeout
         | FindingClass::WrongAnswer
-        | FindingClass::ServerStarting => Evidence::Failed,
+        | FindingClass::ServerStarting
+        | FindingClass::WritesFail => Evidence::Failed,
         FindingClass::None
         | FindingClass::Dns
         | FindingClass::Tls
@@ -125,11 +140,21 @@ fn evidence(class: FindingClass) -> Evidence {
     }
 }
 
+fn report(condition: Condition, text: &str) -> ConditionReport {
+    ConditionReport {
+        condition: condition as i32,
+        text: bounded_text(text),
+        lag: None,
+    }
+}
+
 /// The judge of one data center of one monitor generation; a new generation gets a new judge.
 #[derive(Clone, Debug)]
 pub struct Judge {
     settings: JudgeSettings,
     current: Transition,
+    /// The lag has passed the threshold and has not fallen below half of it again.
+    lagging: bool,
     /// Running answered attempts.
     oks: u32,
     /// Running failed attempts.
@@ -162,7 +187,9 @@ impl Judge {
                 text: String::new(),
                 never_logged_in: false,
                 failing_since_ms: None,
+                conditions: Vec::new(),
             },
+            lagging: false,
             oks: 0,
             failures: 0,
             without_evidence: false,
@@ -187,14 +214,14 @@ impl Judge {
     /// Takes the result of an attempt that ended at `now_ms`; returns what is to be reported, if anything changed.
     pub fn observe(&mut self, observation: &Observation, now_ms: u64) -> Option<Transition> {
         self.last_end_ms = now_ms;
-        let text = bounded_text(&observation.engine_text);
-        self.count(observation, now_ms);
-        let next = match evidence(observation.class) {
+        let (class, text) = self.finding(observation);
+        self.count(class, now_ms);
+        let mut next = match evidence(class) {
             Evidence::Answered => {
                 if observation.fresh {
                     self.warning = None;
                 }
-                let (class, text) = self.warning.clone().unwrap_or((observation.class, text));
+                let (class, text) = self.warning.clone().unwrap_or((class, text));
                 let up = matches!(self.current.vote, Vote::Up | Vote::UpSteady);
                 if up || self.oks >= self.settings.successes_to_vote_up() {
                     self.transition(self.up_vote(), class, text)
@@ -204,29 +231,97 @@ impl Judge {
                 }
             }
             Evidence::Saturated => {
-                self.warning = Some((observation.class, text.clone()));
-                self.transition(self.up_vote(), observation.class, text)
+                self.warning = Some((class, text.clone()));
+                self.transition(self.up_vote(), class, text)
             }
             Evidence::LoginRefused => {
-                self.warning = Some((observation.class, text.clone()));
+                self.warning = Some((class, text.clone()));
                 let vote = match self.current.vote {
                     Vote::Up | Vote::UpSteady => self.current.vote,
                     Vote::Down | Vote::Unknown => Vote::Unknown,
                 };
-                let mut next = self.transition(vote, observation.class, text);
+                let mut next = self.transition(vote, class, text);
                 next.never_logged_in = !self.answered;
                 next
             }
             Evidence::Failed if self.failures >= self.settings.failures_to_vote_down() => {
-                self.transition(Vote::Down, observation.class, text)
+                self.transition(Vote::Down, class, text)
             }
             Evidence::Failed => Transition {
                 failing_since_ms: self.current.failing_since_ms,
                 ..self.current.clone()
             },
-            Evidence::None => self.transition(Vote::Unknown, observation.class, text),
+            Evidence::None => self.transition(Vote::Unknown, class, text),
         };
+        next.conditions = self.conditions(observation);
         self.tell(next, now_ms)
+    }
+
+    /// The finding as the monitor takes it: a server that answers and cannot write has failed where the monitor says so.
+    fn finding(&self, observation: &Observation) -> (FindingClass, String) {
+        let canary = observation.canary.as_ref().filter(|_| self.settings.canary_votes);
+        let writes_fail = canary.filter(|found| found.condition() == Condition::WritesFail);
+        match (evidence(observation.class), writes_fail) {
+            (Evidence::Answered, Some(found)) => (FindingClass::WritesFail, bounded_text(&found.text)),
+            _ => (observation.class, bounded_text(&observation.engine_text)),
+        }
+    }
+
+    /// What ails a data source that answers. Where nothing was answered nothing is known; a refused login changes nothing.
+    fn conditions(&mut self, observation: &Observation) -> Vec<ConditionReport> {
+        match evidence(observation.class) {
+            Evidence::Answered => self.conditions_of_answer(observation),
+            Evidence::Saturated => {
+                let text = bounded_text(&observation.engine_text);
+                let known = self.current.conditions.iter();
+                let others = known
+                    .filter(|known| known.condition() != Condition::PoolExhausted)
+                    .cloned();
+                std::iter::once(report(Condition::PoolExhausted, &text))
+                    .chain(others)
+                    .collect()
+            }
+            Evidence::LoginRefused => self.current.conditions.clone(),
+            Evidence::Failed if self.failures < self.settings.failures_to_vote_down() => {
+                self.current.conditions.clone()
+            }
+            Evidence::Failed | Evidence::None => Vec::new(),
+        }
+    }
+
+    fn conditions_of_answer(&mut self, observation: &Observation) -> Vec<ConditionReport> {
+        let mut found = Vec::new();
+        if let Some((FindingClass::TooManyConnections, text)) = &self.warning {
+            found.push(report(Condition::PoolExhausted, text));
+        }
+        if let Some(condition) = Condition::of_finding(observation.class) {
+            found.push(report(condition, &observation.engine_text));
+        }
+        if let Some(role) = &observation.role {
+            let lag = role.lag();
+            self.lagging = lag.is_some_and(|lag| self.lags(&lag));
+            if self.lagging {
+                found.push(ConditionReport {
+                    lag,
+                    ..report(Condition::ReplicaLag, "")
+                });
+            }
+            if let Some(words) = &role.replication_broken {
+                found.push(report(Condition::ReplicationBroken, words));
+            }
+        }
+        found.extend(observation.canary.clone());
+        found.sort_by_key(|found| found.condition);
+        found.dedup_by_key(|found| found.condition);
+        found
+    }
+
+    /// Above the threshold, or not yet below half of it again: one that hovers is no news at every attempt.
+    fn lags(&self, lag: &ReplicaLag) -> bool {
+        let divisor = if self.lagging { 2 } else { 1 };
+        let beyond = |value: Option<u64>, threshold: u64| value.is_some_and(|value| value > threshold / divisor);
+        beyond(lag.seconds, self.settings.lag.seconds_in_force())
+            || beyond(lag.bytes, self.settings.lag.bytes_in_force())
     }
 
     /// Nothing was due (the prober backs off after a refused login): the prober lives, there is no evidence.
@@ -251,9 +346,9 @@ impl Judge {
         self.tell(next, now_ms)
     }
 
-    fn count(&mut self, observation: &Observation, now_ms: u64) {
+    fn count(&mut self, class: FindingClass, now_ms: u64) {
         self.without_evidence = false;
-        match evidence(observation.class) {
+        match evidence(class) {
             Evidence::Answered => {
                 self.oks = self.oks.saturating_add(1);
                 self.failures = 0;
@@ -292,6 +387,7 @@ impl Judge {
             text,
             never_logged_in: false,
             failing_since_ms: self.current.failing_since_ms,
+            conditions: Vec::new(),
         }
     }
 
@@ -300,7 +396,12 @@ impl Judge {
         let vote_changed = next.vote != self.current.vote || next.never_logged_in != self.current.never_logged_in;
         let detail_due = matches!(self.current.class, FindingClass::Refused | FindingClass::None)
             || now_ms.saturating_sub(self.last_told_ms) >= DETAIL_INTERVAL_MS;
-        if !vote_changed && (next.class == self.current.class || !detail_due) {
+        let ails = |transition: &Transition| -> Vec<i32> {
+            let conditions = transition.conditions.iter();
+            conditions.map(|found| found.condition).collect()
+        };
+        let detail_changed = next.class != self.current.class || ails(&next) != ails(&self.current);
+        if !vote_changed && !(detail_changed && detail_due) {
             return None;
         }
         self.last_told_ms = now_ms;

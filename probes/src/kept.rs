@@ -199,6 +199,7 @@ impl<D: Dialect> Kept<D> {
             class,
             engine_text,
             role: Some(answer.role),
+            canary: None,
             latency_us: micros_since(started),
             fresh,
         }

@@ -6,6 +6,7 @@
 
 mod address;
 pub mod api;
+pub mod canary;
 pub mod elasticsearch;
 mod endpoint;
 mod failure;
@@ -31,7 +32,7 @@ pub use address::Address;
 pub use endpoint::TargetError;
 pub use judge::{Judge, JudgeSettings, Transition};
 pub use names::{NameSettings, Names};
-pub use observation::{Observation, RoleInfo, Stage, StageResult};
+pub use observation::{Connections, Observation, RoleInfo, Stage, StageResult};
 pub use prober::{AddressTest, Engine, Paths, ProbeTarget, Prober, StartError, engine};
 pub use schedule::Schedule;
 pub use secret::Secret;

@@ -1,21 +1,26 @@
 //! Prober of MySQL and MariaDB (C20).
 //!
-//! How it attempts stands in [`crate::kept`]; here is what this engine says. It never writes.
+//! How it attempts stands in [`crate::kept`]; here is what this engine says. It writes nothing but
+//! the row of a write canary, where a monitor has one.
 
 use mysql_async::Conn;
-use quorate_machine::FindingClass;
+use quorate_machine::{FindingClass, ProbedCanary};
 use tokio::time::{Duration, Instant};
 
 use crate::{
+    Secret,
+    canary::Canary,
     failure::Failure,
     kept::{Answer, Dialect, Kept},
     observation::Observation,
 };
 
+mod canary;
 mod connection_test;
 mod engine;
 pub mod errors;
 mod reachability;
+mod replication;
 mod session;
 mod target;
 
@@ -23,34 +28,55 @@ pub use crate::{
     address::Address,
     kept::{FRESH_EVERY_CYCLES, LOGIN_BACKOFF, REACHABILITY_INTERVAL},
 };
-pub use connection_test::test_connection;
+pub use connection_test::{test_connection, test_with_canary};
 pub use engine::Mysql;
 pub use target::{MysqlTarget, MysqlTls, TargetError};
 
-/// Prober of one address. Dropping it closes its session.
+use canary::MysqlCanary;
+
+/// Prober of one address. Dropping it closes its sessions.
 #[derive(Debug)]
-pub struct MysqlProber(Kept<MysqlDialect>);
+pub struct MysqlProber {
+    kept: Kept<MysqlDialect>,
+    canary: Option<Canary>,
+}
 
 impl MysqlProber {
     /// A prober that has no connection yet.
     pub fn new(target: MysqlTarget) -> Self {
-        Self(Kept::new(MysqlDialect {
-            target,
-            lag: session::Lag::default(),
-        }))
+        Self {
+            kept: Kept::new(MysqlDialect {
+                target,
+                facts: session::Facts::default(),
+            }),
+            canary: None,
+        }
+    }
+
+    /// With a write canary, which begins at once and runs beside the attempts.
+    pub fn with_canary(mut self, canary: &ProbedCanary, password: Secret) -> Self {
+        let target = self.kept.dialect.target.clone();
+        let access_timeout = target.access_timeout;
+        self.canary = Some(Canary::start(
+            MysqlCanary::new(target, canary, password),
+            access_timeout,
+        ));
+        self
     }
 
     /// Makes one attempt, which ends within the access timeout whatever the server does. `None`: nothing was due and
     /// nothing was sent (the prober backs off after a refused login).
     pub async fn attempt(&mut self) -> Option<Observation> {
-        self.0.attempt().await
+        let mut observation = self.kept.attempt().await?;
+        observation.canary = self.canary.as_ref().and_then(Canary::condition);
+        Some(observation)
     }
 }
 
 #[derive(Debug)]
 struct MysqlDialect {
     target: MysqlTarget,
-    lag: session::Lag,
+    facts: session::Facts,
 }
 
 impl Dialect for MysqlDialect {
@@ -71,9 +97,9 @@ impl Dialect for MysqlDialect {
 
     async fn ask(&mut self, session: &mut Conn, fresh: bool, deadline: Instant) -> Result<Answer, Failure> {
         let mut role = session::ask_role(session, deadline).await?;
-        // Replication state costs a second question and needs a right: fresh connections only.
-        let reusable = !fresh || self.lag.ask(session, deadline).await;
-        role.replication_lag_seconds = self.lag.seconds();
+        // Replication and connections cost further questions and need rights: fresh connections only.
+        let reusable = !fresh || self.facts.ask(session, deadline).await;
+        self.facts.fill(&mut role);
         let read_only = || (FindingClass::ReadOnly, "read_only = 1".to_owned());
         Ok(Answer {
             ailment: role.read_only.then(read_only),

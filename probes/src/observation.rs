@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use quorate_machine::FindingClass;
+use quorate_machine::{ConditionReport, FindingClass, ReplicaLag};
 
 /// Longest text of an engine that is kept, in bytes (as `VoteReport::text`).
 pub const MAX_ENGINE_TEXT_BYTES: usize = 512;
@@ -22,6 +22,8 @@ pub enum Stage {
     Query,
     /// Role and replication state.
     Role,
+    /// The write canary.
+    Write,
 }
 
 impl fmt::Display for Stage {
@@ -33,20 +35,50 @@ impl fmt::Display for Stage {
             Stage::Login => "login",
             Stage::Query => "query",
             Stage::Role => "role",
+            Stage::Write => "write",
         })
     }
 }
 
 /// Role of a data source that answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoleInfo {
     /// The server refuses writes of ordinary accounts.
     pub read_only: bool,
     /// Replication lag as the server itself estimates it; `None` when it replicates from nobody, the link is broken or
     /// the account may not ask. A hint for display, never a measure of lost data.
     pub replication_lag_seconds: Option<u64>,
+    /// Bytes of the log that it received and has not applied, where its engine counts them.
+    pub replication_lag_bytes: Option<u64>,
+    /// Transactions that it received and has not applied, where its engine counts them.
+    pub replication_lag_transactions: Option<u64>,
+    /// It replicates from another server, and link or applier stands still: in the engine's own words.
+    pub replication_broken: Option<String>,
+    /// Client connections, where the account may ask for them.
+    pub connections: Option<Connections>,
     /// Version as the server names it.
     pub server_version: String,
+}
+
+impl RoleInfo {
+    /// How far it is behind; `None` where nothing is known of it.
+    pub fn lag(&self) -> Option<ReplicaLag> {
+        let lag = ReplicaLag {
+            seconds: self.replication_lag_seconds,
+            bytes: self.replication_lag_bytes,
+            transactions: self.replication_lag_transactions,
+        };
+        (lag != ReplicaLag::default()).then_some(lag)
+    }
+}
+
+/// Client connections of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connections {
+    /// Open now.
+    pub used: u64,
+    /// Most that ordinary accounts can open; `None` where the server tells none.
+    pub limit: Option<u64>,
 }
 
 /// Result of one attempt against one address.
@@ -60,6 +92,8 @@ pub struct Observation {
     pub engine_text: String,
     /// Present when a query was answered.
     pub role: Option<RoleInfo>,
+    /// What the write canary found, where there is one: writes fail, or it cannot do its work.
+    pub canary: Option<ConditionReport>,
     /// Duration of the whole attempt in microseconds.
     pub latency_us: u64,
     /// The attempt opened a connection of its own (it did not use the kept session).

@@ -1,18 +1,22 @@
 //! Prober of PostgreSQL (C21), version 10 and later, and of what speaks its protocol (poolers too).
 //!
-//! How it attempts stands in [`crate::kept`]; here is what this engine says. It never writes, and one round trip answers
-//! for life, role and lag together.
+//! How it attempts stands in [`crate::kept`]; here is what this engine says. It writes nothing but the row of a
+//! write canary, where a monitor has one, and one round trip answers for life, role and lag together.
 
 use std::time::Duration;
 
+use quorate_machine::ProbedCanary;
 use tokio::time::Instant;
 
 use crate::{
+    Secret,
+    canary::Canary,
     failure::Failure,
     kept::{Answer, Dialect, Kept},
-    observation::Observation,
+    observation::{Connections, Observation},
 };
 
+mod canary;
 mod connection_test;
 mod engine;
 pub mod errors;
@@ -21,32 +25,54 @@ mod role;
 mod session;
 mod target;
 
-pub use connection_test::test_connection;
+pub use connection_test::{test_connection, test_with_canary};
 pub use engine::Postgresql;
 pub use target::PostgresqlTarget;
 
+use canary::PostgresqlCanary;
 use session::Session;
 
-/// Prober of one address. Dropping it closes its session.
+/// Prober of one address. Dropping it closes its sessions.
 #[derive(Debug)]
-pub struct PostgresqlProber(Kept<PostgresqlDialect>);
+pub struct PostgresqlProber {
+    kept: Kept<PostgresqlDialect>,
+    canary: Option<Canary>,
+}
 
 impl PostgresqlProber {
     /// A prober that has no connection yet.
     pub fn new(target: PostgresqlTarget) -> Self {
-        Self(Kept::new(PostgresqlDialect { target }))
+        Self {
+            kept: Kept::new(PostgresqlDialect {
+                target,
+                connections: None,
+            }),
+            canary: None,
+        }
+    }
+
+    /// With a write canary, which begins at once and runs beside the attempts.
+    pub fn with_canary(mut self, canary: &ProbedCanary, password: Secret) -> Self {
+        let target = &self.kept.dialect.target;
+        let writer = PostgresqlCanary::new(target, canary, password);
+        self.canary = Some(Canary::start(writer, target.access_timeout));
+        self
     }
 
     /// Makes one attempt, which ends within the access timeout whatever the server does. `None`: nothing was due and
     /// nothing was sent (the prober backs off after a refused login).
     pub async fn attempt(&mut self) -> Option<Observation> {
-        self.0.attempt().await
+        let mut observation = self.kept.attempt().await?;
+        observation.canary = self.canary.as_ref().and_then(Canary::condition);
+        Some(observation)
     }
 }
 
 #[derive(Debug)]
 struct PostgresqlDialect {
     target: PostgresqlTarget,
+    /// As last seen on a fresh connection.
+    connections: Option<Connections>,
 }
 
 impl Dialect for PostgresqlDialect {
@@ -65,8 +91,16 @@ impl Dialect for PostgresqlDialect {
         session::open(&self.target, stream, deadline).await
     }
 
-    async fn ask(&mut self, session: &mut Session, _fresh: bool, deadline: Instant) -> Result<Answer, Failure> {
-        role::ask(session, deadline).await
+    async fn ask(&mut self, session: &mut Session, fresh: bool, deadline: Instant) -> Result<Answer, Failure> {
+        let mut answer = role::ask(session, deadline).await?;
+        if fresh {
+            let counted = role::connections(session, deadline).await;
+            // Optional by nature: what it costs is at most this session, never the answer that is there.
+            answer.reusable &= counted.is_ok();
+            self.connections = counted.unwrap_or_default();
+        }
+        answer.role.connections = self.connections;
+        Ok(answer)
     }
 
     async fn check_reachability(&self, deadline: Instant) -> Result<(), Failure> {

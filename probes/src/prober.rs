@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::future::{BoxFuture, join_all};
-use quorate_machine::{FindingClass, ProbedSide};
+use quorate_machine::{FindingClass, ProbedCanary, ProbedSide};
 use thiserror::Error;
 
 use crate::{
@@ -149,6 +149,12 @@ impl ProbeTarget {
     /// The password; `None` where the side is passwordless.
     pub fn password(&self) -> Option<&Secret> {
         self.secrets.get("password")
+    }
+
+    /// The write canary with its password, where there is one.
+    pub fn canary(&self) -> Option<(&ProbedCanary, Secret)> {
+        let canary = self.side.canary()?;
+        Some((canary, self.secrets.get("canary_password")?.clone()))
     }
 
     /// The socket to dial in place of an address, be it configured or discovered.

@@ -1,10 +1,13 @@
 //! The record of a connection test before a monitor is saved (C6): step by step, with the engine's own words.
 
+use std::time::Duration;
+
 use quorate_machine::FindingClass;
 use tokio::time::Instant;
 
 use crate::{
     Stage,
+    canary::{Beat, Writer},
     failure::{Failure, micros_since},
     observation::{StageResult, bounded_text},
 };
@@ -39,6 +42,21 @@ impl Steps {
             latency_us,
         });
         value
+    }
+
+    /// Has a canary write once, and records what came of it.
+    pub(crate) async fn record_write<W: Writer>(&mut self, mut writer: W, place: &str, access_timeout: Duration) {
+        let started = Instant::now();
+        let failed = |class, text: &str| Err(Failure::new(Stage::Write, class, text));
+        let outcome = match writer.write(started + access_timeout).await {
+            Beat::Written => Ok((format!("wrote {place}"), ())),
+            Beat::ReadOnly => Ok(("read-only: nothing written".to_owned(), ())),
+            Beat::Failed(text) => failed(FindingClass::WritesFail, &text),
+            Beat::Unable(text) => failed(FindingClass::Misconfigured, &text),
+            Beat::Unasked => failed(FindingClass::OwnShortage, "the write canary got no connection"),
+        };
+        // The last step: nothing waits for it.
+        let _ = self.record(Stage::Write, started, outcome);
     }
 
     /// What was recorded.

@@ -3,7 +3,7 @@
 //! A scenario line is `TIME_MS FINDING [fresh] [TEXT]`, `TIME_MS overdue` (the clock asks) or `TIME_MS backoff` (nothing
 //! was due).
 
-use quorate_machine::{DataCenter, FindingClass, Id, Vote};
+use quorate_machine::{DataCenter, FindingClass, Id, LagThreshold, Vote};
 use quorate_probes::{Judge, JudgeSettings, Observation, Stage, Transition};
 
 fn class(name: &str) -> FindingClass {
@@ -32,6 +32,7 @@ fn observation(name: &str, rest: &str) -> Observation {
         class: class(name),
         engine_text: text.to_owned(),
         role: None,
+        canary: None,
         latency_us: 1000,
         fresh,
     }
@@ -48,6 +49,8 @@ fn settings(line: &str) -> JudgeSettings {
         access_timeout_ms: value("access"),
         monitor_timeout_ms: value("timeout"),
         thresholds: None,
+        lag: LagThreshold::default(),
+        canary_votes: false,
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use quorate_machine::{FindingClass, Vote};
+use quorate_machine::{FindingClass, LagThreshold, Vote};
 use quorate_probes::mysql::{MysqlProber, MysqlTarget, test_connection};
 use quorate_probes::{Judge, JudgeSettings, NameSettings, Names, Secret, Stage};
 use quorate_real_parts::{DnsMode, DnsServer};
@@ -170,6 +170,8 @@ async fn a_name_without_an_address_never_votes_down() -> Result<()> {
             access_timeout_ms: 800,
             monitor_timeout_ms: 2000,
             thresholds: None,
+            lag: LagThreshold::default(),
+            canary_votes: false,
         };
         let mut judge = Judge::new(settings, 0);
         let mut prober = MysqlProber::new(target(&server, Duration::from_millis(800)));

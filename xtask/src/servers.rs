@@ -36,6 +36,11 @@ const SERVERS: &[Server] = &[
         install: |to| maven_zip("org.opensearch.distribution.integ-test-zip:opensearch:2.19.1:zip", to),
     },
     Server {
+        directory: "opensearch-2.19.1-security",
+        proof: "plugins/opensearch-security/plugin-descriptor.properties",
+        install: opensearch_with_security,
+    },
+    Server {
         directory: "secantusdb-0.7.0b3",
         proof: "bin/secantusd-py",
         install: |to| python_package("SecantusDB==0.7.0b3", to),
@@ -80,21 +85,42 @@ fn needed(program: &str, package: &str) -> Result<PathBuf> {
     find_program(program).with_context(|| format!("{program} is missing: install {package}"))
 }
 
-/// Fetches a zip with one top directory and unpacks what is in it to `to`.
-fn maven_zip(artifact: &str, to: &Path) -> Result<()> {
+/// OpenSearch with the plugin that gives it passwords and TLS.
+fn opensearch_with_security(to: &Path) -> Result<()> {
+    maven_zip("org.opensearch.distribution.integ-test-zip:opensearch:2.19.1:zip", to)?;
+    let work = to.with_extension("plugin");
+    let plugin = maven_fetch("org.opensearch.plugin:opensearch-security:2.19.1.0:zip", &work)?;
+    let java = fs::canonicalize(needed("java", "openjdk-17-jre-headless")?)?;
+    let home = java.ancestors().nth(2).context("java lies in no bin directory")?;
+    // The zip carries no Java of its own.
+    run(Command::new(to.join("bin/opensearch-plugin"))
+        .args(["install", "--batch"])
+        .arg(format!("file://{}", plugin.display()))
+        .env("JAVA_HOME", home)
+        .env("OPENSEARCH_JAVA_HOME", home))?;
+    fs::remove_dir_all(&work)?;
+    run(Command::new("chmod").args(["-R", "a+rX"]).arg(to))
+}
+
+/// Fetches a zip to the directory `work`.
+fn maven_fetch(artifact: &str, work: &Path) -> Result<PathBuf> {
     let maven = needed("mvn", "maven")?;
-    let unzip = needed("unzip", "unzip")?;
-    let work = to.with_extension("fetching");
-    fs::create_dir_all(&work)?;
+    fs::create_dir_all(work)?;
     run(Command::new(maven)
         .args(["-q", "-B", "dependency:copy"])
         .arg(format!("-Dartifact={artifact}"))
         .arg(format!("-DoutputDirectory={}", work.display()))
-        .current_dir(&work))?;
-    let zip = entries(&work)?
-        .into_iter()
-        .find(|path| path.extension().is_some_and(|extension| extension == "zip"))
-        .context("Maven fetched no zip")?;
+        .current_dir(work))?;
+    let zips = entries(work)?.into_iter();
+    let mut zips = zips.filter(|path| path.extension().is_some_and(|extension| extension == "zip"));
+    zips.next().context("Maven fetched no zip")
+}
+
+/// Fetches a zip with one top directory and unpacks what is in it to `to`.
+fn maven_zip(artifact: &str, to: &Path) -> Result<()> {
+    let unzip = needed("unzip", "unzip")?;
+    let work = to.with_extension("fetching");
+    let zip = maven_fetch(artifact, &work)?;
     run(Command::new(unzip).arg("-q").arg(&zip).arg("-d").arg(&work))?;
     fs::remove_file(&zip)?;
     let [top] = &entries(&work)?[..] else {

@@ -32,7 +32,7 @@ const ADMINISTRATOR: Account = Account {
 pub enum Product {
     /// Elasticsearch 8.19.4; its passwords and TLS are optional.
     Elasticsearch,
-    /// OpenSearch 2.19.1 as it comes: no passwords, no TLS.
+    /// OpenSearch 2.19.1: as it comes without passwords and TLS; with both where its security plugin is installed.
     OpenSearch,
 }
 
@@ -48,6 +48,14 @@ impl Product {
         match self {
             Product::Elasticsearch => "elasticsearch-8.19.4",
             Product::OpenSearch => "opensearch-2.19.1",
+        }
+    }
+
+    /// The installation with passwords: a plugin's work at OpenSearch.
+    fn secured_installation(self) -> &'static str {
+        match self {
+            Product::Elasticsearch => self.installation(),
+            Product::OpenSearch => "opensearch-2.19.1-security",
         }
     }
 
@@ -67,9 +75,9 @@ pub struct SearchOptions {
     pub product: Product,
     /// HTTP and transport port on 127.0.0.1.
     pub ports: [u16; 2],
-    /// Passwords are asked for (Elasticsearch only).
+    /// Passwords are asked for; OpenSearch then needs `tls` too.
     pub passwords: bool,
-    /// Certificate and key of the HTTP port, PEM (Elasticsearch only, with passwords).
+    /// Certificate and key of the HTTP port, PEM (only with passwords).
     pub tls: Option<(String, String)>,
 }
 
@@ -91,7 +99,7 @@ impl SearchServer {
     pub fn init(directory: &Path, options: SearchOptions) -> Result<Self> {
         let user = ServerUser::current()?;
         user.create_directory(directory)?;
-        let installation = installation(&user, options.product)?;
+        let installation = installation(&user, &options)?;
         let configuration = directory.join("config");
         for name in ["config", "config/jvm.options.d", "data", "logs", "tmp"] {
             user.create_directory(&directory.join(name))?;
@@ -114,7 +122,13 @@ impl SearchServer {
         write("log4j2.properties", LOG_SETTINGS)?;
         let product = options.product.name();
         write(&format!("{product}.yml"), &settings(directory, &options))?;
-        if options.passwords {
+        if options.passwords && options.product == Product::OpenSearch {
+            user.create_directory(&configuration.join("opensearch-security"))?;
+            for (name, content) in security_plugin(&installation)? {
+                write(&format!("opensearch-security/{name}"), &content)?;
+            }
+        }
+        if options.passwords && options.product == Product::Elasticsearch {
             write("users", &users()?)?;
             let (monitor, administrator) = (MONITOR.user, ADMINISTRATOR.user);
             write(
@@ -152,7 +166,7 @@ impl SearchServer {
         if self.process.as_mut().is_some_and(ServerProcess::is_alive) {
             bail!("{} on port {} runs already", product.name(), self.options.ports[0]);
         }
-        let installation = installation(&self.user, product)?;
+        let installation = installation(&self.user, &self.options)?;
         let mut command = self.user.command(&installation.join("bin").join(product.name()))?;
         let prefix = product.prefix();
         command
@@ -302,8 +316,13 @@ const LOG_SETTINGS: &str = "status = error\nappender.console.type = Console\napp
      appender.console.layout.pattern = [%d{ISO8601}][%-5p][%-25c{1.}] %marker%m%n\n\
      rootLogger.level = warn\nrootLogger.appenderRef.console.ref = console\n";
 
-fn installation(user: &ServerUser, product: Product) -> Result<PathBuf> {
-    cache::installed_for(user, product.installation(), &format!("bin/{}", product.name()))
+fn installation(user: &ServerUser, options: &SearchOptions) -> Result<PathBuf> {
+    let product = options.product;
+    let directory = match options.passwords {
+        true => product.secured_installation(),
+        false => product.installation(),
+    };
+    cache::installed_for(user, directory, &format!("bin/{}", product.name()))
 }
 
 fn settings(directory: &Path, options: &SearchOptions) -> String {
@@ -320,7 +339,9 @@ fn settings(directory: &Path, options: &SearchOptions) -> String {
             "xpack.security.enabled: {passwords}\nxpack.security.autoconfiguration.enabled: false\n"
         ));
     }
-    if options.tls.is_some() {
+    if options.product == Product::OpenSearch && options.passwords {
+        lines.push_str(SECURITY_PLUGIN_SETTINGS);
+    } else if options.tls.is_some() {
         lines.push_str(
             "xpack.security.http.ssl.enabled: true\nxpack.security.http.ssl.certificate: http.crt\n\
              xpack.security.http.ssl.key: http.key\n",
@@ -329,9 +350,67 @@ fn settings(directory: &Path, options: &SearchOptions) -> String {
     lines
 }
 
+/// One certificate serves both ports and is its own authority. The security index is made of the files at the first start.
+const SECURITY_PLUGIN_SETTINGS: &str = "plugins.security.allow_default_init_securityindex: true\n\
+     plugins.security.ssl.transport.pemcert_filepath: http.crt\nplugins.security.ssl.transport.pemkey_filepath: http.key\n\
+     plugins.security.ssl.transport.pemtrustedcas_filepath: http.crt\n\
+     plugins.security.ssl.transport.enforce_hostname_verification: false\n\
+     plugins.security.ssl.http.enabled: true\nplugins.security.ssl.http.pemcert_filepath: http.crt\n\
+     plugins.security.ssl.http.pemkey_filepath: http.key\nplugins.security.ssl.http.pemtrustedcas_filepath: http.crt\n\
+     plugins.security.authcz.admin_dn: [ \"CN=nobody\" ]\n";
+
+/// The plugin's files: as shipped, but for users, roles and who has which.
+fn security_plugin(installation: &Path) -> Result<Vec<(String, String)>> {
+    let shipped = installation.join("config/opensearch-security");
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&shipped).with_context(|| format!("read {}", shipped.display()))? {
+        let path = entry?.path();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default()
+            .to_owned();
+        if path.is_file() {
+            files.push((name, fs::read_to_string(&path)?));
+        }
+    }
+    let meta = |kind: &str| format!("_meta:\n  type: \"{kind}\"\n  config_version: 2\n");
+    let hash = |account: Account| -> Result<String> {
+        Ok(bcrypt::hash_with_result(account.password, COST)?.format_for_version(bcrypt::Version::TwoY))
+    };
+    let users = format!(
+        "{}{}:\n  hash: \"{}\"\n{}:\n  hash: \"{}\"\n  backend_roles: [ \"admin\" ]\n",
+        meta("internalusers"),
+        MONITOR.user,
+        hash(MONITOR)?,
+        ADMINISTRATOR.user,
+        hash(ADMINISTRATOR)?
+    );
+    let roles = format!(
+        "{}quorate_mon_role:\n  cluster_permissions: [ \"cluster:monitor/health\", \"cluster:monitor/main\", \
+         \"cluster:monitor/state\" ]\n",
+        meta("roles")
+    );
+    let mapping = format!(
+        "{}all_access:\n  backend_roles: [ \"admin\" ]\nquorate_mon_role:\n  users: [ \"{}\" ]\n",
+        meta("rolesmapping"),
+        MONITOR.user
+    );
+    let own = [
+        ("internal_users.yml", users),
+        ("roles.yml", roles),
+        ("roles_mapping.yml", mapping),
+    ];
+    files.retain(|(name, _)| own.iter().all(|(replaced, _)| name != replaced));
+    files.extend(own.map(|(name, content)| (name.to_owned(), content)));
+    Ok(files)
+}
+
+/// Cost of the bcrypt hashes: nobody attacks these.
+const COST: u32 = 4;
+
 /// The file realm's users: name and bcrypt, in the dialect that the server reads.
 fn users() -> Result<String> {
-    const COST: u32 = 4;
     let mut lines = String::new();
     for account in [MONITOR, ADMINISTRATOR] {
         let hash = bcrypt::hash_with_result(account.password, COST)?.format_for_version(bcrypt::Version::TwoA);

@@ -4,10 +4,13 @@
 //! lower-case hexadecimal digits, times RFC 3339 in UTC.
 
 mod application;
+mod checks;
 mod cluster;
+mod conditions;
 mod connection;
 mod deletion;
 mod kind;
+mod measure;
 mod monitor;
 mod monitor_view;
 mod pool;
@@ -30,6 +33,7 @@ pub(crate) use application::{ApplicationBody, ApplicationView};
 pub(crate) use cluster::{ClusterView, Standing, cluster_view};
 pub(crate) use connection::{ConnectionTestBody, ConnectionTestView, NodeTestView};
 pub(crate) use deletion::{MonitorsDeletedView, MonitorsDeletionBody};
+pub(crate) use measure::{Headroom, SidePreviewView};
 pub(crate) use monitor::{MonitorBody, NewMonitorBody};
 pub(crate) use monitor_view::MonitorView;
 pub(crate) use pool::PoolBody;

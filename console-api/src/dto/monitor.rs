@@ -1,6 +1,8 @@
 //! What a user sets of a monitor whatever its kind (C2, C3).
 
-use quorate_machine::{FencePolicy, MonitorKind, MonitorRecord, MonitorSpec, TestGate, TestVerdict, Timing};
+use quorate_machine::{
+    FencePolicy, LagThreshold, MonitorKind, MonitorRecord, MonitorSpec, TestGate, TestVerdict, Timing,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -28,6 +30,9 @@ with_kind_sections! {
         timing: TimingBody,
         #[serde(default = "no_fence")]
         fence_policy: FencePolicyName,
+        /// From where on a replica's lag is shown as a sub-health; it never votes. MySQL, PostgreSQL, Redis, MongoDB.
+        #[serde(default)]
+        lag_threshold: Option<LagThresholdBody>,
         /// Saved together with the monitor; without it the monitor has no SDK keys until a pool is saved.
         #[serde(default)]
         pub(crate) connection_pool: Option<PoolBody>,
@@ -53,6 +58,9 @@ with_kind_sections! {
         timing: TimingBody,
         #[serde(default = "no_fence")]
         fence_policy: FencePolicyName,
+        /// From where on a replica's lag is shown as a sub-health; it never votes. MySQL, PostgreSQL, Redis, MongoDB.
+        #[serde(default)]
+        lag_threshold: Option<LagThresholdBody>,
         /// How an edit of addresses, accounts or encryption comes past the connection test; it is made when left out (C6).
         #[serde(default)]
         pub(crate) connection_test: TestChoice,
@@ -88,6 +96,36 @@ pub(crate) struct TimingBody {
     fast_profile: bool,
 }
 
+/// From where on a replica's lag is a sub-health; what is left out is the default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LagThresholdBody {
+    /// Seconds, 1 to 86400; 30 by default.
+    #[serde(default)]
+    seconds: Option<u32>,
+    /// Bytes, for engines that count them (PostgreSQL, Redis), 1 to 2^40; 64 MiB by default.
+    #[serde(default)]
+    bytes: Option<u64>,
+}
+
+impl From<LagThresholdBody> for LagThreshold {
+    fn from(body: LagThresholdBody) -> Self {
+        Self {
+            seconds: body.seconds,
+            bytes: body.bytes,
+        }
+    }
+}
+
+impl From<&LagThreshold> for LagThresholdBody {
+    fn from(threshold: &LagThreshold) -> Self {
+        Self {
+            seconds: threshold.seconds,
+            bytes: threshold.bytes,
+        }
+    }
+}
+
 const fn yes() -> bool {
     true
 }
@@ -106,6 +144,7 @@ impl NewMonitorBody {
             automatic_switch: self.automatic_switch,
             timing: self.timing.into(),
             fence_policy: FencePolicy::from(self.fence_policy) as i32,
+            lag_threshold: self.lag_threshold.map(LagThreshold::from),
             kind: Some(kind),
         }
     }
@@ -121,6 +160,7 @@ impl MonitorBody {
             automatic_switch: self.automatic_switch,
             timing: self.timing.into(),
             fence_policy: FencePolicy::from(self.fence_policy) as i32,
+            lag_threshold: self.lag_threshold.map(LagThreshold::from),
             kind: Some(kind),
         }
     }

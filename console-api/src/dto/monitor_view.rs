@@ -1,14 +1,18 @@
 //! A monitor as the API shows it: configuration and live state per data center and node (C1, C7).
 
+use quorate_machine::catalog::edge;
 use quorate_machine::{DataCenter, HoldReason, MonitorRecord, NodeVote, Side, State, SwitchRecord};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::checks::{CheckView, checks};
+use super::conditions::{ConditionView, SideConditionView, shown};
 use super::kind::KindSections;
-use super::monitor::TimingBody;
+use super::monitor::{LagThresholdBody, TimingBody};
 use super::pool::PoolBody;
 use super::words::{DataCenterName, FencePolicyName};
 use super::{MetaView, rfc3339};
+use crate::language::text;
 
 /// A monitor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -27,6 +31,9 @@ pub(crate) struct MonitorView {
     /// Timing as it is in force, global settings filled in.
     pub(crate) effective_timing: EffectiveTimingView,
     pub(crate) fence_policy: FencePolicyName,
+    /// As set; absent: the defaults.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lag_threshold: Option<LagThresholdBody>,
     /// The section of the kind.
     #[serde(flatten)]
     pub(crate) sections: KindSections,
@@ -78,6 +85,16 @@ pub(crate) struct SideView {
     pub(crate) writable: Option<bool>,
     /// The tally says failed and the monitor timeout is running.
     pub(crate) failing: bool,
+    /// What ails the data source though it answers; empty when all is well.
+    pub(crate) sub_health: Vec<SideConditionView>,
+    /// A login was refused, and the source may stay locked until then, also for a password that was corrected meanwhile (C25).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) source_locked_until: Option<String>,
+    /// The same in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) notice: Option<String>,
+    /// What to look at while the side is not healthy, with the probers' own findings (C1); empty while it is.
+    pub(crate) checks: Vec<CheckView>,
     /// What each node says, in order of node id.
     pub(crate) votes: Vec<VoteView>,
 }
@@ -100,6 +117,8 @@ pub(crate) struct VoteView {
     pub(crate) began_ms: u64,
     /// The node's heartbeats have run out: it is no voter.
     pub(crate) lapsed: bool,
+    /// What this node finds to ail the data source though it answers.
+    pub(crate) sub_health: Vec<ConditionView>,
 }
 
 /// A switch as it was carried out.
@@ -132,7 +151,8 @@ pub(crate) struct SwitchRecordView {
 }
 
 impl MonitorView {
-    pub(crate) fn new(state: &State, monitor: &MonitorRecord) -> Self {
+    /// `now_wall_ms` is the time of the answer: what has run out is not shown.
+    pub(crate) fn new(state: &State, monitor: &MonitorRecord, now_wall_ms: i64) -> Self {
         let timing = state.effective_timing(monitor);
         Self {
             meta: MetaView::from(&monitor.meta),
@@ -151,13 +171,14 @@ impl MonitorView {
                 health_precision: timing.health_precision,
             },
             fence_policy: monitor.spec.fence_policy().into(),
+            lag_threshold: monitor.spec.lag_threshold.as_ref().map(LagThresholdBody::from),
             sections: monitor.spec.kind.as_ref().map(KindSections::of).unwrap_or_default(),
             connection_pool: monitor.pool.as_ref().map(PoolBody::from),
             sdk_keys_published: monitor.sdk_keys_published(),
             active: monitor.spec.has_active_side().then(|| monitor.active_dc().into()),
             epoch: monitor.epoch,
-            dc1: side_view(state, monitor, DataCenter::Dc1),
-            dc2: side_view(state, monitor, DataCenter::Dc2),
+            dc1: side_view(state, monitor, DataCenter::Dc1, now_wall_ms),
+            dc2: side_view(state, monitor, DataCenter::Dc2, now_wall_ms),
             withheld: (monitor.withheld() != HoldReason::None).then(|| monitor.withheld().code().to_owned()),
             switching_held: if state.pause_of(monitor).is_some() {
                 Some(HoldReason::Paused.code().to_owned())
@@ -171,15 +192,31 @@ impl MonitorView {
     }
 }
 
-fn side_view(state: &State, monitor: &MonitorRecord, dc: DataCenter) -> SideView {
+fn side_view(state: &State, monitor: &MonitorRecord, dc: DataCenter, now_wall_ms: i64) -> SideView {
     let side: &Side = monitor.side(dc);
     let flags = monitor.spec.has_read_write().then_some(side.read_write);
+    let shown = state.shown_state(monitor, dc);
+    let locked_until = (side.locked_until_wall_ms > now_wall_ms).then(|| rfc3339(side.locked_until_wall_ms));
+    let until = locked_until
+        .as_deref()
+        .and_then(|until| until.get(11..16))
+        .unwrap_or_default();
     SideView {
-        state: state.shown_state(monitor, dc).code().to_owned(),
+        state: shown.code().to_owned(),
+        notice: locked_until
+            .as_ref()
+            .map(|_| text(edge::SOURCE_LOCKED, &[("time", &until)])),
+        source_locked_until: locked_until,
+        checks: if monitor.spec.probing {
+            checks(shown, &side.votes)
+        } else {
+            Vec::new()
+        },
         since: (side.since_wall_ms > 0).then(|| rfc3339(side.since_wall_ms)),
         readable: flags.map(|flags| flags.readable),
         writable: flags.map(|flags| flags.writable),
         failing: side.failing_since_ms.is_some(),
+        sub_health: side.conditions.iter().map(SideConditionView::from).collect(),
         votes: side.votes.iter().map(|vote| vote_view(state, vote)).collect(),
     }
 }
@@ -194,6 +231,7 @@ fn vote_view(state: &State, vote: &NodeVote) -> VoteView {
         time_ms: vote.when_ms,
         began_ms: vote.began_ms,
         lapsed: state.worker(vote.node).is_none_or(|worker| worker.lapsed),
+        sub_health: vote.conditions.iter().map(shown).collect(),
     }
 }
 

@@ -56,19 +56,23 @@ impl KindSettingsBody {
 pub(crate) struct KindSettingsView {
     pub(crate) kind: String,
     pub(crate) settings: KindSettingsBody,
+    /// What is advised: the settings of a new instance.
+    pub(crate) defaults: KindSettingsBody,
 }
 
 impl KindSettingsView {
     pub(crate) fn new(kind: &str, settings: KindSettings) -> Self {
         let times = !kind_traits(kind).is_some_and(|kind| kind.counts_attempts);
+        let shown = |settings: KindSettings| KindSettingsBody {
+            retry_interval_ms: times.then_some(settings.retry_interval_ms),
+            monitor_timeout_ms: times.then_some(settings.monitor_timeout_ms),
+            access_timeout_ms: times.then_some(settings.access_timeout_ms),
+            health_precision: settings.health_precision,
+        };
         Self {
             kind: kind.to_owned(),
-            settings: KindSettingsBody {
-                retry_interval_ms: times.then_some(settings.retry_interval_ms),
-                monitor_timeout_ms: times.then_some(settings.monitor_timeout_ms),
-                access_timeout_ms: times.then_some(settings.access_timeout_ms),
-                health_precision: settings.health_precision,
-            },
+            settings: shown(settings),
+            defaults: shown(KindSettings::DEFAULT),
         }
     }
 }

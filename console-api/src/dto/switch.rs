@@ -5,6 +5,7 @@ use quorate_machine::{DataCenter, Id, LeftOutMonitor, Preview, PreviewMonitor, R
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::measure::{Headroom, SidePreviewView};
 use super::record::ChangeView;
 use super::words::DataCenterName;
 use crate::language::text;
@@ -143,7 +144,7 @@ pub(crate) struct SwitchView {
     /// What a partial switch left out, and why; in a dry run see the previews.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) left_out: Vec<LeftOutView>,
-    /// SDK processes that are connected for the application, which would follow; only in a dry run for an application.
+    /// SDK processes that are connected for the applications concerned, which would follow; only in a dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) connected_processes: Option<usize>,
 }
@@ -180,6 +181,16 @@ pub(crate) struct MonitorPreviewView {
     pub(crate) changes: Vec<ChangeView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) refusal: Option<Problem>,
+    /// The side that is active now, as probers see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<SidePreviewView>,
+    /// The side that would become active.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) target: Option<SidePreviewView>,
+    /// Whether the target has room for as many connections as the source has now.
+    pub(crate) headroom: Headroom,
+    /// What to know before the switch; nothing of it forbids one.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl SwitchView {
@@ -237,6 +248,10 @@ fn previewed(monitor: &PreviewMonitor) -> SwitchedMonitorView {
             dc2: monitor.dc2.code().to_owned(),
             changes: monitor.changes.iter().map(ChangeView::from).collect(),
             refusal: monitor.refusal.as_ref().map(Problem::from),
+            source: None,
+            target: None,
+            headroom: Headroom::Unknown,
+            warnings: Vec::new(),
         }),
     }
 }

@@ -9,6 +9,7 @@ mod gate;
 pub(crate) mod history;
 pub(crate) mod login;
 pub(crate) mod monitors;
+mod preview;
 pub(crate) mod processes;
 pub(crate) mod records;
 pub(crate) mod registry;

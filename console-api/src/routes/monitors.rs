@@ -125,13 +125,14 @@ pub(crate) async fn list_monitors(
     Query(query): Query<MonitorsQuery>,
 ) -> Result<Json<Page<MonitorView>>, Problem> {
     query.check()?;
+    let now_wall_ms = context.now_ms();
     let window = Window::parse("monitors", query.cursor.as_deref(), query.limit)?;
     let read = context.read(query.serializable, |state| {
         let instance = find_instance(state, &instance)?.meta.id;
         let visible = state
             .monitors(&instance)
             .filter(|monitor| may_see(state, &caller, monitor.as_object()));
-        let views = visible.map(|monitor| MonitorView::new(state, monitor));
+        let views = visible.map(|monitor| MonitorView::new(state, monitor, now_wall_ms));
         let admitted = views.filter(|view| query.admits(view));
         Ok(window.page(admitted, |view| view.meta.id.clone(), |view| view))
     });
@@ -215,9 +216,10 @@ pub(crate) async fn read_monitor(
     Segments((instance, monitor)): Segments<(String, String)>,
     Query(query): Query<ReadQuery>,
 ) -> Result<Response, Problem> {
+    let now_wall_ms = context.now_ms();
     let read = context.read(query.serializable, |state| {
         let found = find_monitor(state, &caller, &instance, &monitor)?;
-        Ok(MonitorView::new(state, found))
+        Ok(MonitorView::new(state, found, now_wall_ms))
     });
     read.await?
         .map(|view: MonitorView| with_etag(view.meta.generation, view))

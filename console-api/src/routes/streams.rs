@@ -215,12 +215,13 @@ struct MonitorLook {
 
 impl Look for MonitorLook {
     fn look(&mut self, context: &ApiContext, caller: &Caller) -> Vec<Event> {
+        let now_wall_ms = context.now_ms();
         let now: BTreeMap<String, MonitorView> = context.handle().read(|state| {
             let visible = state
                 .monitors(&self.instance)
                 .filter(|monitor| may_see(state, caller, monitor.as_object()));
             visible
-                .map(|monitor| (monitor.id().to_string(), MonitorView::new(state, monitor)))
+                .map(|monitor| (monitor.id().to_string(), MonitorView::new(state, monitor, now_wall_ms)))
                 .collect()
         });
         let changed = now.iter().filter(|(id, view)| self.shown.get(*id) != Some(*view));

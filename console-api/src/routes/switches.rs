@@ -3,13 +3,10 @@
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
-use quorate_machine::{
-    AcknowledgeMonitor, Command, DataCenter, Id, ReadWrite, ReplyKind, SetReadWrite, Switch, preview_switch,
-};
+use quorate_machine::{AcknowledgeMonitor, Command, DataCenter, Id, ReadWrite, ReplyKind, SetReadWrite, Switch};
 
 use super::monitors::monitor_id;
-use super::processes::connected_processes;
-use super::{find_application, find_monitor};
+use super::{find_application, find_monitor, preview};
 use crate::auth::Caller;
 use crate::context::ApiContext;
 use crate::dto::{
@@ -19,7 +16,8 @@ use crate::dto::{
 use crate::extract::{Body, Segments};
 use crate::problem::Problem;
 
-/// Switches one monitor by hand; `dry_run` only tells what would change.
+/// Switches one monitor by hand; `dry_run` only tells what would change, what stands against it, how far the target is behind,
+/// whether it has room for the source's connections, and how many SDK processes are connected.
 #[utoipa::path(post, path = "/instances/{instance}/monitors/{monitor}/switch", tag = "switch",
     request_body = MonitorSwitchBody,
     responses((status = 200, body = SwitchView), (status = "default", body = Problem)))]
@@ -68,16 +66,11 @@ pub(crate) async fn switch_application(
     let options = body.options();
     let found = |state: &_| {
         let found = find_application(state, &caller, &instance, &application)?;
-        Ok::<_, Problem>((found.instance, found.meta.id))
+        Ok::<_, Problem>(found.meta.id)
     };
-    let (instance, application) = context.read(false, found).await??;
+    let application = context.read(false, found).await??;
     let (to, dry_run) = (options.to, options.dry_run);
-    let Json(mut view) = carry_out(&context, &caller, to, dry_run, options.command_for(application)).await?;
-    if dry_run {
-        let (processes, _) = connected_processes(&context, instance, application).await;
-        view.connected_processes = Some(processes.len());
-    }
-    Ok(Json(view))
+    carry_out(&context, &caller, to, dry_run, options.command_for(application)).await
 }
 
 async fn switch(
@@ -98,10 +91,7 @@ async fn carry_out(
     command: Switch,
 ) -> Result<Json<SwitchView>, Problem> {
     if dry_run {
-        let preview = context
-            .read(false, |state| preview_switch(state, &command, &caller.principal))
-            .await?;
-        return Ok(Json(SwitchView::preview(to, &preview)));
+        return preview::dry_run(context, caller, to, &command).await.map(Json);
     }
     match context.propose(caller, Command::Switch(command)).await? {
         ReplyKind::Switched(reply) => Ok(Json(SwitchView::carried_out(to, &reply))),

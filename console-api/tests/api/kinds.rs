@@ -359,7 +359,7 @@ async fn global_settings_hold_what_a_kind_has() {
     assert_eq!(kinds.len(), ALL.len(), "{kinds:?}");
     assert_eq!(
         listed.body["items"][0],
-        json!({"kind": "api", "settings": {"health_precision": 1}})
+        json!({"kind": "api", "settings": {"health_precision": 1}, "defaults": {"health_precision": 1}})
     );
     let times = json!({"retry_interval_ms": 3000, "monitor_timeout_ms": 10000, "access_timeout_ms": 3000, "health_precision": 2});
     for (kind, body, expected) in [

@@ -13,11 +13,12 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use quorate_console_api::{
     AddressReport, ApiContext, ApiSettings, ConnectedProcess, ConnectionTest, ConnectionTester, EdgeFuture,
-    LinkMeasure, LinkSource, ProcessSource, Sealer, SessionKey, StageReport, TlsFiles, hash_password, router,
+    LinkMeasure, LinkSource, MeasureSource, ProcessSource, Sealer, SessionKey, SideMeasure, StageReport, TlsFiles,
+    hash_password, router,
 };
 use quorate_machine::{
     Bootstrap, Command, DataCenter, FindingClass, Id, LinkState, NodeRecord, Principal, PrincipalKind, Proposal,
-    RemoveNode, Reply, ReplyKind, ReportHealth, Sealed, Vote, VoteReport, WorkerSeen,
+    RemoveNode, ReplicaLag, Reply, ReplyKind, ReportHealth, Sealed, Vote, VoteReport, WorkerSeen,
 };
 use quorate_raft::Handle;
 use serde_json::Value;
@@ -67,6 +68,37 @@ impl LinkSource for OneLink {
             ..LinkMeasure::default()
         };
         vec![link(2, LinkState::Up, 700, 0), link(3, LinkState::Silent, 0, 1_000)]
+    }
+}
+
+/// dc1 has 80 connections; dc2 has room for 30, is 42 s behind and read-only.
+struct TwoMeasures;
+
+impl MeasureSource for TwoMeasures {
+    fn measures(&self, monitors: &[Id]) -> Vec<SideMeasure> {
+        let of_monitor = |monitor: &Id| {
+            let dc1 = SideMeasure {
+                monitor: *monitor,
+                data_center: DataCenter::Dc1 as i32,
+                age_ms: 70,
+                connections_used: Some(80),
+                connections_limit: Some(100),
+                ..SideMeasure::default()
+            };
+            let dc2 = SideMeasure {
+                data_center: DataCenter::Dc2 as i32,
+                read_only: true,
+                lag: Some(ReplicaLag {
+                    seconds: Some(42),
+                    ..ReplicaLag::default()
+                }),
+                connections_used: Some(20),
+                connections_limit: Some(50),
+                ..dc1.clone()
+            };
+            [dc1, dc2]
+        };
+        monitors.iter().flat_map(of_monitor).collect()
     }
 }
 
@@ -172,6 +204,7 @@ impl App {
             tester: Arc::new(PortTester),
             processes: Arc::new(OneProcess),
             links: Arc::new(OneLink),
+            measures: Arc::new(TwoMeasures),
             tls_files: TlsFiles::default(),
             wall_clock: || jiff::Timestamp::now().as_millisecond(),
         });
@@ -220,6 +253,7 @@ impl App {
                     text: text.to_owned(),
                     never_logged_in: false,
                     age_ms: 5,
+                    conditions: Vec::new(),
                 });
             let report = ReportHealth {
                 node,

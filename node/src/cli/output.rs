@@ -123,9 +123,19 @@ fn unprintable(error: impl std::fmt::Display) -> Failure {
 
 fn cell(item: &Value, pointers: &[&str]) -> String {
     // `a|b`: the first of them that is there.
-    let found = |pointer: &&str| pointer.split('|').find_map(|pointer| item.pointer(pointer));
-    let parts: Vec<String> = pointers.iter().map(|pointer| plain(found(pointer))).collect();
+    let found = |pointer: &&str| pointer.split('|').find_map(|pointer| look_up(item, pointer));
+    let parts: Vec<String> = pointers.iter().map(|pointer| plain(found(pointer).as_ref())).collect();
     parts.join("/")
+}
+
+/// The value at a JSON pointer; `/a/*/b` is the list of every `b` in the list `a`.
+fn look_up(item: &Value, pointer: &str) -> Option<Value> {
+    let Some((list, of_each)) = pointer.split_once("/*") else {
+        return item.pointer(pointer).cloned();
+    };
+    let items = item.pointer(list)?.as_array()?;
+    let found: Vec<Value> = items.iter().filter_map(|item| item.pointer(of_each).cloned()).collect();
+    (!found.is_empty()).then_some(Value::Array(found))
 }
 
 fn plain(value: Option<&Value>) -> String {

@@ -64,6 +64,10 @@ const PREVIEW: &[Column] = &[
     ("DC1", &["/preview/dc1"]),
     ("DC2", &["/preview/dc2"]),
     ("EPOCH", &["/epoch"]),
+    ("LAG S", &["/preview/target/lag/seconds"]),
+    ("LAG BYTES", &["/preview/target/lag/bytes"]),
+    ("HEADROOM", &["/preview/headroom"]),
+    ("WARNINGS", &["/preview/warnings"]),
     ("REFUSED", &["/preview/refusal/code"]),
     ("WHY", &["/preview/refusal/detail"]),
 ];

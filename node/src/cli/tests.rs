@@ -81,6 +81,9 @@ fn command_lines() {
         "monitor list -o xml",
         "monitor list --state abnormal --active dc2 --withheld true --name shop --language zh-CN",
         "monitor list --language fr",
+        "monitor checks orders",
+        "monitor sdk-configuration orders --file java-properties",
+        "monitor sdk-configuration orders --file toml",
         "monitor delete one two three",
         "monitor delete",
         "application processes shop",
@@ -115,7 +118,8 @@ fn bodies() {
     );
     let lines = [
         format!("{create} --retry-interval-ms 300 --fast-profile --dc1-replica 10.0.0.3:3306"),
-        "monitor edit orders --probing false --dc1-address 10.0.0.9:3306 --monitor-timeout-ms 20000".to_owned(),
+        "monitor edit orders --probing false --dc1-address 10.0.0.9:3306 --monitor-timeout-ms 20000 --lag-seconds 60"
+            .to_owned(),
         "monitor pool set orders --database orders --dc1-source ds1=10.0.0.1:3306/orders --dc1-replica \
          ds1-s0=10.0.0.3:3306/orders --dc2-source ds2=10.0.0.2:3306/orders"
             .to_owned(),
@@ -180,8 +184,9 @@ fn monitor_fixture() -> Value {
             "dc1": {"cloud": "", "region": "", "address": "10.0.0.1:3306", "replicas": []},
             "dc2": {"cloud": "", "region": "", "address": "10.0.0.2:3306", "replicas": []}},
         "connection_pool": null, "active": "dc1", "epoch": 2,
-        "dc1": {"state": "abnormal", "readable": true, "writable": true, "votes": []},
-        "dc2": {"state": "healthy", "readable": false, "writable": true, "votes": []},
+        "dc1": {"state": "abnormal", "readable": true, "writable": true, "votes": [], "sub_health": []},
+        "dc2": {"state": "healthy", "readable": false, "writable": true, "votes": [],
+            "sub_health": [{"condition": "read-only", "text": "", "node": 1}, {"condition": "replica-lag", "text": "", "node": 2}]},
         "withheld": "repeat-block", "needs_acknowledgement": true,
     })
 }

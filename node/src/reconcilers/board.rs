@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
 use quorate_machine::{DataCenter, DigestVote, FindingClass, Id, Vote, VoteReport, worker_digest};
-use quorate_probes::{Judge, JudgeSettings, Observation, Transition, WorkerSummary};
+use quorate_probes::{Judge, JudgeSettings, Observation, RoleInfo, Transition, WorkerSummary};
 use tokio::sync::Notify;
 
 /// One side of one monitor.
@@ -21,6 +21,8 @@ struct Target {
     dirty: bool,
     /// What was found last was found by a sick node: it counts as unknown until an attempt that began after this moment.
     doubted_since_ms: Option<u64>,
+    /// What it told of itself when it answered last, and when.
+    told: Option<(RoleInfo, u64)>,
 }
 
 #[derive(Default)]
@@ -84,6 +86,7 @@ impl Board {
                 judge,
                 dirty: false,
                 doubted_since_ms: None,
+                told: None,
             },
         );
     }
@@ -123,6 +126,7 @@ impl Board {
             class,
             engine_text: text,
             role: None,
+            canary: None,
             latency_us: 0,
             fresh: true,
         };
@@ -137,6 +141,9 @@ impl Board {
         let Some(target) = contents.targets.get_mut(&key) else {
             return;
         };
+        if let Some(role) = &observation.role {
+            target.told = Some((role.clone(), now_ms));
+        }
         let failing_before = target.judge.is_failing();
         let transition = target.judge.observe(observation, now_ms);
         let began_ms = now_ms.checked_sub(observation.latency_us / 1_000);
@@ -312,6 +319,17 @@ impl Board {
                 vote: *vote,
             },
         )))
+    }
+
+    /// What both sides of a monitor told of themselves when they answered last, with its age in milliseconds.
+    pub fn told(&self, monitor: Id) -> Vec<(DataCenter, RoleInfo, u64)> {
+        let now_ms = self.now_ms();
+        let contents = self.lock();
+        let side = |dc: DataCenter| {
+            let (role, at_ms) = contents.targets.get(&(monitor, dc))?.told.as_ref()?;
+            Some((dc, role.clone(), now_ms.saturating_sub(*at_ms)))
+        };
+        DataCenter::ALL.into_iter().filter_map(side).collect()
     }
 
     /// Numbers for metrics.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_machine::{DataCenter, EffectiveTiming, Id, MonitorRecord, ProbedSecret, ProbedSide};
+use quorate_machine::{DataCenter, EffectiveTiming, Id, LagThreshold, MonitorRecord, ProbedSecret, ProbedSide};
 use quorate_probes::{JudgeSettings, Names, ProbeTarget, Prober, Schedule, Secret, StartError, engine};
 use quorate_raft::Handle;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
@@ -27,6 +27,7 @@ pub struct TargetSpec {
     /// Generation of the probed configuration, which votes carry.
     pub generation: u64,
     pub timing: EffectiveTiming,
+    lag: LagThreshold,
     side: ProbedSide,
 }
 
@@ -41,6 +42,7 @@ impl TargetSpec {
                 key: (monitor.id(), data_center),
                 generation: monitor.probe_generation,
                 timing,
+                lag: monitor.spec.lag_threshold.unwrap_or_default(),
                 side: monitor.spec.probed(data_center)?,
             })
         };
@@ -62,6 +64,8 @@ impl TargetSpec {
             access_timeout_ms: self.timing.access_timeout_ms.into(),
             monitor_timeout_ms: self.timing.monitor_timeout_ms.into(),
             thresholds: self.timing.thresholds,
+            lag: self.lag,
+            canary_votes: self.side.canary().is_some_and(|canary| canary.votes),
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::certificates::KvCertificates;
-use super::edges::{NodeProcesses, NodeSealer, NodeTester};
+use super::edges::{NodeMeasures, NodeProcesses, NodeSealer, NodeTester};
 use super::health::Health;
 use super::metrics::{Metrics, Sources};
 use super::ports::ReservedPort;
@@ -115,6 +115,7 @@ impl Doors {
             }),
             processes: Arc::new(NodeProcesses(clients)),
             links: reconcilers.link_board.clone(),
+            measures: Arc::new(NodeMeasures(reconcilers.board.clone())),
             tls_files: TlsFiles::default(),
             wall_clock: || jiff::Timestamp::now().as_millisecond(),
         });

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use quorate_console_api::{
-    AddressReport, ConnectedProcess, ConnectionTest, ConnectionTester, EdgeFuture, ProcessSource, Sealer, StageReport,
+    AddressReport, ConnectedProcess, ConnectionTest, ConnectionTester, EdgeFuture, MeasureSource, ProcessSource,
+    Sealer, SideMeasure, StageReport,
 };
 use quorate_etcd_api::Clients;
 use quorate_machine::{FindingClass, Id, ProbedSecret, ProbedSide, Sealed};
@@ -13,7 +14,7 @@ use quorate_probes::{AddressTest, Names, ProbeTarget, Secret, StageResult, engin
 
 use crate::identity::ClusterKey;
 use crate::links::Links;
-use crate::reconcilers::opened;
+use crate::reconcilers::{Board, opened};
 
 /// Seals with the cluster's key.
 pub struct NodeSealer(pub ClusterKey);
@@ -61,6 +62,29 @@ impl ProcessSource for NodeProcesses {
             }
         };
         of_application.map(process).collect()
+    }
+}
+
+/// Tells the console what this node's probers learned last.
+pub struct NodeMeasures(pub Arc<Board>);
+
+impl MeasureSource for NodeMeasures {
+    fn measures(&self, monitors: &[Id]) -> Vec<SideMeasure> {
+        let of_monitor = |monitor: &Id| {
+            let monitor = *monitor;
+            let sides = self.0.told(monitor).into_iter();
+            sides.map(move |(dc, role, age_ms)| SideMeasure {
+                monitor,
+                data_center: dc as i32,
+                age_ms,
+                read_only: role.read_only,
+                lag: role.lag(),
+                replication_broken: role.replication_broken.unwrap_or_default(),
+                connections_used: role.connections.map(|connections| connections.used),
+                connections_limit: role.connections.and_then(|connections| connections.limit),
+            })
+        };
+        monitors.iter().flat_map(of_monitor).collect()
     }
 }
 

@@ -103,6 +103,7 @@ impl Cluster {
                 read_only: false,
                 replication_lag_seconds: None,
                 server_version: banner.version.clone(),
+                ..RoleInfo::default()
             },
             ailment: None,
             reusable: true,

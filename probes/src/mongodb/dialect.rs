@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     MongodbTarget,
+    errors::number,
     login::greet,
     member::{Member, Standing, lag_seconds, without_primary},
     wire::{Wire, hello},
@@ -15,7 +16,7 @@ use super::{
 use crate::{
     failure::Failure,
     kept::{Answer, Dialect},
-    observation::{RoleInfo, Stage},
+    observation::{Connections, RoleInfo, Stage},
     several::{Round, or_gone},
 };
 
@@ -39,6 +40,8 @@ pub(super) struct Servers {
     lag: Option<u64>,
     /// The account may not ask for the set's state: it is not asked again.
     lag_refused: bool,
+    /// As last seen when a connection was opened.
+    connections: Option<Connections>,
 }
 
 impl Servers {
@@ -48,6 +51,7 @@ impl Servers {
             preferred: 0,
             lag: None,
             lag_refused: false,
+            connections: None,
         }
     }
 
@@ -95,7 +99,15 @@ impl Servers {
         deadline: Instant,
     ) -> Result<MemberSession, Failure> {
         self.preferred = session.index;
+        let counted = connections(&mut session.wire, deadline).await;
+        let answered = counted.is_ok();
+        self.connections = counted.unwrap_or_default();
         let reusable = match session.member.standing {
+            // An answer that was given up would be read as the next one.
+            _ if !answered => {
+                self.lag = None;
+                false
+            }
             Standing::Secondary { .. } => self.ask_lag(&mut session.wire, deadline).await,
             _ => {
                 self.lag = None;
@@ -113,7 +125,9 @@ impl Servers {
             role: RoleInfo {
                 read_only: read_only.is_some(),
                 replication_lag_seconds: self.lag,
+                connections: self.connections,
                 server_version: session.version.clone(),
+                ..RoleInfo::default()
             },
             ailment: read_only.map(|text| (FindingClass::ReadOnly, text)),
             reusable: true,
@@ -185,6 +199,27 @@ pub(super) async fn check_alive(wire: &mut Wire, member: &Member, deadline: Inst
     wire.run("admin", doc! { "ping": 1 }, Stage::Query, deadline)
         .await
         .map(drop)
+}
+
+/// Client connections; `None` where the server tells none.
+///
+/// # Errors
+/// No answer in time: the connection must not be used again.
+async fn connections(wire: &mut Wire, deadline: Instant) -> Result<Option<Connections>, Failure> {
+    let status = match wire
+        .run("admin", doc! { "serverStatus": 1 }, Stage::Role, deadline)
+        .await
+    {
+        Ok(status) => status,
+        Err(failure) if failure.class == FindingClass::Timeout => return Err(failure),
+        Err(_not_told) => return Ok(None),
+    };
+    let told = status.get_document("connections").ok();
+    let count = |name: &str| told.and_then(|told| u64::try_from(number(told.get(name))?).ok());
+    Ok(count("current").map(|used| Connections {
+        used,
+        limit: count("available").map(|free| used.saturating_add(free)),
+    }))
 }
 
 /// The server's own version, where it tells it.

@@ -1,13 +1,16 @@
 //! The connection test before a monitor is saved (C6).
 
 use mysql_async::Conn;
+use quorate_machine::ProbedCanary;
 use tokio::time::Instant;
 
 use super::{
+    canary::MysqlCanary,
     session,
     target::{MysqlTarget, MysqlTls},
 };
 use crate::{
+    Secret,
     endpoint::dial,
     observation::{Stage, StageResult},
     steps::{Steps, Stopped},
@@ -19,6 +22,17 @@ pub async fn test_connection(target: &MysqlTarget) -> Vec<StageResult> {
     let mut steps = Steps::default();
     // The failed step has told its reason already.
     let _ = run(target, &mut steps).await;
+    steps.into_results()
+}
+
+/// The same, with one write of the canary as the last step ([`Stage::Write`]).
+pub async fn test_with_canary(target: &MysqlTarget, canary: &ProbedCanary, password: Secret) -> Vec<StageResult> {
+    let mut steps = Steps::default();
+    if run(target, &mut steps).await.is_ok() {
+        let writer = MysqlCanary::new(target.clone(), canary, password);
+        let place = writer.place().to_owned();
+        steps.record_write(writer, &place, target.access_timeout).await;
+    }
     steps.into_results()
 }
 
@@ -61,9 +75,8 @@ async fn ask(target: &MysqlTarget, session: &mut Conn, steps: &mut Steps) -> Res
 
     let started = Instant::now();
     let writable = if role.read_only { "read-only" } else { "writable" };
-    let lag = match session::replication_lag(session, started + target.access_timeout).await {
-        Ok(Some(seconds)) => format!("replica, {seconds} s behind"),
-        Ok(None) => "no running replication from another server".to_owned(),
+    let lag = match session::replication(session, started + target.access_timeout).await {
+        Ok(replication) => replication.shown(),
         // Optional: says what a further right would show, and is no reason to refuse the monitor.
         Err(failure) => format!("replication lag unknown: {}", failure.text),
     };

@@ -3,7 +3,7 @@
 use futures_util::{FutureExt, future::BoxFuture, future::join_all};
 use quorate_machine::TlsMode;
 
-use super::{MysqlProber, MysqlTarget, MysqlTls, test_connection};
+use super::{MysqlProber, MysqlTarget, MysqlTls, test_connection, test_with_canary};
 use crate::{
     Observation, Secret,
     prober::{AddressTest, Engine, ProbeTarget, Prober, StartError},
@@ -17,7 +17,10 @@ impl Engine for Mysql {
     fn start(&self, target: ProbeTarget) -> BoxFuture<'static, Result<Box<dyn Prober>, StartError>> {
         async move {
             let address = target.side.addresses.first().cloned().unwrap_or_default();
-            let prober = MysqlProber::new(at(&target, &address).await?);
+            let mut prober = MysqlProber::new(at(&target, &address).await?);
+            if let Some((canary, password)) = target.canary() {
+                prober = prober.with_canary(canary, password);
+            }
             Ok(Box::new(prober) as Box<dyn Prober>)
         }
         .boxed()
@@ -28,7 +31,10 @@ impl Engine for Mysql {
             let one = async |address: &String| match at(&target, address).await {
                 Ok(found) => AddressTest {
                     address: address.clone(),
-                    steps: test_connection(&found).await,
+                    steps: match target.canary() {
+                        Some((canary, password)) => test_with_canary(&found, canary, password).await,
+                        None => test_connection(&found).await,
+                    },
                 },
                 Err(error) => AddressTest::not_begun(address, &error.to_string()),
             };

@@ -9,17 +9,19 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{errors::classify, target::MysqlTarget};
+use super::{
+    errors::classify,
+    replication::{Replication, mariadb_behind},
+    target::MysqlTarget,
+};
 use crate::{
     failure::Failure,
-    observation::{RoleInfo, Stage, bounded_text},
+    observation::{Connections, RoleInfo, Stage, bounded_text},
 };
 
 /// Readable on MySQL and MariaDB without any privilege; MySQL sets `read_only` with `super_read_only`.
 const ROLE_QUERY: &str = "SELECT @@global.read_only, @@version";
 const LAG_QUERY: &str = "SHOW REPLICA STATUS";
-/// Column of the lag in MariaDB and in MySQL.
-const LAG_COLUMNS: [&str; 2] = ["Seconds_Behind_Master", "Seconds_Behind_Source"];
 /// Bound of an orderly close, which nobody waits for.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -67,6 +69,7 @@ pub(super) async fn ask_role(session: &mut Conn, deadline: Instant) -> Result<Ro
         read_only: !matches!(read_only.as_str(), "0" | "OFF"),
         replication_lag_seconds: None,
         server_version: bounded_text(&server_version),
+        ..RoleInfo::default()
     })
 }
 
@@ -78,49 +81,89 @@ pub(super) fn close(session: Conn) {
     });
 }
 
-/// Replication lag as last seen. Optional by nature: an account that may not ask for it is no fault of the server.
+/// What is asked on fresh connections only, as last seen. Optional by nature: an account that may not ask for it is no fault of the
+/// server.
 #[derive(Debug, Default)]
-pub(super) struct Lag {
-    seconds: Option<u64>,
-    refused: bool,
+pub(super) struct Facts {
+    replication: Replication,
+    replication_refused: bool,
+    connections: Option<Connections>,
 }
 
-impl Lag {
-    pub(super) fn seconds(&self) -> Option<u64> {
-        self.seconds
+impl Facts {
+    /// Puts them into a role.
+    pub(super) fn fill(&self, role: &mut RoleInfo) {
+        role.replication_lag_seconds = self.replication.seconds;
+        role.replication_lag_transactions = self.replication.transactions;
+        role.replication_broken = self.replication.broken.clone();
+        role.connections = self.connections;
     }
 
     /// Asks again, unless the server refused to tell before. `false` if the session must not be used again: a query that
     /// was given up leaves its answer in it.
     pub(super) async fn ask(&mut self, session: &mut Conn, deadline: Instant) -> bool {
-        if self.refused {
+        self.connections = match connections(session, deadline).await {
+            Ok(connections) => connections,
+            Err(failure) if failure.class == FindingClass::Timeout => return false,
+            Err(_not_told) => None,
+        };
+        if self.replication_refused {
             return true;
         }
-        match replication_lag(session, deadline).await {
-            Ok(seconds) => {
-                self.seconds = seconds;
+        match replication(session, deadline).await {
+            Ok(replication) => {
+                self.replication = replication;
                 true
             }
             Err(failure) => {
-                self.refused = failure.class == FindingClass::Auth;
-                self.seconds = None;
+                self.replication_refused = failure.class == FindingClass::Auth;
+                self.replication = Replication::default();
                 failure.class != FindingClass::Timeout
             }
         }
     }
 }
 
-/// Lag in seconds; `None` when the server replicates from nobody or its link is broken.
-pub(super) async fn replication_lag(session: &mut Conn, deadline: Instant) -> Result<Option<u64>, Failure> {
+async fn row(session: &mut Conn, query: &str, stage: Stage, deadline: Instant) -> Result<Option<Row>, Failure> {
     let started = Instant::now();
-    let row: Option<Row> = match timeout_at(deadline, session.query_first(LAG_QUERY)).await {
-        Ok(result) => result.map_err(|error| classify(&error, Stage::Role))?,
-        Err(_) => return Err(Failure::timed_out(Stage::Role, "no answer about replication", started)),
+    match timeout_at(deadline, session.query_first(query)).await {
+        Ok(result) => result.map_err(|error| classify(&error, stage)),
+        Err(_) => Err(Failure::timed_out(stage, "no answer to a query", started)),
+    }
+}
+
+/// Needs no right on MySQL and MariaDB. The limit is that of ordinary accounts: one more is kept for administrators.
+async fn connections(session: &mut Conn, deadline: Instant) -> Result<Option<Connections>, Failure> {
+    let used = row(
+        session,
+        "SHOW GLOBAL STATUS LIKE 'Threads_connected'",
+        Stage::Role,
+        deadline,
+    )
+    .await?;
+    let limit = row(session, "SELECT @@global.max_connections", Stage::Role, deadline).await?;
+    let number = |row: Option<Row>, column: usize| {
+        let text = row?.get_opt::<String, _>(column)?.ok()?;
+        text.parse::<u64>().ok()
     };
-    let seconds = row.and_then(|row| {
-        LAG_COLUMNS
-            .iter()
-            .find_map(|column| row.get_opt::<Option<u64>, _>(*column))
-    });
-    Ok(seconds.and_then(Result::ok).flatten())
+    let limit = number(limit, 0);
+    Ok(number(used, 1).map(|used| Connections { used, limit }))
+}
+
+/// State of the replication from another server.
+pub(super) async fn replication(session: &mut Conn, deadline: Instant) -> Result<Replication, Failure> {
+    let Some(status) = row(session, LAG_QUERY, Stage::Role, deadline).await? else {
+        return Ok(Replication::default());
+    };
+    let mut found = Replication::of(&|column| text(&status, column));
+    if let Some(received) = text(&status, "Gtid_IO_Pos").filter(|received| !received.is_empty()) {
+        let applied = row(session, "SELECT @@global.gtid_slave_pos", Stage::Role, deadline).await?;
+        let applied = applied.and_then(|row| row.get_opt::<String, _>(0)?.ok());
+        found.transactions = mariadb_behind(&received, &applied.unwrap_or_default());
+    }
+    Ok(found)
+}
+
+fn text(row: &Row, column: &str) -> Option<String> {
+    row.get_opt::<Option<String>, _>(column)?.ok()?
 }

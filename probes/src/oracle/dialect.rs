@@ -126,6 +126,7 @@ pub(super) fn answer(role: &str, details: &Details) -> Answer {
             read_only,
             replication_lag_seconds: details.lag_seconds,
             server_version: details.version.clone(),
+            ..RoleInfo::default()
         },
         ailment: read_only.then_some((FindingClass::ReadOnly, shown)),
         reusable: true,

@@ -52,7 +52,13 @@ impl Prober for OracleProber {
 
 async fn at(target: &ProbeTarget, address: &str) -> Result<OracleTarget, StartError> {
     let side = &target.side;
-    let is_sid = matches!(side.detail, ProbedDetail::Relational { database_is_sid: true });
+    let is_sid = matches!(
+        side.detail,
+        ProbedDetail::Relational {
+            database_is_sid: true,
+            ..
+        }
+    );
     let found = OracleTarget::new(
         address,
         &side.database,

@@ -1,9 +1,11 @@
 //! The connection test before a monitor is saved (C6).
 
+use quorate_machine::ProbedCanary;
 use tokio::time::Instant;
 
-use super::{role, session, target::PostgresqlTarget};
+use super::{canary::PostgresqlCanary, role, session, target::PostgresqlTarget};
 use crate::{
+    Secret,
     endpoint::dial,
     observation::{Stage, StageResult},
     steps::{Steps, Stopped},
@@ -15,6 +17,17 @@ pub async fn test_connection(target: &PostgresqlTarget) -> Vec<StageResult> {
     let mut steps = Steps::default();
     // The failed step has told its reason already.
     let _ = run(target, &mut steps).await;
+    steps.into_results()
+}
+
+/// The same, with one write of the canary as the last step ([`Stage::Write`]).
+pub async fn test_with_canary(target: &PostgresqlTarget, canary: &ProbedCanary, password: Secret) -> Vec<StageResult> {
+    let mut steps = Steps::default();
+    if run(target, &mut steps).await.is_ok() {
+        let writer = PostgresqlCanary::new(target, canary, password);
+        let place = writer.place().to_owned();
+        steps.record_write(writer, &place, target.access_timeout).await;
+    }
     steps.into_results()
 }
 

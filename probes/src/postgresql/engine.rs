@@ -2,7 +2,7 @@
 
 use futures_util::{FutureExt, future::BoxFuture};
 
-use super::{PostgresqlProber, PostgresqlTarget, test_connection};
+use super::{PostgresqlProber, PostgresqlTarget, test_connection, test_with_canary};
 use crate::{
     Observation, Secret, Tls,
     endpoint::Endpoint,
@@ -17,7 +17,10 @@ impl Engine for Postgresql {
     fn start(&self, target: ProbeTarget) -> BoxFuture<'static, Result<Box<dyn Prober>, StartError>> {
         async move {
             let address = target.side.addresses.first().cloned().unwrap_or_default();
-            let prober = PostgresqlProber::new(at(&target, &address).await?);
+            let mut prober = PostgresqlProber::new(at(&target, &address).await?);
+            if let Some((canary, password)) = target.canary() {
+                prober = prober.with_canary(canary, password);
+            }
             Ok(Box::new(prober) as Box<dyn Prober>)
         }
         .boxed()
@@ -27,7 +30,11 @@ impl Engine for Postgresql {
         async move {
             let target = &target;
             test_each(target, |address| async move {
-                Ok(test_connection(&at(target, &address).await?).await)
+                let found = at(target, &address).await?;
+                Ok(match target.canary() {
+                    Some((canary, password)) => test_with_canary(&found, canary, password).await,
+                    None => test_connection(&found).await,
+                })
             })
             .await
         }

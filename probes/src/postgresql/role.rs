@@ -9,7 +9,7 @@ use super::session::Session;
 use crate::{
     failure::Failure,
     kept::Answer,
-    observation::{RoleInfo, Stage, bounded_text},
+    observation::{Connections, RoleInfo, Stage, bounded_text},
 };
 
 /// Readable by every account. The lag of an idle primary's standby grows by the clock alone, so bytes decide first: with
@@ -20,7 +20,33 @@ const QUESTION: &str = "SELECT pg_is_in_recovery(), current_setting('transaction
       CASE WHEN NOT EXISTS (SELECT 1 FROM pg_stat_wal_receiver) THEN NULL \
            WHEN pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) <= 0 THEN 0 \
            ELSE floor(extract(epoch FROM now() - pg_last_xact_replay_timestamp()))::bigint END \
-    END";
+    END, \
+    CASE WHEN pg_is_in_recovery() THEN greatest(0, pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()))::bigint END, \
+    pg_is_in_recovery() AND NOT EXISTS (SELECT 1 FROM pg_stat_wal_receiver)";
+
+/// The limit is that of ordinary accounts: some are kept for superusers.
+const CONNECTIONS: &str = "SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'), \
+    current_setting('max_connections')::bigint - current_setting('superuser_reserved_connections')::bigint";
+
+/// Client connections; `None` where the server tells none.
+///
+/// # Errors
+/// No answer in time: the session must not be used again.
+pub(super) async fn connections(session: &mut Session, deadline: Instant) -> Result<Option<Connections>, Failure> {
+    let row = match session.first_row(CONNECTIONS, Stage::Role, deadline).await {
+        Ok(row) => row,
+        Err(failure) if failure.class == FindingClass::Timeout => return Err(failure),
+        Err(_not_told) => return Ok(None),
+    };
+    let number = |index: usize| {
+        row.try_get(index)
+            .ok()
+            .flatten()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
+    let limit = number(1);
+    Ok(number(0).map(|used| Connections { used, limit }))
+}
 
 /// Asks a session. The server gives up by itself when the prober does.
 pub(super) async fn ask(session: &mut Session, deadline: Instant) -> Result<Answer, Failure> {
@@ -43,7 +69,10 @@ pub(super) async fn ask(session: &mut Session, deadline: Instant) -> Result<Answ
         role: RoleInfo {
             read_only: ailment.is_some(),
             replication_lag_seconds: column(3).and_then(|seconds| seconds.parse().ok()),
+            replication_lag_bytes: column(4).and_then(|bytes| bytes.parse().ok()),
+            replication_broken: (column(5) == Some("t")).then(|| "no WAL receiver runs".to_owned()),
             server_version: bounded_text(server_version),
+            ..RoleInfo::default()
         },
         ailment: ailment.map(|text| (FindingClass::ReadOnly, text.to_owned())),
         reusable: true,

@@ -78,6 +78,25 @@ impl Session {
         row.ok_or_else(|| Failure::new(stage, FindingClass::WrongAnswer, "the query gave no row"))
     }
 
+    /// Runs statements that are sent together; gives how many rows the last one touched. An error of the server comes with its SQLSTATE.
+    pub(super) async fn execute(&mut self, query: &str, deadline: Instant) -> Result<u64, (Failure, Option<String>)> {
+        let started = Instant::now();
+        match timeout_at(deadline, self.client.simple_query(query)).await {
+            Ok(Ok(messages)) => {
+                let touched = messages.into_iter().rev().find_map(|message| match message {
+                    SimpleQueryMessage::CommandComplete(rows) => Some(rows),
+                    _ => None,
+                });
+                Ok(touched.unwrap_or_default())
+            }
+            Ok(Err(error)) => {
+                let code = error.as_db_error().map(|server| server.code().code().to_owned());
+                Err((classify(&error, Stage::Query), code))
+            }
+            Err(_) => Err((Failure::timed_out(Stage::Query, "no answer to a write", started), None)),
+        }
+    }
+
     /// What the server said before it closed the connection is with the carrier, not with the query.
     async fn reason(&mut self, error: Error, stage: Stage, deadline: Instant) -> Failure {
         if error.is_closed()

@@ -72,6 +72,14 @@ impl PostgresqlTarget {
         self
     }
 
+    /// The same server as another account in another database.
+    pub(super) fn with_account(mut self, user: &str, password: Secret, database: &str) -> Self {
+        self.user = user.to_owned();
+        self.password = password;
+        self.database = database.to_owned();
+        self
+    }
+
     /// With the endpoint as it is reached.
     pub(super) fn at(mut self, endpoint: Endpoint) -> Self {
         self.endpoint = endpoint;

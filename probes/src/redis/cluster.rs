@@ -138,6 +138,7 @@ impl Dialect for ClusterDialect {
                 read_only: ailment.is_some(),
                 replication_lag_seconds: None,
                 server_version: self.version.clone(),
+                ..RoleInfo::default()
             },
             ailment: ailment.map(|text| (FindingClass::ReadOnly, text)),
             reusable: true,

@@ -10,7 +10,7 @@ use super::session::Session;
 use crate::{
     failure::Failure,
     kept::Answer,
-    observation::{RoleInfo, Stage, bounded_text},
+    observation::{Connections, RoleInfo, Stage, bounded_text},
 };
 
 /// How the words of a replica begin.
@@ -25,6 +25,7 @@ pub(super) struct Facts {
     min_replicas: Option<u64>,
     /// Writes are refused for want of memory, in words.
     out_of_memory: Option<String>,
+    connections: Option<Connections>,
 }
 
 /// `PING` and role; on a fresh connection the rarer facts too.
@@ -48,8 +49,9 @@ pub(super) async fn ask(
             return Err(Failure::new(Stage::Role, FindingClass::WrongAnswer, &text));
         }
     };
+    let link = field("master_link_status");
     if replica {
-        let link = field("master_link_status").unwrap_or("unknown");
+        let link = link.unwrap_or("unknown");
         ailment = Some(format!("{REPLICA}, master_link_status:{link}"));
     }
     let good = field("min_slaves_good_slaves").and_then(|count| count.parse::<u64>().ok());
@@ -63,7 +65,14 @@ pub(super) async fn ask(
         role: RoleInfo {
             read_only: ailment.is_some(),
             replication_lag_seconds: replica.then(|| lag(&replication)).flatten(),
+            replication_lag_bytes: replica.then(|| lag_bytes(&replication)).flatten(),
+            replication_broken: (link != Some("up") && replica).then(|| {
+                let link = link.unwrap_or("unknown");
+                format!("master_link_status:{link}")
+            }),
+            connections: facts.connections,
             server_version: facts.version.clone(),
+            ..RoleInfo::default()
         },
         ailment: ailment.map(|text| (FindingClass::ReadOnly, bounded_text(&text))),
         reusable: true,
@@ -110,7 +119,12 @@ async fn learn(session: &mut Session, deadline: Instant) -> Result<Facts, Failur
         Err(failure) if failure.class == FindingClass::Timeout => return Err(failure),
         Err(_not_allowed) => None,
     };
+    let clients = session.info("clients", deadline).await?;
+    let count = |name: &str| clients.get(name).and_then(|value| value.parse::<u64>().ok());
+    // `maxclients` stands there from Redis 7.0 on.
+    let limit = count("maxclients");
     Ok(Facts {
+        connections: count("connected_clients").map(|used| Connections { used, limit }),
         version,
         min_replicas: least,
         out_of_memory: full.filter(|_| keeps),
@@ -125,6 +139,12 @@ fn lag(replication: &BTreeMap<String, String>) -> Option<u64> {
         Some("up") => (number("slave_read_repl_offset") == number("slave_repl_offset")).then_some(0),
         _ => number("master_link_down_since_seconds"),
     }
+}
+
+/// Bytes that a replica has received and not applied.
+fn lag_bytes(replication: &BTreeMap<String, String>) -> Option<u64> {
+    let number = |name: &str| replication.get(name).and_then(|value| value.parse::<u64>().ok());
+    Some(number("slave_read_repl_offset")?.saturating_sub(number("slave_repl_offset")?))
 }
 
 /// How an operator reads a role.

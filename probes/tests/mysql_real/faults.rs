@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use quorate_machine::{FindingClass, Vote};
+use quorate_machine::{FindingClass, LagThreshold, Vote};
 use quorate_probes::{
     Judge, JudgeSettings, Stage,
     mysql::{FRESH_EVERY_CYCLES, MysqlProber},
@@ -54,6 +54,8 @@ async fn a_killed_server_is_refused_at_once_and_comes_back() -> Result<()> {
         access_timeout_ms: 3000,
         monitor_timeout_ms: 40_000,
         thresholds: None,
+        lag: LagThreshold::default(),
+        canary_votes: false,
     };
     let mut judge = Judge::new(settings, 0);
     for now_ms in 0..3 {

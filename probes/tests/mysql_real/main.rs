@@ -13,6 +13,7 @@ use quorate_real_parts::{
     mariadb::{MONITOR, MariaDb, MariaDbOptions},
 };
 
+mod canary;
 mod faults;
 mod logins;
 mod paths;

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod canary;
 mod faults;
 mod logins;
 mod roles;

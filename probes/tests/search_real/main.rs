@@ -20,6 +20,7 @@ use quorate_real_parts::{
 mod counting;
 mod faults;
 mod logins;
+mod opensearch_security;
 
 const READY: Duration = Duration::from_secs(180);
 const ACCESS_TIMEOUT: Duration = Duration::from_secs(3);
@@ -38,10 +39,9 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(product: Product) -> Result<Self> {
+    fn new(product: Product, secured: bool) -> Result<Self> {
         let directory = ServerDirectory::new()?;
         let ports = PortBlock::claim()?;
-        let secured = product == Product::Elasticsearch;
         let own = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()])?;
         let options = SearchOptions {
             product,
@@ -69,22 +69,29 @@ impl Shared {
 /// Elasticsearch with passwords and TLS.
 async fn elasticsearch() -> Result<tokio::sync::MutexGuard<'static, Shared>> {
     static SERVER: OnceLock<tokio::sync::Mutex<Shared>> = OnceLock::new();
-    shared(&SERVER, Product::Elasticsearch).await
+    shared(&SERVER, Product::Elasticsearch, true).await
 }
 
 /// OpenSearch, plain and passwordless.
 async fn opensearch() -> Result<tokio::sync::MutexGuard<'static, Shared>> {
     static SERVER: OnceLock<tokio::sync::Mutex<Shared>> = OnceLock::new();
-    shared(&SERVER, Product::OpenSearch).await
+    shared(&SERVER, Product::OpenSearch, false).await
+}
+
+/// OpenSearch with its security plugin: passwords and TLS.
+async fn secured_opensearch() -> Result<tokio::sync::MutexGuard<'static, Shared>> {
+    static SERVER: OnceLock<tokio::sync::Mutex<Shared>> = OnceLock::new();
+    shared(&SERVER, Product::OpenSearch, true).await
 }
 
 async fn shared(
     cell: &'static OnceLock<tokio::sync::Mutex<Shared>>,
     product: Product,
+    secured: bool,
 ) -> Result<tokio::sync::MutexGuard<'static, Shared>> {
     if cell.get().is_none() {
         // Two that come at once each prepare files; one set of them is dropped again.
-        let _ = cell.set(tokio::sync::Mutex::new(Shared::new(product)?));
+        let _ = cell.set(tokio::sync::Mutex::new(Shared::new(product, secured)?));
     }
     let mut server = cell.get().expect("just set").lock().await;
     server.healthy().await?;

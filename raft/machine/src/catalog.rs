@@ -357,6 +357,14 @@ fn event(code: EventCode) -> Texts {
             "节点 {node} 计划内离开，其静默不视为站点丢失。{reason}",
         ),
         EventCode::NodeReturned => ("Node {node} is back.", "节点 {node} 已返回。"),
+        EventCode::SubHealthBegan => (
+            "{data_center} answers, but something ails it: {condition}. {text}",
+            "{data_center} 可访问，但处于亚健康状态：{condition}。{text}",
+        ),
+        EventCode::SubHealthEnded => (
+            "{data_center} is rid of a sub-health: {condition}.",
+            "{data_center} 的亚健康状态已消除：{condition}。",
+        ),
         EventCode::Acknowledged => (
             "{actor} acknowledged the last automatic switch. {comment}",
             "{actor} 已确认上一次自动切换。{comment}",

@@ -64,11 +64,14 @@ pub enum EventCode {
     SiteSwitchSet = 75,
     NodeDeparting = 76,
     NodeReturned = 77,
+    /// A data source answers, and something ails it.
+    SubHealthBegan = 105,
+    SubHealthEnded = 106,
 }
 
 impl EventCode {
     /// Every code that is produced.
-    pub const ALL: [EventCode; 27] = [
+    pub const ALL: [EventCode; 29] = [
         EventCode::ClusterBootstrapped,
         EventCode::DatabaseAbnormal,
         EventCode::DatabaseRecovered,
@@ -96,6 +99,8 @@ impl EventCode {
         EventCode::SiteSwitchSet,
         EventCode::NodeDeparting,
         EventCode::NodeReturned,
+        EventCode::SubHealthBegan,
+        EventCode::SubHealthEnded,
     ];
 
     /// Stable code of the API.
@@ -129,6 +134,8 @@ impl EventCode {
             EventCode::SiteSwitchSet => "site-switch-set",
             EventCode::NodeDeparting => "node-departing",
             EventCode::NodeReturned => "node-returned",
+            EventCode::SubHealthBegan => "sub-health-began",
+            EventCode::SubHealthEnded => "sub-health-ended",
         }
     }
 
@@ -150,7 +157,8 @@ impl EventCode {
             | EventCode::SwitchingPaused
             | EventCode::SwitchingResumed
             | EventCode::PartitionStateChanged
-            | EventCode::SiteSwitchSet => Level::Major,
+            | EventCode::SiteSwitchSet
+            | EventCode::SubHealthBegan => Level::Major,
             EventCode::MonitorInitFailed
             | EventCode::LoginRefused
             | EventCode::MaintenanceBegun

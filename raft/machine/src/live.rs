@@ -114,6 +114,12 @@ pub struct Side {
     /// Read/write state as published to SDKs (C9).
     #[prost(message, required, tag = "7")]
     pub read_write: ReadWrite,
+    /// What ails the data source though it answers, in order of the condition.
+    #[prost(message, repeated, tag = "105")]
+    pub conditions: Vec<SideCondition>,
+    /// Wall time until which the source may stay locked after a refused login (C25); 0: it is not known to be.
+    #[prost(int64, tag = "106")]
+    pub locked_until_wall_ms: i64,
 }
 
 /// The vote of one worker on one side of a monitor.
@@ -141,6 +147,9 @@ pub struct NodeVote {
     /// Wall time of `when_ms`.
     #[prost(int64, tag = "9")]
     pub when_wall_ms: i64,
+    /// What ails the data source though it answers.
+    #[prost(message, repeated, tag = "105")]
+    pub conditions: Vec<ConditionReport>,
 }
 
 /// Phases of a switch (core contract 2). With the fence policy `none` a switch passes from planned to activated within

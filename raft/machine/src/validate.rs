@@ -146,6 +146,7 @@ pub(crate) fn monitor(spec: &MonitorSpec) -> Result<(), Refusal> {
     match &spec.kind {
         Some(kind) => {
             timing(&mut problems, &spec.timing, kind.traits());
+            lag_threshold(&mut problems, spec.lag_threshold.as_ref(), kind.traits());
             kind.check(&mut problems);
         }
         None => problems.add("/kind", "required", "name what is to be monitored, for example mysql"),
@@ -184,6 +185,24 @@ fn timing(problems: &mut Problems, timing: &Timing, kind: &KindTraits) {
     for (pointer, _) in fixed.iter().filter(|(_, value)| value.is_some()) {
         let detail = "this kind counts answers and failures in a row instead";
         problems.add(*pointer, "unsupported", detail);
+    }
+}
+
+fn lag_threshold(problems: &mut Problems, threshold: Option<&LagThreshold>, kind: &KindTraits) {
+    let Some(threshold) = threshold else { return };
+    if !kind.tells_lag {
+        problems.add("/lag_threshold", "unsupported", "probers of this kind learn of no lag");
+        return;
+    }
+    if let Some(seconds) = threshold.seconds {
+        problems.range("/lag_threshold/seconds", seconds, 1, MAX_LAG_SECONDS);
+    }
+    if threshold
+        .bytes
+        .is_some_and(|bytes| !(1..=MAX_LAG_BYTES).contains(&bytes))
+    {
+        let detail = format!("must be 1 to {MAX_LAG_BYTES}");
+        problems.add("/lag_threshold/bytes", "out-of-range", detail);
     }
 }
 

@@ -32,6 +32,8 @@ pub struct CreateOptions {
     timing: Timing,
     #[command(flatten)]
     test: TestChoice,
+    #[command(flatten)]
+    lag: LagThreshold,
     /// Do not probe
     #[arg(long)]
     no_probing: bool,
@@ -52,6 +54,27 @@ impl TestChoice {
     fn set_in(&self, body: &mut Value) {
         if let Some(reason) = &self.override_connection_test {
             body["connection_test"] = json!({"override": true, "reason": reason});
+        }
+    }
+}
+
+/// From where on a replica's lag is shown as a sub-health; it never votes. What is left out is the default, or stays in an edit.
+#[derive(Args, Debug)]
+struct LagThreshold {
+    /// Seconds, 1 to 86400; 30 by default
+    #[arg(long, value_name = "SECONDS")]
+    lag_seconds: Option<u32>,
+    /// Bytes, for PostgreSQL and Redis; 64 MiB by default
+    #[arg(long, value_name = "BYTES")]
+    lag_bytes: Option<u64>,
+}
+
+impl LagThreshold {
+    fn set_in(&self, body: &mut Value) {
+        for (field, value) in [("seconds", self.lag_seconds.map(u64::from)), ("bytes", self.lag_bytes)] {
+            if let Some(value) = value {
+                body["lag_threshold"][field] = json!(value);
+            }
         }
     }
 }
@@ -93,6 +116,8 @@ pub struct EditOptions {
     file: Option<PathBuf>,
     #[command(flatten)]
     test: TestChoice,
+    #[command(flatten)]
+    lag: LagThreshold,
     #[arg(long)]
     probing: Option<bool>,
     #[arg(long)]
@@ -188,6 +213,7 @@ impl CreateOptions {
             (self.kind.as_str()): section,
         });
         self.test.set_in(&mut body);
+        self.lag.set_in(&mut body);
         Ok(body)
     }
 }
@@ -220,6 +246,7 @@ impl EditOptions {
             "automatic_switch",
             "timing",
             "fence_policy",
+            "lag_threshold",
             kind,
         ];
         let fields = kept
@@ -239,6 +266,7 @@ impl EditOptions {
         }
         self.timing.set_in(&mut body["timing"]);
         self.test.set_in(&mut body);
+        self.lag.set_in(&mut body);
         Ok(body)
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::application::id_of;
 use super::client::Client;
-use super::failure::Failure;
+use super::failure::{Code, Failure};
 use super::output::{Column, Rendered};
 pub use body::{CreateOptions, EditOptions, PoolOptions, TestOptions};
 pub use several::Filters;
@@ -32,6 +32,8 @@ pub enum Verb {
     Show { monitor: String },
     /// What every node says of both sides
     Votes { monitor: String },
+    /// The four checks of a side that is not healthy, with what each node found
+    Checks { monitor: String },
     /// History of its probes, newest first: each change of a node's vote and of a data center's state
     History { monitor: String },
     /// Create
@@ -49,7 +51,12 @@ pub enum Verb {
     /// Have every node try addresses before saving
     TestConnection(Box<TestOptions>),
     /// SDK configuration, ready to copy
-    SdkConfiguration { monitor: String },
+    SdkConfiguration {
+        monitor: String,
+        /// Which file; the first that the kind has when left out
+        #[arg(long, value_parser = ["go-yaml", "java-yaml", "java-properties"])]
+        file: Option<String>,
+    },
     /// Acknowledge the last automatic switch: the repeat block is lifted
     Acknowledge {
         monitor: String,
@@ -86,6 +93,8 @@ pub const COLUMNS: &[Column] = &[
     ("EPOCH", &["/epoch"]),
     ("DC1", &["/dc1/state"]),
     ("DC2", &["/dc2/state"]),
+    ("DC1 AILS", &["/dc1/sub_health/*/condition"]),
+    ("DC2 AILS", &["/dc2/sub_health/*/condition"]),
     ("WITHHELD", &["/withheld"]),
     ("HELD", &["/switching_held"]),
     ("ACK NEEDED", &["/needs_acknowledgement"]),
@@ -110,9 +119,15 @@ const FIELDS: &[Column] = &[
     ("epoch", &["/epoch"]),
     ("dc1", &["/dc1/state"]),
     ("dc1 address", &[DC1_ADDRESSES]),
+    ("dc1 notice", &["/dc1/notice"]),
+    ("dc1 sub-health", &["/dc1/sub_health/*/condition"]),
+    ("dc1 says", &["/dc1/sub_health/*/text"]),
     ("dc1 readable/writable", &["/dc1/readable", "/dc1/writable"]),
     ("dc2", &["/dc2/state"]),
     ("dc2 address", &[DC2_ADDRESSES]),
+    ("dc2 notice", &["/dc2/notice"]),
+    ("dc2 sub-health", &["/dc2/sub_health/*/condition"]),
+    ("dc2 says", &["/dc2/sub_health/*/text"]),
     ("dc2 readable/writable", &["/dc2/readable", "/dc2/writable"]),
     ("database", &["/connection_pool/database"]),
     (
@@ -133,9 +148,19 @@ const VOTES: &[Column] = &[
     ("NODE", &["/node"]),
     ("VOTE", &["/vote"]),
     ("FINDING", &["/finding"]),
+    ("SUB-HEALTH", &["/sub_health/*/condition"]),
     ("LAPSED", &["/lapsed"]),
     ("AT", &["/at"]),
     ("TEXT", &["/text"]),
+];
+
+const CHECKS: &[Column] = &[
+    ("SIDE", &["/side"]),
+    ("CHECK", &["/check"]),
+    ("OUTCOME", &["/outcome"]),
+    ("NODES", &["/findings/*/node"]),
+    ("FINDINGS", &["/findings/*/finding"]),
+    ("TEXT", &["/findings/*/text"]),
 ];
 
 const HISTORY: &[Column] = &[
@@ -177,7 +202,11 @@ pub async fn run(client: &Client, verb: &Verb) -> Result<Rendered, Failure> {
         )),
         Verb::Votes { monitor } => {
             let body = client.get(&path(client, monitor).await?).await?.body;
-            Ok(Rendered::list(votes(&body), VOTES))
+            Ok(Rendered::list(of_sides(&body, "votes"), VOTES))
+        }
+        Verb::Checks { monitor } => {
+            let body = client.get(&path(client, monitor).await?).await?.body;
+            Ok(Rendered::list(of_sides(&body, "checks"), CHECKS))
         }
         Verb::History { monitor } => {
             let path = format!("{}/history", path(client, monitor).await?);
@@ -220,7 +249,9 @@ pub async fn run(client: &Client, verb: &Verb) -> Result<Rendered, Failure> {
             ))
         }
         Verb::TestConnection(options) => test_connection(client, &collection, options).await,
-        Verb::SdkConfiguration { monitor } => sdk_configuration(client, &path(client, monitor).await?).await,
+        Verb::SdkConfiguration { monitor, file } => {
+            sdk_configuration(client, &path(client, monitor).await?, file.as_deref()).await
+        }
         Verb::Acknowledge { monitor, comment } => {
             let path = format!("{}/acknowledge", path(client, monitor).await?);
             let done = client.post(&path, &json!({"comment": comment})).await?.body;
@@ -249,19 +280,19 @@ pub async fn path(client: &Client, monitor: &str) -> Result<String, Failure> {
     Ok(client.of_instance(&format!("/monitors/{id}")))
 }
 
-/// The votes of both sides as one list.
-fn votes(monitor: &Value) -> Value {
+/// A list that each side has, of both sides as one.
+fn of_sides(monitor: &Value, list: &str) -> Value {
     let of_side = |side: &str| {
-        let votes = monitor
-            .pointer(&format!("/{side}/votes"))
+        let items = monitor
+            .pointer(&format!("/{side}/{list}"))
             .and_then(Value::as_array)
             .cloned()
             .unwrap_or_default();
-        let with_side = |mut vote: Value| {
-            vote["side"] = json!(side);
-            vote
+        let with_side = |mut item: Value| {
+            item["side"] = json!(side);
+            item
         };
-        votes.into_iter().map(with_side).collect::<Vec<_>>()
+        items.into_iter().map(with_side).collect::<Vec<_>>()
     };
     let items = [of_side("dc1"), of_side("dc2")].concat();
     json!({ "items": items })
@@ -277,7 +308,7 @@ async fn test_connection(client: &Client, collection: &str, options: &TestOption
     Ok(Rendered::rows(several::by_address(tested), "/rows", TESTED).once())
 }
 
-async fn sdk_configuration(client: &Client, monitor: &str) -> Result<Rendered, Failure> {
+async fn sdk_configuration(client: &Client, monitor: &str, file: Option<&str>) -> Result<Rendered, Failure> {
     let body = client.get(&format!("{monitor}/sdk-configuration")).await?.body;
     let strings = |field: &str| {
         let found = body.get(field).and_then(Value::as_array).cloned().unwrap_or_default();
@@ -293,9 +324,17 @@ async fn sdk_configuration(client: &Client, monitor: &str) -> Result<Rendered, F
             .iter()
             .map(|warning| format!("# WARNING: {warning}\n")),
     );
-    let shown = ["go_yaml", "java_yaml"]
-        .into_iter()
-        .find_map(|field| body.get(field)?.as_str());
-    text.push_str(shown.unwrap_or_default());
+    let wanted = match file {
+        Some(file) => vec![file.replace('-', "_")],
+        None => vec!["go_yaml".to_owned(), "java_yaml".to_owned()],
+    };
+    let shown = wanted.iter().find_map(|field| body.get(field.as_str())?.as_str());
+    let missing = || {
+        Failure::new(
+            Code::NotFound,
+            "there is no such file for this kind; the Go SDK knows MySQL and Redis",
+        )
+    };
+    text.push_str(shown.ok_or_else(missing)?);
     Ok(Rendered::text(text, body))
 }

@@ -182,6 +182,42 @@ pub const TESTS_BUSY: Texts = (
     "other connection tests are running on this node; try again in a moment",
     "本节点正在执行其他连接测试；请稍后重试",
 );
+/// A login was refused, and the source may be locked. `{time}` as hh:mm, UTC
+pub const SOURCE_LOCKED: Texts = (
+    "the source may stay locked until {time} UTC, also for a password that was corrected",
+    "源可能在 {time}（UTC）之前保持锁定，即使密码已更正",
+);
+/// A switchover away from a side that is well. `{data_center}`
+pub const SOURCE_HEALTHY: Texts = (
+    "{data_center} is healthy: the switch leaves a side that serves",
+    "{data_center} 状态正常：切换将离开一个可用的数据中心",
+);
+/// The target is behind. `{data_center}`, `{behind}`
+pub const TARGET_LAGS: Texts = (
+    "{data_center} is behind by {behind}: what is not applied there is missing after the switch",
+    "{data_center} 复制延迟 {behind}：尚未应用的数据在切换后缺失",
+);
+/// The target's replication stands still. `{data_center}`, `{text}`
+pub const TARGET_REPLICATION_BROKEN: Texts = (
+    "the replication of {data_center} stands still, and nobody knows how much is missing: {text}",
+    "{data_center} 的复制已停止，缺失的数据量未知：{text}",
+);
+/// The target takes no writes. `{data_center}`
+pub const TARGET_READ_ONLY: Texts = (
+    "{data_center} takes no writes; make it writable before the switch, or applications fail there",
+    "{data_center} 为只读；请在切换前使其可写，否则应用写入将失败",
+);
+/// A stampede would be refused. `{data_center}`, `{free}`, `{needed}`
+pub const HEADROOM_SHORT: Texts = (
+    "{data_center} can take {free} more connections, and the side that is active now has {needed}: raise its limit, or SDKs \
+     that are refused keep it out for 60 s",
+    "{data_center} 仅能再接受 {free} 个连接，而当前活跃侧有 {needed} 个：请提高上限，否则被拒绝的 SDK 会将其排除 60 秒",
+);
+/// The target is not readable as SDKs see it. `{data_center}`
+pub const TARGET_NOT_READABLE: Texts = (
+    "{data_center} is not readable since a failover and stays so; make it readable, or switch with `restore_readable`",
+    "{data_center} 自自动切换后不可读且保持不变；请设为可读，或切换时使用 `restore_readable`",
+);
 /// A monitor is not saved. `{failed}` of `{tried}` attempts.
 pub const TEST_FAILED: Texts = (
     "the monitor is not saved: {failed} of {tried} attempts of the connection test failed, see `errors`; correct the \

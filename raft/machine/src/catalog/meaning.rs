@@ -81,6 +81,8 @@ fn name(code: EventCode) -> Texts {
         EventCode::SiteSwitchSet => ("Datacenter-level automatic switch set", "数据中心级自动切换变更"),
         EventCode::NodeDeparting => ("Node departing", "节点计划内离开"),
         EventCode::NodeReturned => ("Node returned", "节点返回"),
+        EventCode::SubHealthBegan => ("{product} in sub-health", "{product}亚健康"),
+        EventCode::SubHealthEnded => ("{product} sub-health over", "{product}亚健康消除"),
     }
 }
 
@@ -127,6 +129,10 @@ fn impact(code: EventCode, kind: &str) -> Texts {
             "主站点丢失时的处理方式已变更。",
         ),
         EventCode::NodeDeparting => ("One node fewer until it is back.", "返回之前少一个节点。"),
+        EventCode::SubHealthBegan => (
+            "Applications may be refused or served slowly; a switch may lose what is not replicated.",
+            "应用可能被拒绝或响应变慢；切换可能丢失尚未复制的数据。",
+        ),
         EventCode::Unspecified
         | EventCode::ClusterBootstrapped
         | EventCode::DatabaseRecovered
@@ -137,6 +143,7 @@ fn impact(code: EventCode, kind: &str) -> Texts {
         | EventCode::DiskRecovered
         | EventCode::SwitchingResumed
         | EventCode::MaintenanceEnded
+        | EventCode::SubHealthEnded
         | EventCode::NodeReturned => NONE,
     }
 }
@@ -201,6 +208,10 @@ fn advice(code: EventCode) -> Texts {
             "Nothing to do unless it happens often; then look at links and disks.",
             "无需处理；若频繁发生，请检查链路和磁盘。",
         ),
+        EventCode::SubHealthBegan => (
+            "Look at connections, disk and replication of the server; the monitor shows what each node found.",
+            "请检查服务器的连接数、磁盘和复制状态；监控器中可查看各节点的检测结果。",
+        ),
         EventCode::NodeDeparting => ("Bring the node back when the work is done.", "工作完成后请恢复该节点。"),
         EventCode::Unspecified
         | EventCode::ClusterBootstrapped
@@ -209,6 +220,7 @@ fn advice(code: EventCode) -> Texts {
         | EventCode::DiskRecovered
         | EventCode::SwitchingResumed
         | EventCode::MaintenanceEnded
+        | EventCode::SubHealthEnded
         | EventCode::NodeReturned => ("Nothing to do.", "无需处理。"),
     }
 }

@@ -116,6 +116,9 @@ pub struct VoteReport {
     /// How long before the report was sent the first failed attempt of this transition ended, milliseconds; for timelines.
     #[prost(uint32, tag = "8")]
     pub age_ms: u32,
+    /// What ails the data source though it answers; each condition once.
+    #[prost(message, repeated, tag = "105")]
+    pub conditions: Vec<ConditionReport>,
 }
 
 /// Changed votes of one worker; with `full`, all of them (what is not named is `unknown`).

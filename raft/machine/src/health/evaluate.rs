@@ -2,6 +2,7 @@
 
 use crate::apply::Context;
 use crate::events::{self, EventCode};
+use crate::health::conditions;
 use crate::health::decide::{Decision, decide};
 use crate::health::tally::{Verdict, tally};
 use crate::live::*;
@@ -62,11 +63,14 @@ fn update_side(state: &mut State, context: &mut Context<'_>, id: &Id, dc: DataCe
         next.was_healthy = false;
         next.set_state(SideState::Unconfigured);
     }
+    next.conditions = conditions::standing(state, side, monitor.spec.probing, context);
     if next == *side {
         return;
     }
     let (before, after) = (side.state(), next.state());
     let kind = monitor.kind_name();
+    let active = monitor.spec.has_active_side() && monitor.active() == dc;
+    let news = conditions::news(&side.conditions, &next.conditions, active);
     if before != after {
         next.since_ms = context.now_ms;
         next.since_wall_ms = context.wall_ms;
@@ -74,6 +78,7 @@ fn update_side(state: &mut State, context: &mut Context<'_>, id: &Id, dc: DataCe
     }
     let params = finding_params(&next, dc, kind);
     *state.monitor_mut(id).side_mut(dc) = next;
+    conditions::tell(state, context, id, dc, news);
     let code = match (before, after) {
         (SideState::Abnormal, SideState::Healthy) => EventCode::DatabaseRecovered,
         (SideState::Unconfigured | SideState::InitFailed, SideState::Healthy) => EventCode::MonitorStarted,

@@ -1,5 +1,6 @@
 //! Health: votes of workers, tally, monitor timeout, decision. All of it works on replicated state only.
 
+mod conditions;
 mod decide;
 mod disks;
 mod evaluate;

@@ -4,6 +4,7 @@ use crate::apply::{Context, done};
 use crate::command::*;
 use crate::divergence::{MAX_HASH_INDICES, note_majority};
 use crate::events::{self, EventCode};
+use crate::health::conditions;
 use crate::health::workers::current_worker;
 use crate::health::{evaluate, evaluate_all};
 use crate::history;
@@ -105,11 +106,15 @@ fn accept(state: &mut State, context: &mut Context<'_>, node: u64, report: &Vote
         when_ms: context.now_ms,
         began_ms: context.now_ms.saturating_sub(u64::from(report.age_ms)),
         when_wall_ms: context.wall_ms,
+        conditions: conditions::accepted(&report.conditions),
     };
+    let locked_until_wall_ms = locked_until(monitor, dc, &vote, context.wall_ms);
     if changed {
         history::vote_changed(state, context, &report.monitor, dc, &vote);
     }
-    let votes = &mut state.monitor_mut(&report.monitor).side_mut(dc).votes;
+    let side = state.monitor_mut(&report.monitor).side_mut(dc);
+    side.locked_until_wall_ms = locked_until_wall_ms;
+    let votes = &mut side.votes;
     match votes.binary_search_by_key(&node, |vote| vote.node) {
         Ok(position) => votes[position] = vote,
         Err(position) => votes.insert(position, vote),
@@ -123,6 +128,19 @@ fn accept(state: &mut State, context: &mut Context<'_>, node: u64, report: &Vote
         events::record(state, context, EventCode::LoginRefused, Some(report.monitor), params);
     }
     true
+}
+
+/// Until when the source may stay locked after this vote: engines that lock a source after a wrong password lock it for the right
+/// one too. A login that was let in ends it.
+fn locked_until(monitor: &MonitorRecord, dc: DataCenter, vote: &NodeVote, wall_ms: i64) -> i64 {
+    let lock_ms = monitor.spec.traits().map_or(0, |kind| kind.login_lock_ms);
+    let known = monitor.side(dc).locked_until_wall_ms;
+    match vote.class() {
+        _ if lock_ms == 0 => 0,
+        FindingClass::Auth => known.max(wall_ms.saturating_add(lock_ms.into())),
+        FindingClass::Ok | FindingClass::ReadOnly | FindingClass::Slow => 0,
+        _ => known,
+    }
 }
 
 fn login_refused(side: &Side) -> bool {

@@ -6,6 +6,7 @@
 //! asked is no business of this module: that is a prober's.
 
 mod api;
+mod canary;
 mod check;
 mod elasticsearch;
 mod mongodb;
@@ -16,6 +17,7 @@ mod shared;
 mod traits;
 
 pub use api::*;
+pub use canary::{CanarySpec, ProbedCanary};
 pub use elasticsearch::*;
 pub use mongodb::*;
 pub use probed::*;

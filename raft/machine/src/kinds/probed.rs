@@ -1,6 +1,6 @@
 //! One side of a monitor as a prober sees it: the same shape for every kind.
 
-use crate::kinds::{ApiMethod, RedisMode, TlsSpec};
+use crate::kinds::{ApiMethod, ProbedCanary, RedisMode, TlsSpec};
 use crate::model::Sealed;
 
 /// What decides whom a prober asks, as whom, and what for. Two equal values speak of the same server: what was found of one
@@ -38,6 +38,8 @@ pub enum ProbedDetail {
     Relational {
         /// Oracle: `database` is a SID and no service name.
         database_is_sid: bool,
+        /// Absent: nothing is ever written.
+        canary: Option<ProbedCanary>,
     },
     Redis {
         mode: RedisMode,
@@ -70,6 +72,14 @@ pub struct ApiRequest {
 }
 
 impl ProbedSide {
+    /// The write canary, where there is one.
+    pub fn canary(&self) -> Option<&ProbedCanary> {
+        match &self.detail {
+            ProbedDetail::Relational { canary, .. } => canary.as_ref(),
+            _ => None,
+        }
+    }
+
     /// The same side by another list of addresses (connection tests try replicas too).
     pub fn at(&self, addresses: Vec<String>) -> Self {
         Self {

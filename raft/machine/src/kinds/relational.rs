@@ -1,5 +1,6 @@
 //! MySQL, PostgreSQL, Oracle (C20–C22): account and databases are the same on both sides.
 
+use super::canary::{CANARY_PASSWORD, CanarySpec, ProbedCanary};
 use super::check::{Account, account, fill_tls, same_servers, site_addresses, tls};
 use super::{
     KindSpec, KindTraits, ProbedDetail, ProbedSecret, ProbedSide, SecretSlot, SiteSpec, TlsSpec, shared::tls_fields,
@@ -43,9 +44,28 @@ pub struct RelationalSpec {
     /// Oracle: `monitoring_database` is a SID and no service name.
     #[prost(bool, tag = "8")]
     pub database_is_sid: bool,
+    /// Absent: nothing is ever written.
+    #[prost(message, optional, tag = "105")]
+    pub canary: Option<CanarySpec>,
 }
 
 impl RelationalSpec {
+    fn probed_secrets(&self) -> Vec<ProbedSecret> {
+        let mut secrets = ProbedSecret::password("password", self.password.as_ref());
+        secrets.extend(self.canary.as_ref().and_then(CanarySpec::probed_secret));
+        secrets
+    }
+
+    fn probed_canary(&self, dc: DataCenter) -> Option<ProbedCanary> {
+        self.canary.as_ref().map(|canary| ProbedCanary {
+            user: canary.user.clone(),
+            database: canary.database.clone(),
+            table: canary.table.clone(),
+            row: dc.row(),
+            votes: canary.votes,
+        })
+    }
+
     /// One side.
     pub fn site(&self, dc: DataCenter) -> &RelationalSite {
         match dc {
@@ -75,20 +95,28 @@ impl KindSpec for RelationalSpec {
             kind: "",
             addresses: vec![self.site(dc).address.clone()],
             user: self.user.clone(),
-            secrets: ProbedSecret::password("password", self.password.as_ref()),
+            secrets: self.probed_secrets(),
             database: self.monitoring_database.clone(),
             tls: fill_tls(self.tls.as_ref()),
             detail: ProbedDetail::Relational {
                 database_is_sid: self.database_is_sid,
+                canary: self.probed_canary(dc),
             },
         }
     }
 
     fn secret_slots(&mut self) -> Vec<SecretSlot<'_>> {
-        vec![SecretSlot {
+        let mut slots = vec![SecretSlot {
             field: "password".to_owned(),
             sealed: &mut self.password,
-        }]
+        }];
+        if let Some(canary) = &mut self.canary {
+            slots.push(SecretSlot {
+                field: CANARY_PASSWORD.to_owned(),
+                sealed: &mut canary.password,
+            });
+        }
+        slots
     }
 
     fn fields(&self) -> Vec<(String, String)> {
@@ -99,6 +127,9 @@ impl KindSpec for RelationalSpec {
         ];
         if self.database_is_sid {
             fields.push(("database_is_sid".to_owned(), "true".to_owned()));
+        }
+        if let Some(canary) = &self.canary {
+            fields.extend(canary.fields());
         }
         if let Some(tls) = &self.tls {
             fields.extend(tls_fields("", tls));
@@ -135,6 +166,9 @@ impl KindSpec for RelationalSpec {
         if self.database_is_sid && traits.name != "oracle" {
             let detail = "only an Oracle database has a SID";
             problems.add(pointer("database_is_sid"), "unsupported", detail);
+        }
+        if let Some(canary) = &self.canary {
+            canary.check(problems, &pointer("canary"), traits);
         }
         for dc in DataCenter::ALL {
             let (site, at) = (self.site(dc), format!("{at}/{}", dc.name()));

@@ -15,6 +15,12 @@ pub struct KindTraits {
     pub pools_replicas: bool,
     /// A side has a list of addresses; otherwise one.
     pub has_several_addresses: bool,
+    /// A write canary can be had (C20 `[+]`).
+    pub has_canary: bool,
+    /// Probers learn how far a replica is behind.
+    pub tells_lag: bool,
+    /// After a refused login the source may stay locked for this long, milliseconds (C25); 0: it locks nobody.
+    pub login_lock_ms: u32,
     /// Sides are readable and writable as SDKs see them (C9).
     pub has_read_write: bool,
     /// Routing algorithms that SDKs of the kind know; the first is offered first.
@@ -35,6 +41,9 @@ const RELATIONAL: KindTraits = KindTraits {
     has_pool: true,
     pools_replicas: true,
     has_several_addresses: false,
+    has_canary: true,
+    tells_lag: true,
+    login_lock_ms: 0,
     has_read_write: true,
     routings: &[Routing::SingleReadWrite, Routing::LocalReadSingleWrite],
     max_access_timeout_ms: 100_000,
@@ -60,6 +69,8 @@ pub const POSTGRESQL: KindTraits = KindTraits {
 /// C22.
 pub const ORACLE: KindTraits = KindTraits {
     name: "oracle",
+    has_canary: false,
+    tells_lag: false,
     default_port: 1521,
     ..RELATIONAL
 };
@@ -69,6 +80,8 @@ pub const REDIS: KindTraits = KindTraits {
     name: "redis",
     has_pool: false,
     has_several_addresses: true,
+    has_canary: false,
+    tells_lag: true,
     has_read_write: false,
     routings: &[
         Routing::SingleReadWrite,
@@ -86,6 +99,8 @@ pub const MONGODB: KindTraits = KindTraits {
     name: "mongodb",
     pools_replicas: false,
     has_several_addresses: true,
+    has_canary: false,
+    tells_lag: true,
     has_read_write: false,
     default_port: 8635,
     ..RELATIONAL
@@ -96,6 +111,9 @@ pub const ELASTICSEARCH: KindTraits = KindTraits {
     name: "elasticsearch",
     has_pool: false,
     has_several_addresses: true,
+    has_canary: false,
+    tells_lag: false,
+    login_lock_ms: 15 * 60 * 1_000,
     has_read_write: false,
     routings: &[Routing::SingleReadWrite, Routing::LocalReadWrite],
     max_access_timeout_ms: 3_000,
@@ -110,6 +128,9 @@ pub const API: KindTraits = KindTraits {
     has_pool: false,
     pools_replicas: false,
     has_several_addresses: false,
+    has_canary: false,
+    tells_lag: false,
+    login_lock_ms: 0,
     has_read_write: false,
     routings: &[],
     max_access_timeout_ms: 3_000,

@@ -1,5 +1,6 @@
 //! The objects of the registry, as commands carry them, snapshots store them and edges read them.
 
+mod conditions;
 mod monitor;
 mod pool;
 mod registry;
@@ -7,6 +8,7 @@ mod rules;
 mod users;
 mod votes;
 
+pub use conditions::*;
 pub use monitor::*;
 pub use pool::*;
 pub use registry::*;
@@ -102,6 +104,14 @@ impl DataCenter {
         match self {
             DataCenter::Dc1 => "dc1",
             DataCenter::Dc2 => "dc2",
+        }
+    }
+
+    /// The side's row in the table of a write canary.
+    pub(crate) const fn row(self) -> u32 {
+        match self {
+            DataCenter::Dc1 => 1,
+            DataCenter::Dc2 => 2,
         }
     }
 

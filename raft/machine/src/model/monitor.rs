@@ -1,5 +1,6 @@
 //! What a user sets of a monitor.
 
+use super::conditions::LagThreshold;
 use crate::kinds::MonitorKind;
 
 /// Timing of one monitor (C3); an absent field means the global setting of its kind. Milliseconds.
@@ -65,6 +66,9 @@ pub struct MonitorSpec {
     pub timing: Timing,
     #[prost(enumeration = "FencePolicy", tag = "6")]
     pub fence_policy: i32,
+    /// From where on a replica's lag is shown as a sub-health; absent: the defaults.
+    #[prost(message, optional, tag = "105")]
+    pub lag_threshold: Option<LagThreshold>,
     #[prost(oneof = "MonitorKind", tags = "10, 11, 12, 13, 14, 15, 16")]
     pub kind: Option<MonitorKind>,
 }

@@ -45,6 +45,8 @@ pub enum FindingClass {
     Overdue = 14,
     /// The prober cannot start: the specification is incomplete or wrong.
     Misconfigured = 15,
+    /// The write canary fails, and the monitor says that this is a failure of the data source.
+    WritesFail = 105,
 }
 
 impl FindingClass {
@@ -67,6 +69,7 @@ impl FindingClass {
             FindingClass::OwnShortage => "own-shortage",
             FindingClass::Overdue => "overdue",
             FindingClass::Misconfigured => "misconfigured",
+            FindingClass::WritesFail => "writes-fail",
         }
     }
 }

@@ -27,6 +27,10 @@ pub(super) fn describe_monitor(monitor: &MonitorRecord) -> Fields {
     add("timing.monitor_timeout_ms", time(spec.timing.monitor_timeout_ms));
     add("timing.access_timeout_ms", time(spec.timing.access_timeout_ms));
     add("timing.fast_profile", spec.timing.fast_profile.to_string());
+    if let Some(threshold) = &spec.lag_threshold {
+        add("lag_threshold.seconds", threshold.seconds_in_force().to_string());
+        add("lag_threshold.bytes", threshold.bytes_in_force().to_string());
+    }
     fields.extend(spec.kind.iter().flat_map(MonitorKind::fields));
     let mut add = |name: &str, value: String| fields.push((name.to_owned(), value));
     if let Some(pool) = &monitor.pool {

@@ -98,15 +98,20 @@ pub(crate) fn update_monitor(
     let gate = gate::check(connection_test.as_ref())?;
     let mut monitor = present.clone();
     let other_target = DataCenter::ALL.map(|dc| monitor.spec.probed(dc) != spec.probed(dc));
+    let other_source = DataCenter::ALL.map(|dc| addresses(&monitor.spec, dc) != addresses(&spec, dc));
     monitor.spec = spec;
     monitor.meta.generation += 1;
     monitor.probe_generation = monitor.meta.generation;
-    for (dc, other_target) in DataCenter::ALL.into_iter().zip(other_target) {
+    for ((dc, other_target), other_source) in DataCenter::ALL.into_iter().zip(other_target).zip(other_source) {
         let side = monitor.side_mut(dc);
+        if other_source {
+            side.locked_until_wall_ms = 0;
+        }
         side.votes.clear();
         side.failing_since_ms = None;
         if other_target {
             side.was_healthy = false;
+            side.conditions.clear();
             side.set_state(SideState::Unconfigured);
             side.since_ms = context.now_ms;
             side.since_wall_ms = context.wall_ms;
@@ -124,6 +129,10 @@ pub(crate) fn update_monitor(
     context.wake.monitors = true;
     health::evaluate(state, context, &[command.id]);
     reply
+}
+
+fn addresses(spec: &MonitorSpec, dc: DataCenter) -> Vec<String> {
+    spec.probed(dc).map(|side| side.addresses).unwrap_or_default()
 }
 
 /// The edited specification with what an edit may leave out, checked; name and kind are fixed.

@@ -94,6 +94,7 @@ pub fn monitor_spec(name: &str) -> MonitorSpec {
             ..Timing::default()
         },
         fence_policy: FencePolicy::None as i32,
+        lag_threshold: None,
         kind: Some(MonitorKind::Mysql(RelationalSpec {
             user: "monitor".to_owned(),
             password: Some(Sealed {
@@ -105,6 +106,7 @@ pub fn monitor_spec(name: &str) -> MonitorSpec {
             dc2: site("10.0.2.1:3306", "west"),
             tls: None,
             database_is_sid: false,
+            canary: None,
         })),
     }
 }
@@ -159,6 +161,7 @@ pub fn vote(monitor: Id, generation: u64, dc: DataCenter, vote: Vote) -> VoteRep
         },
         never_logged_in: false,
         age_ms: 100,
+        conditions: Vec::new(),
     }
 }
 

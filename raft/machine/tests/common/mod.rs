@@ -10,6 +10,7 @@ pub mod kinds;
 mod parse;
 mod parse_kv;
 mod parse_rules;
+mod parse_words;
 mod print;
 mod show;
 

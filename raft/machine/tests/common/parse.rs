@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use quorate_machine::*;
 
-use super::{Scenario, build, kinds, print};
+use super::{Scenario, build, kinds, parse_words, print};
 
 /// Words and options of a line.
 pub struct Line<'a> {
@@ -166,6 +166,9 @@ impl Scenario {
                 if let Some(class) = line.option("class") {
                     report.class = parse_class(class) as i32;
                 }
+                if let Some(conditions) = line.option("ails") {
+                    report.conditions = conditions.split(',').map(parse_words::condition).collect();
+                }
                 Some(report)
             });
             let next = self.sequences.get(&node).copied().unwrap_or(0) + 1;
@@ -246,7 +249,7 @@ impl Scenario {
                     application,
                     spec,
                     pool,
-                    connection_test: None,
+                    connection_test: parse_words::gate(line),
                 })));
             }
             "edit" => {
@@ -257,7 +260,7 @@ impl Scenario {
                     id,
                     generation,
                     spec,
-                    connection_test: None,
+                    connection_test: parse_words::gate(line),
                 })));
             }
             "drop" => {
@@ -389,7 +392,7 @@ impl Scenario {
             "as-node" => self.author = build::node_principal(line.number(1)),
             "user" => {
                 let id = self.new_id(6, line.word(1));
-                let role = parse_role(line.word(2)) as i32;
+                let role = parse_words::role(line.word(2)) as i32;
                 let (name, password_hash) = (line.word(1).to_owned(), "argon2".to_owned());
                 self.apply(Command::CreateUser(CreateUser {
                     id,
@@ -415,7 +418,7 @@ impl Scenario {
                     id,
                     name: line.word(1).to_owned(),
                     hash: Bytes::from(vec![id.low as u8; 32]),
-                    role: parse_role(line.word(2)) as i32,
+                    role: parse_words::role(line.word(2)) as i32,
                     expires_at_ms: line.number_option("ends").unwrap_or(0) as i64,
                     applications: line.option("bound").map(|name| self.id(name)).into_iter().collect(),
                 }));
@@ -444,6 +447,13 @@ impl Scenario {
         for (name, value) in &line.options {
             let number = || Some(value.parse().expect("milliseconds"));
             match *name {
+                "untested" => {}
+                "lag" => {
+                    spec.lag_threshold = Some(LagThreshold {
+                        seconds: number(),
+                        bytes: None,
+                    });
+                }
                 "timeout" => spec.timing.monitor_timeout_ms = number(),
                 "retry" => spec.timing.retry_interval_ms = number(),
                 "access" => spec.timing.access_timeout_ms = number(),
@@ -481,13 +491,10 @@ fn parse_vote(text: &str) -> Vote {
 }
 
 fn parse_class(text: &str) -> FindingClass {
-    let all = (0..16).filter_map(|number| FindingClass::try_from(number).ok());
+    let all = (0..16)
+        .chain([105])
+        .filter_map(|number| FindingClass::try_from(number).ok());
     all.into_iter()
         .find(|class| class.code() == text)
         .expect("a finding class")
-}
-
-fn parse_role(text: &str) -> Role {
-    let all = [Role::Viewer, Role::Operator, Role::Admin, Role::Root];
-    all.into_iter().find(|role| role.code() == text).expect("a role")
 }

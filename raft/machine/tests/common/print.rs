@@ -186,6 +186,17 @@ pub fn monitor(state: &State, monitor: &MonitorRecord) -> String {
             side.read_write.writable,
             votes.join(" ")
         ));
+        for found in &side.conditions {
+            let lag = found.lag.as_ref().and_then(|lag| lag.seconds);
+            out.push_str(&format!(
+                "      {} since {} says {} {:?}{}\n",
+                found.condition().code(),
+                found.since_ms,
+                found.node,
+                found.text,
+                lag.map(|seconds| format!(" {seconds} s behind")).unwrap_or_default()
+            ));
+        }
     }
     if let Some(last) = &monitor.last_switch {
         out.push_str(&format!(
