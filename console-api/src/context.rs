@@ -13,6 +13,7 @@ use quorate_machine::{
 use quorate_raft::Handle;
 use tokio::sync::{Semaphore, watch};
 
+use crate::InstanceKeys;
 use crate::auth::{Caller, LoginLimits, PasswordChecker, SessionKey};
 use crate::limits::{CONNECTION_TESTS_AT_ONCE, MAX_STREAMS, READ_DEADLINE, RETRY_AFTER_SECONDS, WRITE_DEADLINE};
 use crate::problem::Problem;
@@ -245,6 +246,7 @@ pub struct ApiSettings {
     /// Key of the sessions' HMAC: the same on every node, so that a session is valid on each of them.
     pub session_key: SessionKey,
     pub sealer: Arc<dyn Sealer>,
+    pub instance_keys: Arc<dyn InstanceKeys>,
     pub tester: Arc<dyn ConnectionTester>,
     pub processes: Arc<dyn ProcessSource>,
     pub links: Arc<dyn LinkSource>,

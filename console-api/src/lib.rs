@@ -12,6 +12,7 @@ mod auth;
 mod context;
 mod dto;
 mod extract;
+mod instance_keys;
 mod language;
 mod limits;
 mod openapi;
@@ -28,6 +29,7 @@ pub use context::{
     AddressReport, ApiContext, ApiSettings, ConnectedProcess, ConnectionTest, ConnectionTester, EdgeFuture,
     LinkMeasure, LinkSource, MeasureSource, ProcessSource, Sealer, SideMeasure, StageReport, TlsFiles, TypedSecret,
 };
+pub use instance_keys::{ClientFiles, InstanceKeys, InstanceSecrets, KvPasswords};
 pub use openapi::{document, router};
 pub use problem::{FieldError, Problem};
 pub use serve::serve_https;

@@ -21,8 +21,8 @@ use crate::language::{negotiate, text};
 use crate::limits::MAX_BODY_BYTES;
 use crate::problem::Problem;
 use crate::routes::{
-    applications, cluster, connection, deletion, export, history, login, monitors, processes, records, registry,
-    settings, sites, streams, switches, tokens, users, withhold,
+    applications, cluster, connection, deletion, export, history, instances, login, monitors, processes, records,
+    registry, settings, sites, streams, switches, tokens, users, withhold,
 };
 
 /// Where everything here is mounted.
@@ -127,8 +127,14 @@ fn protected_routes() -> OpenApiRouter<ApiContext> {
         .routes(routes!(settings::set_kind_settings))
         .routes(routes!(registry::list_modules))
         .routes(routes!(registry::list_namespaces))
-        .routes(routes!(registry::list_instances))
-        .routes(routes!(registry::read_instance))
+        .routes(routes!(registry::list_instances, instances::create_instance))
+        .routes(routes!(
+            registry::read_instance,
+            instances::update_instance,
+            instances::delete_instance
+        ))
+        .routes(routes!(instances::set_kv_password))
+        .routes(routes!(instances::read_client_certificate))
         .routes(routes!(registry::read_instance_connection))
         .routes(routes!(
             applications::list_applications,

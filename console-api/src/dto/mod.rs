@@ -39,7 +39,10 @@ pub(crate) use monitor_view::MonitorView;
 pub(crate) use pool::PoolBody;
 pub(crate) use process::{ProcessView, ProcessesView};
 pub(crate) use record::{AuditView, EventView};
-pub(crate) use registry::{InstanceConnectionView, InstanceView, ModuleView, NamespaceView, instance_connection};
+pub(crate) use registry::{
+    ClientFilesView, DeleteInstanceBody, InstanceBody, InstanceConnectionView, InstanceView, KvPasswordBody,
+    ModuleView, NamespaceView, NewInstanceBody, instance_connection,
+};
 pub(crate) use rules::{PauseBody, PauseView, SwitchingView, TransitionView, WindowBody, WindowView};
 pub(crate) use sdk::{SdkConfigurationView, sdk_view};
 pub(crate) use settings::{

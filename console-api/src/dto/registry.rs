@@ -1,8 +1,8 @@
-//! Modules, namespaces and instances (A2, A3, A5), read only so far, and the KV endpoint of an instance.
+//! Modules and namespaces (A2, A3), read only so far; instances (A5) and their KV endpoints.
 
 use std::net::SocketAddr;
 
-use quorate_machine::{Instance, Module, Namespace, State};
+use quorate_machine::{Instance, InstancePort, Module, Namespace, State};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -60,21 +60,101 @@ pub(crate) struct InstanceView {
     pub(crate) name: String,
     pub(crate) description: String,
     pub(crate) namespace: String,
+    /// `creating` until every node has opened the instance's KV port, `running`, or `failed`; `problems` says why.
+    pub(crate) status: String,
+    /// Which nodes cannot open the port, in the system's own words.
+    pub(crate) problems: Vec<PortProblemView>,
     pub(crate) applications: usize,
     pub(crate) monitors: usize,
 }
 
 impl InstanceView {
     pub(crate) fn new(state: &State, instance: &Instance) -> Self {
+        let problems = instance.ports.iter().filter(|port| !port.problem.is_empty());
         Self {
             meta: MetaView::from(&instance.meta),
             name: instance.name.clone(),
             description: instance.description.clone(),
             namespace: instance.namespace.to_string(),
+            status: state.instance_status(instance).code().to_owned(),
+            problems: problems.map(PortProblemView::from).collect(),
             applications: state.applications(&instance.meta.id).count(),
             monitors: state.monitors(&instance.meta.id).count(),
         }
     }
+}
+
+/// A node that cannot open an instance's KV port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct PortProblemView {
+    pub(crate) node: u64,
+    pub(crate) problem: String,
+}
+
+impl From<&InstancePort> for PortProblemView {
+    fn from(port: &InstancePort) -> Self {
+        Self {
+            node: port.node,
+            problem: port.problem.clone(),
+        }
+    }
+}
+
+/// A new instance.
+#[derive(Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewInstanceBody {
+    /// 1 to 64 characters, unique.
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) description: String,
+    /// Id or name of the namespace; the bootstrapped one when left out.
+    #[serde(default)]
+    pub(crate) namespace: Option<String>,
+    /// Password of the KV user `root`: 8 to 72 bytes.
+    #[schema(write_only)]
+    pub(crate) kv_root_password: String,
+    /// Password of the KV user `mas`, which SDKs use: 8 to 72 bytes.
+    #[schema(write_only)]
+    pub(crate) kv_sdk_password: String,
+}
+
+/// Another name or description.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InstanceBody {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) description: String,
+}
+
+/// The name of the instance that is to be deleted, typed once more.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeleteInstanceBody {
+    pub(crate) name: String,
+}
+
+/// A new password of a KV user of the instance.
+#[derive(Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KvPasswordBody {
+    /// `root`, `mas`, or another KV user of the instance.
+    pub(crate) user: String,
+    /// 8 to 72 bytes.
+    #[schema(write_only)]
+    pub(crate) password: String,
+}
+
+/// What a KV client needs for mutual TLS, by file name (sdk-contract 8).
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub(crate) struct ClientFilesView {
+    #[serde(rename = "ca.crt")]
+    pub(crate) ca: String,
+    #[serde(rename = "client.crt")]
+    pub(crate) certificate: String,
+    #[serde(rename = "client.key.pem")]
+    pub(crate) key: String,
 }
 
 /// How clients reach the KV endpoint of an instance.
@@ -93,7 +173,7 @@ pub(crate) struct InstanceConnectionView {
 
 /// KV endpoints of an instance with what an SDK would stumble over.
 pub(crate) fn instance_connection(state: &State, instance: &Instance, tls: &TlsFiles) -> InstanceConnectionView {
-    let endpoints: Vec<String> = state.nodes().map(|node| node.kv.clone()).collect();
+    let endpoints: Vec<String> = state.nodes().filter_map(|node| instance.kv_address(node)).collect();
     InstanceConnectionView {
         instance: instance.meta.id.to_string(),
         warnings: endpoint_warnings(&endpoints),

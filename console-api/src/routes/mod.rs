@@ -7,6 +7,7 @@ pub(crate) mod deletion;
 pub(crate) mod export;
 mod gate;
 pub(crate) mod history;
+pub(crate) mod instances;
 pub(crate) mod login;
 pub(crate) mod monitors;
 mod preview;

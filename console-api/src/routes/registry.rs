@@ -1,9 +1,10 @@
-//! Modules, namespaces and instances, read only so far (A2, A3, A5).
+//! Modules and namespaces, read only so far (A2, A3), and what is read of instances (A5).
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 
-use super::find_instance;
+use super::{find_instance, with_etag};
 use crate::context::ApiContext;
 use crate::dto::{
     InstanceConnectionView, InstanceView, ModuleView, NamespaceView, Page, ReadQuery, instance_connection,
@@ -59,18 +60,18 @@ pub(crate) async fn list_instances(
     Ok(Json(read.await?))
 }
 
-/// Reads an instance.
+/// Reads an instance; its ETag is its generation.
 #[utoipa::path(get, path = "/instances/{instance}", tag = "registry", params(ReadQuery),
     responses((status = 200, body = InstanceView), (status = "default", body = Problem)))]
 pub(crate) async fn read_instance(
     State(context): State<ApiContext>,
     Segments(instance): Segments<String>,
     Query(query): Query<ReadQuery>,
-) -> Result<Json<InstanceView>, Problem> {
+) -> Result<Response, Problem> {
     let read = context.read(query.serializable, |state| {
         find_instance(state, &instance).map(|found| InstanceView::new(state, found))
     });
-    read.await?.map(Json)
+    read.await?.map(|view| with_etag(view.meta.generation, view))
 }
 
 /// How clients reach the KV endpoint of an instance.

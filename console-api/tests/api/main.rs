@@ -5,6 +5,7 @@ mod applications;
 mod batches;
 mod docs;
 mod document;
+mod instances;
 mod kinds;
 mod languages;
 mod laxities;

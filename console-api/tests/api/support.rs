@@ -12,13 +12,13 @@ use axum::extract::ConnectInfo;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use quorate_console_api::{
-    AddressReport, ApiContext, ApiSettings, ConnectedProcess, ConnectionTest, ConnectionTester, EdgeFuture,
-    LinkMeasure, LinkSource, MeasureSource, ProcessSource, Sealer, SessionKey, SideMeasure, StageReport, TlsFiles,
-    hash_password, router,
+    AddressReport, ApiContext, ApiSettings, ClientFiles, ConnectedProcess, ConnectionTest, ConnectionTester,
+    EdgeFuture, InstanceKeys, InstanceSecrets, KvPasswords, LinkMeasure, LinkSource, MeasureSource, ProcessSource,
+    Sealer, SessionKey, SideMeasure, StageReport, TlsFiles, hash_password, router,
 };
 use quorate_machine::{
-    Bootstrap, Command, DataCenter, FindingClass, Id, LinkState, NodeRecord, Principal, PrincipalKind, Proposal,
-    RemoveNode, ReplicaLag, Reply, ReplyKind, ReportHealth, Sealed, Vote, VoteReport, WorkerSeen,
+    Bootstrap, Command, DataCenter, FindingClass, Id, Instance, LinkState, NodeRecord, Principal, PrincipalKind,
+    Proposal, RemoveNode, ReplicaLag, Reply, ReplyKind, ReportHealth, Sealed, Vote, VoteReport, WorkerSeen,
 };
 use quorate_raft::Handle;
 use serde_json::Value;
@@ -38,6 +38,35 @@ impl Sealer for ReversingSealer {
         let mut bytes = format!("{object}/{field}/{generation}/").into_bytes();
         bytes.extend(plain.iter().rev());
         Sealed { bytes: bytes.into() }
+    }
+}
+
+/// Makes recognisable secrets: nothing here has to be safe.
+struct PlainKeys;
+
+impl InstanceKeys for PlainKeys {
+    fn make(&self, instance: Id, passwords: KvPasswords) -> EdgeFuture<Result<InstanceSecrets, String>> {
+        let hash = |password: &str| bytes::Bytes::from(format!("hash-{}", password.len()));
+        let secrets = InstanceSecrets {
+            kv_root_password_hash: hash(&passwords.root),
+            kv_sdk_password_hash: hash(&passwords.sdk),
+            kv_ca: format!("authority of {instance}"),
+            kv_ca_key: ReversingSealer.seal(instance, "kv-ca-key", 1, b"key"),
+        };
+        Box::pin(async move { Ok(secrets) })
+    }
+
+    fn hash(&self, password: String) -> EdgeFuture<Result<bytes::Bytes, String>> {
+        Box::pin(async move { Ok(format!("hash-{}", password.len()).into()) })
+    }
+
+    fn client_files(&self, instance: &Instance) -> EdgeFuture<Result<ClientFiles, String>> {
+        let files = ClientFiles {
+            ca: instance.kv_ca.clone(),
+            certificate: "certificate".to_owned(),
+            key: "key".to_owned(),
+        };
+        Box::pin(async move { Ok(files) })
     }
 }
 
@@ -201,6 +230,7 @@ impl App {
             handle: handle.clone(),
             session_key: SessionKey::new([7; 32]),
             sealer: Arc::new(ReversingSealer),
+            instance_keys: Arc::new(PlainKeys),
             tester: Arc::new(PortTester),
             processes: Arc::new(OneProcess),
             links: Arc::new(OneLink),

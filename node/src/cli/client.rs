@@ -148,6 +148,11 @@ impl Client {
         self.call(Method::DELETE, path, None, generation).await
     }
 
+    /// Deletes what has to be confirmed by a body.
+    pub async fn delete_with(&self, path: &str, body: &Value, generation: Option<u64>) -> Result<Answer, Failure> {
+        self.call(Method::DELETE, path, Some(body), generation).await
+    }
+
     async fn call(
         &self,
         method: Method,

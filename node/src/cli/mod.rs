@@ -19,6 +19,7 @@ mod application;
 mod client;
 mod cluster;
 mod failure;
+mod instance;
 mod kv;
 mod language;
 mod monitor;
@@ -85,6 +86,9 @@ pub enum Noun {
     /// State of the cluster, quotas, settings
     #[command(subcommand)]
     Cluster(cluster::Verb),
+    /// Instances: isolated spaces, each with a keyspace and a KV port of its own
+    #[command(subcommand)]
+    Instance(instance::Verb),
     /// Applications
     #[command(subcommand)]
     Application(application::Verb),
@@ -173,6 +177,7 @@ async fn carry_out(cli: &Cli) -> Result<(), Failure> {
 async fn ask(client: &Client, noun: &Noun) -> Result<Rendered, Failure> {
     match noun {
         Noun::Cluster(verb) => cluster::run(client, verb).await,
+        Noun::Instance(verb) => instance::run(client, verb).await,
         Noun::Application(verb) => application::run(client, verb).await,
         Noun::Monitor(verb) => monitor::run(client, verb).await,
         Noun::Switch(verb) => switch::run(client, verb).await,

@@ -35,7 +35,7 @@ pub struct NodeProfile {
 }
 
 impl NodeProfile {
-    fn server_names(&self) -> Vec<String> {
+    pub(super) fn server_names(&self) -> Vec<String> {
         let mut names = vec!["localhost".to_string(), "127.0.0.1".to_string(), "::1".to_string()];
         for address in [&self.kv, &self.console] {
             let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
@@ -54,13 +54,13 @@ pub fn peer_name(node_id: u64) -> String {
 }
 
 /// One certificate authority with its key.
-struct Issuing {
-    certificate: String,
-    key: KeyPair,
+pub(super) struct Issuing {
+    pub(super) certificate: String,
+    pub(super) key: KeyPair,
 }
 
 impl Issuing {
-    fn generate(name: &str) -> Result<Self, IdentityError> {
+    pub(super) fn generate(name: &str) -> Result<Self, IdentityError> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -72,7 +72,7 @@ impl Issuing {
     }
 
     /// (certificate, key) in PEM for `names`, usable as the given purposes.
-    fn issue(
+    pub(super) fn issue(
         &self,
         common_name: &str,
         names: Vec<String>,
@@ -88,6 +88,12 @@ impl Issuing {
         set_validity(&mut params, CERTIFICATE_YEARS);
         let certificate = params.signed_by(&key, &issuer)?;
         Ok((certificate.pem(), key.serialize_pem()))
+    }
+
+    /// A client certificate of an instance, for the bundle that SDKs are given.
+    pub(super) fn issue_client(&self) -> Result<(String, String), IdentityError> {
+        let purposes = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue("quorate-kv-client", Vec::new(), purposes)
     }
 }
 
@@ -170,7 +176,7 @@ impl Authority {
             .issue(&peer_name, vec![peer_name.clone()], vec![ServerAuth, ClientAuth])?;
         let kv = self.kv.issue(&profile.name, names.clone(), vec![ServerAuth])?;
         let console = self.console.issue(&profile.name, names, vec![ServerAuth])?;
-        let client = self.client_certificate()?;
+        let client = self.kv.issue_client()?;
         let seal = |name: &str, key: &KeyPair| {
             self.key
                 .seal(self.cluster_id, name, 1, key.serialize_pem().as_bytes())
@@ -215,14 +221,5 @@ impl Authority {
             (files::CONSOLE_CERT.to_string(), console.0.into_bytes()),
             (files::CONSOLE_KEY.to_string(), console.1.into_bytes()),
         ]))
-    }
-
-    /// A client certificate of the first instance, for the bundle that SDKs are given.
-    fn client_certificate(&self) -> Result<(String, String), IdentityError> {
-        self.kv.issue(
-            "quorate-kv-client",
-            Vec::new(),
-            vec![ExtendedKeyUsagePurpose::ClientAuth],
-        )
     }
 }

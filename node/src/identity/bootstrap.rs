@@ -129,7 +129,7 @@ fn hash_console_password(password: &str) -> Result<String, IdentityError> {
         .map_err(|error| IdentityError::Hash(error.to_string()))
 }
 
-fn hash_kv_password(password: &str) -> Result<bytes::Bytes, IdentityError> {
+pub(crate) fn hash_kv_password(password: &str) -> Result<bytes::Bytes, IdentityError> {
     let parts = bcrypt::hash_with_salt(password, BCRYPT_COST, random_bytes::<16>())
         .map_err(|error| IdentityError::Hash(error.to_string()))?;
     // The version that etcd writes, so that snapshots travel both ways.

@@ -7,15 +7,17 @@
 mod authority;
 mod bootstrap;
 mod directory;
+mod instance;
 mod join;
 mod sealing;
 mod tls;
 mod token;
 
 pub use authority::{Authority, NodeProfile};
-pub(crate) use bootstrap::node_record;
 pub use bootstrap::{Credentials, PendingBootstrap, bootstrap, new_cluster, print_credentials};
+pub(crate) use bootstrap::{hash_kv_password, node_record};
 pub use directory::{IdentityDirectory, NodeIdentity, files, write_atomically};
+pub use instance::{ClientFiles, InstanceAuthority, first_client_files};
 pub use join::{JoinDesk, Registrar, join};
 pub use sealing::{ClusterKey, UnsealError};
 pub use tls::{console_server_config, kv_certificate, kv_server_config};
@@ -51,6 +53,8 @@ pub enum IdentityError {
     Join(String),
     #[error("the bootstrap was refused: {0}")]
     BootstrapRefused(&'static str),
+    #[error("the authority of instance {instance} cannot be used: {problem}")]
+    Authority { instance: String, problem: String },
     #[error("cannot hash a password: {0}")]
     Hash(String),
 }

@@ -61,8 +61,13 @@ pub fn kv_server_config(directory: &IdentityDirectory, mutual_tls: bool) -> Resu
         certificates(directory, files::KV_CERT)?,
         private_key(directory, files::KV_KEY)?,
     )?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = kv_protocols();
     Ok(Arc::new(config))
+}
+
+/// What a KV port speaks.
+pub(super) fn kv_protocols() -> Vec<Vec<u8>> {
+    vec![b"h2".to_vec(), b"http/1.1".to_vec()]
 }
 
 /// TLS of the console.

@@ -1,9 +1,9 @@
-//! The doors of a node: KV of the first instance, and the console with REST, health and metrics.
+//! The doors of a node: KV of the first instance and of the further ones, and the console with REST, health and metrics.
 
 use std::sync::Arc;
 
 use quorate_console_api::{ApiContext, ApiSettings, SessionKey, TlsFiles, router, serve_https};
-use quorate_etcd_api::{Clients, KvDoor, KvPort, Lessor, TokenKey, WatchHub, serve_kv};
+use quorate_etcd_api::{Clients, KvDoor, KvPort, LeaseKeeper, Lessor, TokenKey, WatchHub, serve_kv};
 use quorate_probes::Names;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::certificates::KvCertificates;
 use super::edges::{NodeMeasures, NodeProcesses, NodeSealer, NodeTester};
 use super::health::Health;
+use super::instance_keys::NodeInstanceKeys;
+use super::instances::InstancePorts;
 use super::metrics::{Metrics, Sources};
 use super::ports::ReservedPort;
 use crate::config::Config;
@@ -60,6 +62,21 @@ impl Doors {
         });
 
         let hub = WatchHub::start(handle.clone());
+        let leases: Arc<dyn LeaseKeeper> = Arc::new(lessor);
+        let token_key = TokenKey::new(parts.key.derive("kv tokens").as_ref());
+        let instances = InstancePorts {
+            handle: handle.clone(),
+            key: parts.key.clone(),
+            profile: parts.identity.profile.clone(),
+            listen: parts.config.kv.listen,
+            mutual_tls: parts.config.kv_mutual_tls,
+            plaintext: parts.config.kv_plaintext,
+            hub: hub.clone(),
+            leases: leases.clone(),
+            clients: clients.clone(),
+            token_key: token_key.clone(),
+        };
+        tasks.spawn(instances.run(stop.clone()));
         let (matcher, fence, stopping) = (hub.clone(), reconcilers.fence.clone(), stop.clone());
         tasks.spawn(async move {
             if stopping.run_until_cancelled(matcher.failed()).await.is_some() {
@@ -73,10 +90,10 @@ impl Doors {
             instance: parts.identity.instance_id,
             handle: handle.clone(),
             hub,
-            leases: Arc::new(lessor),
+            leases,
             clients: clients.clone(),
             jwt: None,
-            token_key: TokenKey::new(parts.key.derive("kv tokens").as_ref()),
+            token_key,
             tls: Some(certificates.config()),
             certificate_expiry: Some(certificates.expiry()),
             allow_plaintext: parts.config.kv_plaintext,
@@ -108,6 +125,10 @@ impl Doors {
             handle,
             session_key: SessionKey::new(*parts.key.derive("console sessions")),
             sealer: Arc::new(NodeSealer(parts.key.clone())),
+            instance_keys: Arc::new(NodeInstanceKeys {
+                key: parts.key.clone(),
+                directory: parts.directory.clone(),
+            }),
             tester: Arc::new(NodeTester {
                 key: parts.key,
                 links: parts.links,

@@ -10,6 +10,8 @@ mod doors;
 mod edges;
 mod first_start;
 mod health;
+mod instance_keys;
+mod instances;
 mod metrics;
 mod ports;
 mod signals;

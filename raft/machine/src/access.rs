@@ -148,6 +148,7 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
         Command::ReportStateHash(c) => node(c.node),
         Command::ReportDisk(c) => node(c.node),
         Command::ReportLinks(c) => node(c.node),
+        Command::ReportInstancePort(c) => node(c.port.node),
         // Of itself, or an operator of any node.
         Command::AnnounceDeparture(c) => match author.kind {
             Some(PrincipalKind::Node(_)) => node(c.node),
@@ -190,7 +191,10 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
         | Command::SetKeyspaceQuota(_)
         | Command::SetPause(_)
         | Command::SetSiteSettings(_)
-        | Command::SetSiteSwitch(_) => check(Action::Settings, Object::Cluster),
+        | Command::SetSiteSwitch(_)
+        | Command::CreateInstance(_)
+        | Command::UpdateInstance(_)
+        | Command::DeleteInstance(_) => check(Action::Settings, Object::Cluster),
         Command::CreateUser(c) => {
             check(Action::Users, Object::Cluster)?;
             below_own_rank(state, author, Role::try_from(c.role).unwrap_or(Role::Root))

@@ -198,6 +198,10 @@ fn dispatch(state: &mut State, context: &mut Context<'_>, command: Command) -> R
         Command::SetSiteSettings(c) => sites::set_site_settings(state, context, c),
         Command::SetSiteSwitch(c) => sites::set_site_switch(state, context, c),
         Command::AnnounceDeparture(c) => sites::announce_departure(state, context, c),
+        Command::CreateInstance(c) => registry::create_instance(state, context, *c),
+        Command::UpdateInstance(c) => registry::update_instance(state, context, c),
+        Command::DeleteInstance(c) => registry::delete_instance(state, context, c),
+        Command::ReportInstancePort(c) => registry::instance_port_reported(state, context, c),
     }
 }
 

@@ -220,6 +220,10 @@ fn refusal(code: RefusalCode) -> Texts {
             "This version does not know the command; upgrade the node.",
             "当前版本不认识该命令；请升级节点。",
         ),
+        RefusalCode::FirstInstance => (
+            "{instance} is the instance that the cluster began with; it stays. Delete its applications instead.",
+            "{instance} 是集群的初始实例，不能删除；请改为删除其中的应用。",
+        ),
         RefusalCode::InvalidBatch => (
             "Name 1 to {maximum} different monitors of one instance.",
             "请指定同一实例中 1 到 {maximum} 个不同的监控器。",
@@ -328,6 +332,10 @@ fn event(code: EventCode) -> Texts {
             "The disk of node {node} has space again ({free_mib} MiB free).",
             "节点 {node} 的磁盘空间已恢复（剩余 {free_mib} MiB）。",
         ),
+        EventCode::InstanceFailed => (
+            "Node {node} cannot open the KV port of instance {instance}: {problem}. It tries again by itself.",
+            "节点 {node} 无法打开实例 {instance} 的 KV 端口：{problem}。节点会自动重试。",
+        ),
         EventCode::SwitchingPaused => (
             "{actor} paused all automatic switching ({scope}): {reason} Lift the pause when the reason is gone.",
             "{actor} 暂停了全部自动切换（{scope}）：{reason} 原因消除后请恢复。",
@@ -373,7 +381,7 @@ fn event(code: EventCode) -> Texts {
 }
 
 /// (code, English, Chinese) of audit records.
-const AUDIT: [(&str, &str, &str); 32] = [
+const AUDIT: [(&str, &str, &str); 35] = [
     (
         "override-connection-test",
         "saved a monitor without its connection test: {reason}",
@@ -388,6 +396,9 @@ const AUDIT: [(&str, &str, &str); 32] = [
     ("create-application", "created an application", "创建应用"),
     ("update-application", "changed an application", "修改应用"),
     ("delete-application", "deleted an application", "删除应用"),
+    ("create-instance", "created an instance", "创建实例"),
+    ("update-instance", "changed an instance", "修改实例"),
+    ("delete-instance", "deleted an instance", "删除实例"),
     ("create-monitor", "created a monitor", "创建监控器"),
     ("update-monitor", "changed a monitor", "修改监控器"),
     ("delete-monitor", "deleted a monitor", "删除监控器"),

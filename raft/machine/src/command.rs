@@ -5,6 +5,7 @@
 
 mod cluster;
 mod gate;
+mod instances;
 mod rules;
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use crate::model::*;
 pub use crate::principal::*;
 pub use cluster::*;
 pub use gate::*;
+pub use instances::*;
 pub use rules::*;
 
 /// De-duplication stamp of a forwarding node's session: a command is applied at most once per (node, incarnation, sequence).
@@ -37,7 +39,7 @@ pub struct Proposal {
     pub author: Option<Principal>,
     #[prost(
         oneof = "Command",
-        tags = "1001, 1002, 1003, 1004, 1005, 1006, 1007, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020, 1021, 1022, 1023, 1024, 1025, 1026, 1027, 1030, 1031, 1040, 1041, 1050, 1051, 1070, 1071, 1072, 1073, 1074, 1075, 1076, 1090"
+        tags = "1001, 1002, 1003, 1004, 1005, 1006, 1007, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020, 1021, 1022, 1023, 1024, 1025, 1026, 1027, 1030, 1031, 1040, 1041, 1050, 1051, 1070, 1071, 1072, 1073, 1074, 1075, 1076, 1090, 1110, 1111, 1112, 1113"
     )]
     pub command: Option<Command>,
 }
@@ -145,6 +147,14 @@ pub enum Command {
     AnnounceDeparture(AnnounceDeparture),
     #[prost(message, tag = "1090")]
     DeleteMonitors(DeleteMonitors),
+    #[prost(message, tag = "1110")]
+    CreateInstance(Box<CreateInstance>),
+    #[prost(message, tag = "1111")]
+    UpdateInstance(UpdateInstance),
+    #[prost(message, tag = "1112")]
+    DeleteInstance(DeleteInstance),
+    #[prost(message, tag = "1113")]
+    ReportInstancePort(ReportInstancePort),
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]

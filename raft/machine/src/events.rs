@@ -67,11 +67,12 @@ pub enum EventCode {
     /// A data source answers, and something ails it.
     SubHealthBegan = 105,
     SubHealthEnded = 106,
+    InstanceFailed = 110,
 }
 
 impl EventCode {
     /// Every code that is produced.
-    pub const ALL: [EventCode; 29] = [
+    pub const ALL: [EventCode; 30] = [
         EventCode::ClusterBootstrapped,
         EventCode::DatabaseAbnormal,
         EventCode::DatabaseRecovered,
@@ -101,6 +102,7 @@ impl EventCode {
         EventCode::NodeReturned,
         EventCode::SubHealthBegan,
         EventCode::SubHealthEnded,
+        EventCode::InstanceFailed,
     ];
 
     /// Stable code of the API.
@@ -136,6 +138,7 @@ impl EventCode {
             EventCode::NodeReturned => "node-returned",
             EventCode::SubHealthBegan => "sub-health-began",
             EventCode::SubHealthEnded => "sub-health-ended",
+            EventCode::InstanceFailed => "instance-failed",
         }
     }
 
@@ -157,6 +160,7 @@ impl EventCode {
             | EventCode::SwitchingPaused
             | EventCode::SwitchingResumed
             | EventCode::PartitionStateChanged
+            | EventCode::InstanceFailed
             | EventCode::SiteSwitchSet
             | EventCode::SubHealthBegan => Level::Major,
             EventCode::MonitorInitFailed

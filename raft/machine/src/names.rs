@@ -46,6 +46,10 @@ impl Command {
             Command::SetSiteSettings(_) => "set-site-settings",
             Command::SetSiteSwitch(_) => "set-site-switch",
             Command::AnnounceDeparture(_) => "announce-departure",
+            Command::CreateInstance(_) => "create-instance",
+            Command::UpdateInstance(_) => "update-instance",
+            Command::DeleteInstance(_) => "delete-instance",
+            Command::ReportInstancePort(_) => "report-instance-port",
         }
     }
 
@@ -65,6 +69,10 @@ impl Command {
             Command::CreateWindow(c) => Some(c.id),
             Command::DeleteWindow(c) => Some(c.id),
             Command::SetSiteSwitch(c) => Some(c.instance),
+            Command::CreateInstance(c) => Some(c.id),
+            Command::UpdateInstance(c) => Some(c.id),
+            Command::DeleteInstance(c) => Some(c.id),
+            Command::ReportInstancePort(c) => Some(c.instance),
             Command::SetKindSettings(c) => Some(c.instance),
             Command::CreateUser(c) => Some(c.id),
             Command::CreateApiToken(c) => Some(c.id),

@@ -244,6 +244,8 @@ pub enum RefusalCode {
     NoActiveSide = 72,
     /// The API token is bound to applications, and this is none of theirs.
     OutsideTokenScope = 90,
+    /// The bootstrapped instance is the cluster's own and stays.
+    FirstInstance = 110,
     /// A connection test that is left out needs a reason.
     TestOverrideReasonRequired = 105,
     /// Nothing else stands against saving the monitor, but its connection test was not passed.
@@ -252,7 +254,7 @@ pub enum RefusalCode {
 
 impl RefusalCode {
     /// Every code that is produced.
-    pub const ALL: [RefusalCode; 30] = [
+    pub const ALL: [RefusalCode; 31] = [
         RefusalCode::NotBootstrapped,
         RefusalCode::AlreadyBootstrapped,
         RefusalCode::PermissionDenied,
@@ -281,6 +283,7 @@ impl RefusalCode {
         RefusalCode::NothingToSwitch,
         RefusalCode::PauseReasonRequired,
         RefusalCode::NoActiveSide,
+        RefusalCode::FirstInstance,
         RefusalCode::TestOverrideReasonRequired,
         RefusalCode::ConnectionTestOwed,
     ];
@@ -321,6 +324,7 @@ impl RefusalCode {
             RefusalCode::NothingToSwitch => "nothing-to-switch",
             RefusalCode::PauseReasonRequired => "pause-reason-required",
             RefusalCode::NoActiveSide => "no-active-side",
+            RefusalCode::FirstInstance => "first-instance",
             RefusalCode::TestOverrideReasonRequired => "test-override-reason-required",
             RefusalCode::ConnectionTestOwed => "connection-test-failed",
         }

@@ -65,7 +65,10 @@ pub fn sdk_configuration(state: &State, monitor: &Id) -> Option<SdkConfiguration
     });
     let own_routing = || kind.routing().unwrap_or(Routing::SingleReadWrite);
     Some(SdkConfiguration {
-        endpoints: state.nodes().map(|node| node.kv.clone()).collect(),
+        endpoints: state
+            .nodes()
+            .filter_map(|node| state.instance(&monitor.instance)?.kv_address(node))
+            .collect(),
         kv_user: "mas",
         instance: monitor.instance,
         application: monitor.application,

@@ -139,6 +139,12 @@ pub(crate) fn application(spec: &ApplicationSpec) -> Result<(), Refusal> {
     problems.into_result()
 }
 
+/// Checks what a user sets of an instance.
+pub(crate) fn instance(problems: &mut Problems, spec: &InstanceSpec) {
+    problems.text("/name", &spec.name, 1, MAX_NAME_CHARS);
+    problems.text("/description", &spec.description, 0, MAX_DESCRIPTION_CHARS);
+}
+
 /// Checks a monitor, with the secrets that an edit left out filled in.
 pub(crate) fn monitor(spec: &MonitorSpec) -> Result<(), Refusal> {
     let mut problems = Problems::default();

@@ -45,4 +45,5 @@ scenarios!(
     site_loss_held,
     partitions,
     history,
+    instances,
 );

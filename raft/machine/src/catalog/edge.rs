@@ -119,6 +119,11 @@ pub const PASSWORD_TOO_SHORT: Texts = (
     "a password needs at least {minimum} characters",
     "密码至少需要 {minimum} 个字符",
 );
+/// A KV user's password. `{least}` to `{most}` bytes.
+pub const KV_PASSWORD_LENGTH: Texts = (
+    "the password of a KV user has {least} to {most} bytes",
+    "KV 用户的密码为 {least} 到 {most} 字节",
+);
 /// A password is longer than `{maximum}` bytes.
 pub const PASSWORD_TOO_LONG: Texts = ("a password has at most {maximum} bytes", "密码最多 {maximum} 字节");
 /// `{least}` to `{most}` seconds.

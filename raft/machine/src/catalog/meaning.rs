@@ -83,6 +83,7 @@ fn name(code: EventCode) -> Texts {
         EventCode::NodeReturned => ("Node returned", "节点返回"),
         EventCode::SubHealthBegan => ("{product} in sub-health", "{product}亚健康"),
         EventCode::SubHealthEnded => ("{product} sub-health over", "{product}亚健康消除"),
+        EventCode::InstanceFailed => ("Instance failed on a node", "实例在节点上创建异常"),
     }
 }
 
@@ -132,6 +133,10 @@ fn impact(code: EventCode, kind: &str) -> Texts {
         EventCode::SubHealthBegan => (
             "Applications may be refused or served slowly; a switch may lose what is not replicated.",
             "应用可能被拒绝或响应变慢；切换可能丢失尚未复制的数据。",
+        ),
+        EventCode::InstanceFailed => (
+            "Clients of the instance cannot use this node.",
+            "该实例的客户端无法使用此节点。",
         ),
         EventCode::Unspecified
         | EventCode::ClusterBootstrapped
@@ -213,6 +218,10 @@ fn advice(code: EventCode) -> Texts {
             "请检查服务器的连接数、磁盘和复制状态；监控器中可查看各节点的检测结果。",
         ),
         EventCode::NodeDeparting => ("Bring the node back when the work is done.", "工作完成后请恢复该节点。"),
+        EventCode::InstanceFailed => (
+            "Stop what listens on the port, or delete the instance and create another.",
+            "请停止占用端口的程序，或删除该实例后重新创建。",
+        ),
         EventCode::Unspecified
         | EventCode::ClusterBootstrapped
         | EventCode::MonitorStarted

@@ -1,6 +1,7 @@
 //! The objects of the registry, as commands carry them, snapshots store them and edges read them.
 
 mod conditions;
+mod instance;
 mod monitor;
 mod pool;
 mod registry;
@@ -9,6 +10,7 @@ mod users;
 mod votes;
 
 pub use conditions::*;
+pub use instance::*;
 pub use monitor::*;
 pub use pool::*;
 pub use registry::*;

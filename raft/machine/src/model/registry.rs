@@ -1,4 +1,4 @@
-//! Modules, namespaces, instances, applications and settings of kinds.
+//! Modules, namespaces, applications and settings of kinds.
 
 use crate::model::*;
 
@@ -28,25 +28,6 @@ pub struct Module {
     pub edition: String,
     #[prost(string, repeated, tag = "3")]
     pub feature_points: Vec<String>,
-}
-
-/// An instance: an isolated resource space with its own KV keyspace (A5).
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct Instance {
-    #[prost(message, required, tag = "1")]
-    pub meta: Meta,
-    #[prost(string, tag = "2")]
-    pub name: String,
-    #[prost(string, tag = "3")]
-    pub description: String,
-    #[prost(message, required, tag = "4")]
-    pub namespace: Id,
-    /// Position k of the instance's KV port (1..=10).
-    #[prost(uint32, tag = "5")]
-    pub ordinal: u32,
-    /// Datacenter-level automatic switch (D4): the loss of the primary site moves every monitor.
-    #[prost(bool, tag = "70")]
-    pub site_switch: bool,
 }
 
 /// An application groups monitors (B1).

@@ -19,7 +19,7 @@ use crate::state::State;
 use crate::validate::Problems;
 
 /// Bytes of a password hash.
-const MAX_HASH_BYTES: usize = 1_024;
+pub(super) const MAX_HASH_BYTES: usize = 1_024;
 
 const EDITION: &str = "same-city";
 const DEFAULT_NAME: &str = "default";
@@ -67,7 +67,7 @@ pub(crate) fn bootstrap(
         description: String::new(),
         namespace: command.namespace_id,
         ordinal: 1,
-        site_switch: false,
+        ..Instance::default()
     };
     state.cluster = Some(Cluster {
         id: command.cluster_id,
@@ -81,7 +81,10 @@ pub(crate) fn bootstrap(
     state.modules.insert(command.module_id, module);
     state.namespaces.insert(command.namespace_id, namespace);
     state.instances.insert(command.instance_id, instance);
-    state.keyspaces.insert(command.instance_id, new_keyspace(&command));
+    state.keyspaces.insert(
+        command.instance_id,
+        new_keyspace(&command.kv_root_password_hash, &command.kv_sdk_password_hash),
+    );
     let params = vec![
         Param::new("cluster_id", command.cluster_id),
         Param::new("nodes", command.nodes.len()),
@@ -148,8 +151,8 @@ fn check(command: &Bootstrap) -> Result<(), Refusal> {
     check_quota("nodes", MAX_NODES + 1, command.nodes.len())
 }
 
-/// The keyspace of the first instance: users `root` and `mas`, authentication on.
-fn new_keyspace(command: &Bootstrap) -> quorate_kv::Keyspace {
+/// The keyspace of a new instance: users `root` and `mas` with these bcrypt hashes, authentication on.
+pub(super) fn new_keyspace(root_hash: &Bytes, sdk_hash: &Bytes) -> quorate_kv::Keyspace {
     let mut keyspace = quorate_kv::Keyspace::new();
     let user = |name: &str, hash: &Bytes| {
         KvOp::UserAdd(UserCredential {
@@ -176,14 +179,14 @@ fn new_keyspace(command: &Bootstrap) -> quorate_kv::Keyspace {
         run(&mut keyspace, KvOp::RoleAdd(ROOT.to_owned()));
     }
     for op in [
-        user(ROOT, &command.kv_root_password_hash),
+        user(ROOT, root_hash),
         grant(ROOT),
         KvOp::RoleAdd(SDK_USER.to_owned()),
         KvOp::RoleGrantPermission(RolePermission {
             role: SDK_USER.to_owned(),
             permission: Some(read),
         }),
-        user(SDK_USER, &command.kv_sdk_password_hash),
+        user(SDK_USER, sdk_hash),
         grant(SDK_USER),
         KvOp::AuthEnable(Nothing {}),
     ] {

@@ -39,7 +39,7 @@ pub(crate) fn bootstrap_etcd(
         description: String::new(),
         namespace: command.namespace_id,
         ordinal: 1,
-        site_switch: false,
+        ..Instance::default()
     };
     state.cluster = Some(Cluster {
         id: command.cluster_id,

@@ -8,6 +8,7 @@ mod bootstrap_etcd;
 mod deletion;
 mod describe;
 mod gate;
+mod instance;
 mod monitor;
 mod nodes;
 mod pool;
@@ -18,6 +19,7 @@ pub(crate) use application::{create_application, delete_application, update_appl
 pub(crate) use bootstrap::bootstrap;
 pub(crate) use bootstrap_etcd::bootstrap_etcd;
 pub(crate) use deletion::{delete_monitor, delete_monitors};
+pub(crate) use instance::{create_instance, delete_instance, instance_port_reported, update_instance};
 pub(crate) use monitor::{create_monitor, update_monitor};
 pub(crate) use nodes::{remove_node, upsert_node};
 pub(crate) use pool::set_connection_pool;

@@ -178,3 +178,21 @@ pub fn envelope(time_ms: u64, session: Option<SessionStamp>, author: Principal, 
         proposal: proposal.encode_to_vec().into(),
     }
 }
+
+/// A further instance.
+pub fn instance_command(id: Id, name: &str) -> Command {
+    Command::CreateInstance(Box::new(CreateInstance {
+        id,
+        namespace: self::id(4, 1),
+        spec: InstanceSpec {
+            name: name.to_owned(),
+            description: String::new(),
+        },
+        kv_root_password_hash: Bytes::from_static(b"bcrypt-root"),
+        kv_sdk_password_hash: Bytes::from_static(b"bcrypt-mas"),
+        kv_ca: "PEM".to_owned(),
+        kv_ca_key: Sealed {
+            bytes: Bytes::from_static(b"sealed"),
+        },
+    }))
+}

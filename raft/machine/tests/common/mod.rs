@@ -8,6 +8,7 @@
 pub mod build;
 pub mod kinds;
 mod parse;
+mod parse_instances;
 mod parse_kv;
 mod parse_rules;
 mod parse_words;

@@ -64,6 +64,7 @@ impl Scenario {
             self.now_ms += ms.parse::<u64>().expect("milliseconds");
         } else if !(self.cluster_line(&line)
             || self.registry_line(&line)
+            || self.instances_line(&line)
             || self.access_line(&line)
             || self.rules_line(&line))
         {
@@ -221,11 +222,8 @@ impl Scenario {
                     name: line.option("name").unwrap_or(line.word(1)).to_owned(),
                     description: String::new(),
                 };
-                self.apply(Command::CreateApplication(CreateApplication {
-                    id,
-                    instance: build::instance(),
-                    spec,
-                }));
+                let instance = self.instance_id(line.option("in").unwrap_or("default"));
+                self.apply(Command::CreateApplication(CreateApplication { id, instance, spec }));
             }
             "rename-app" => {
                 let spec = ApplicationSpec {
@@ -354,6 +352,7 @@ impl Scenario {
             "quota" => {
                 let number = |name| line.number_option(name).unwrap_or(0) as u32;
                 self.apply(Command::SetQuotas(SetQuotas {
+                    instances: number("instances"),
                     applications_per_instance: number("applications"),
                     monitors_per_instance: number("monitors"),
                     ..SetQuotas::default()

@@ -170,7 +170,9 @@ impl Scenario {
             "instance" => Scope::of(ScopeKind::Instance, build::instance()),
             name => {
                 let id = self.id(name);
-                let kind = if self.state.application(&id).is_some() {
+                let kind = if self.state.instance(&id).is_some() {
+                    ScopeKind::Instance
+                } else if self.state.application(&id).is_some() {
                     ScopeKind::Application
                 } else {
                     ScopeKind::Monitor

@@ -1,0 +1,114 @@
+//! Instances, their ports and what state they are in (A5).
+
+use crate::model::*;
+use crate::state::State;
+
+/// The KV port of instance k is the first instance's port and this and k: 2400 + k beside 2379.
+pub const INSTANCE_PORT_OFFSET: u16 = 21;
+
+/// An instance: an isolated resource space with its own KV keyspace (A5).
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Instance {
+    #[prost(message, required, tag = "1")]
+    pub meta: Meta,
+    #[prost(string, tag = "2")]
+    pub name: String,
+    #[prost(string, tag = "3")]
+    pub description: String,
+    #[prost(message, required, tag = "4")]
+    pub namespace: Id,
+    /// Position k of the instance's KV port (1..=10); the bootstrapped instance is 1.
+    #[prost(uint32, tag = "5")]
+    pub ordinal: u32,
+    /// Certificate of the instance's own authority, PEM. Empty for the bootstrapped instance, whose authority lies in the
+    /// nodes' identity directories.
+    #[prost(string, tag = "6")]
+    pub kv_ca: String,
+    /// Key of that authority in PEM, sealed as the field [`Instance::KV_CA_KEY`] of the instance.
+    #[prost(message, optional, tag = "7")]
+    pub kv_ca_key: Option<Sealed>,
+    /// What nodes said of the instance's port, in order of node id.
+    #[prost(message, repeated, tag = "8")]
+    pub ports: Vec<InstancePort>,
+    /// Datacenter-level automatic switch (D4): the loss of the primary site moves every monitor.
+    #[prost(bool, tag = "70")]
+    pub site_switch: bool,
+}
+
+/// What a user sets of an instance. Name: 1..=64 characters; description: at most 255.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct InstanceSpec {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, tag = "2")]
+    pub description: String,
+}
+
+/// An instance's port on one node.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct InstancePort {
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    /// Why it is not open, in the system's own words; empty where it is.
+    #[prost(string, tag = "2")]
+    pub problem: String,
+}
+
+/// State of an instance (A5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstanceStatus {
+    /// Nodes are still opening its port.
+    Creating,
+    /// Its port is open on every node.
+    Running,
+    /// A node cannot open its port; the ports say why.
+    Failed,
+}
+
+impl InstanceStatus {
+    /// Stable code of the API.
+    pub const fn code(self) -> &'static str {
+        match self {
+            InstanceStatus::Creating => "creating",
+            InstanceStatus::Running => "running",
+            InstanceStatus::Failed => "failed",
+        }
+    }
+}
+
+impl Instance {
+    /// Field name that the authority's key is sealed under.
+    pub const KV_CA_KEY: &'static str = "kv-ca-key";
+
+    /// Address of the instance's KV port on a node, `host:port`; `None` if there is no such port: the node's own is too high.
+    pub fn kv_address(&self, node: &NodeRecord) -> Option<String> {
+        if self.ordinal == 1 {
+            return Some(node.kv.clone());
+        }
+        let (host, first) = node.kv.rsplit_once(':')?;
+        let port = first
+            .parse::<u16>()
+            .ok()?
+            .checked_add(INSTANCE_PORT_OFFSET)?
+            .checked_add(u16::try_from(self.ordinal).ok()?)?;
+        Some(format!("{host}:{port}"))
+    }
+}
+
+impl State {
+    /// State of an instance: what the nodes of the cluster say of its port.
+    pub fn instance_status(&self, instance: &Instance) -> InstanceStatus {
+        if instance.ordinal == 1 {
+            return InstanceStatus::Running;
+        }
+        let said = |node: &NodeRecord| instance.ports.iter().find(|port| port.node == node.id);
+        let failed = |node: &NodeRecord| said(node).is_some_and(|port| !port.problem.is_empty());
+        if self.nodes().any(failed) {
+            InstanceStatus::Failed
+        } else if self.nodes().all(|node| said(node).is_some()) {
+            InstanceStatus::Running
+        } else {
+            InstanceStatus::Creating
+        }
+    }
+}
