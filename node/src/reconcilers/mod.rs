@@ -5,6 +5,7 @@
 //! anything about failover.
 
 mod board;
+mod clients;
 mod consistency;
 mod disk;
 mod heartbeats;

@@ -1,4 +1,4 @@
-//! One task per target: attempts at the schedule's times, results to the board.
+//! One task per target: attempts at the schedule's times, by clients that targets share, results to the board.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use quorate_raft::Handle;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::board::{Board, TargetKey};
+use super::clients::{Clients, Shared};
 use crate::identity::ClusterKey;
 use crate::links::Links;
 
@@ -83,6 +84,7 @@ pub struct Probers {
     key: ClusterKey,
     links: Links,
     names: Names,
+    clients: Clients,
 }
 
 impl Probers {
@@ -94,6 +96,7 @@ impl Probers {
             key,
             links,
             names,
+            clients: Clients::default(),
         }
     }
 
@@ -144,7 +147,7 @@ impl Probers {
             let now_ms = self.handle.cluster_time_ms();
             let pause_ms = schedule.next_after(now_ms).saturating_sub(now_ms).min(interval_ms);
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
-            match prober.attempt().await {
+            match prober.attempt(Duration::from_millis(interval_ms)).await {
                 Some(observation) => self.board.observe(spec.key, &observation),
                 None => self.board.backed_off(&spec.key),
             }
@@ -152,12 +155,12 @@ impl Probers {
     }
 
     /// A prober of a target, once there is a path to it; `Err`: the specification does not allow one.
-    async fn prober(&self, spec: &TargetSpec) -> Result<Box<dyn Prober>, String> {
+    async fn prober(&self, spec: &TargetSpec) -> Result<Shared, String> {
         let kind = spec.side.kind;
         let engine = engine(kind).ok_or_else(|| format!("no prober for this kind in this version: {kind}"))?;
         let target = self.target(spec)?;
         loop {
-            match engine.start(target.clone()).await {
+            match self.clients.of(engine, target.clone()).await {
                 Ok(prober) => return Ok(prober),
                 Err(StartError::Misconfigured(problem)) => return Err(problem),
                 Err(StartError::NoPath(problem)) => {
