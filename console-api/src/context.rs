@@ -345,7 +345,7 @@ impl ApiContext {
             author: Some(author),
             command: Some(command),
         };
-        let committed = self.handle().propose(proposal, WRITE_DEADLINE).await?;
+        let committed = self.handle().propose_patiently(proposal, WRITE_DEADLINE).await?;
         let Reply { kind } = committed.reply;
         match kind.expect("the machine answers every command") {
             ReplyKind::Refused(refusal) => Err(Problem::from(&refusal)),

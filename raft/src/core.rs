@@ -23,7 +23,7 @@ use crate::network::wire::{Answer, AnswerKind, AskOutcome, Call, CallKind};
 use crate::network::{AskSlot, Peer, PeerNetworks, PeerServer, PeerServerParts, Purpose, Transport, answer_ask};
 use crate::node_requests::NodeAskSlot;
 use crate::observers::Observers;
-use crate::propose::{LeaderDoor, LeaderRounds, Pump, ReadRounds, Session};
+use crate::propose::{LeaderDoor, LeaderRounds, Pump, ReadRounds, Session, WithoutQuorum};
 use crate::snapshot::SnapshotStore;
 use crate::standing::{SERVING_AFTER_CONTACT_MS, Standings};
 use crate::state_hashes::StateHashes;
@@ -248,9 +248,14 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
         })
     }
 
-    /// Proposes an encoded proposal; see [`crate::Handle::propose`].
-    pub async fn propose(&self, proposal: Bytes, deadline: Duration) -> Result<Committed, CallError> {
-        let outcome = self.propose_uncounted(proposal, deadline).await;
+    /// Proposes an encoded proposal; see [`crate::Handle::propose`] and [`crate::Handle::propose_patiently`].
+    pub async fn propose(
+        &self,
+        proposal: Bytes,
+        deadline: Duration,
+        without_quorum: WithoutQuorum,
+    ) -> Result<Committed, CallError> {
+        let outcome = self.propose_uncounted(proposal, deadline, without_quorum).await;
         let counter = match &outcome {
             Ok(_) => &self.measures.proposals_answered,
             Err(_) => &self.measures.proposals_failed,
@@ -259,12 +264,22 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
         outcome
     }
 
-    async fn propose_uncounted(&self, proposal: Bytes, deadline: Duration) -> Result<Committed, CallError> {
+    async fn propose_uncounted(
+        &self,
+        proposal: Bytes,
+        deadline: Duration,
+        without_quorum: WithoutQuorum,
+    ) -> Result<Committed, CallError> {
         self.check_serving()?;
-        let mut ticket = self.session.enqueue(proposal)?;
-        match RT::timeout(deadline, &mut ticket.answer).await {
-            Ok(answer) => answer.unwrap_or(Err(CallError::Stopped)),
-            Err(_) => Err(CallError::TimedOut),
+        let mut ticket = self.session.enqueue(proposal, without_quorum)?;
+        if let Ok(answer) = RT::timeout(deadline, &mut ticket.answer).await {
+            return answer.unwrap_or(Err(CallError::Stopped));
+        }
+        let sent = ticket.withdraw();
+        match self.check_serving() {
+            Ok(()) => Err(CallError::TimedOut),
+            Err(CallError::NoLeader) if sent => Err(CallError::TimedOutLeaderLost),
+            Err(error) => Err(error),
         }
     }
 

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::measures::ConsensusMetrics;
 use crate::node_requests::{AskNodeError, NodeRequestHandler};
+use crate::propose::WithoutQuorum;
 use crate::revisions::Revisions;
 use crate::running::Running;
 use crate::state_hashes::StateHash;
@@ -114,16 +115,31 @@ impl Handle {
 
     /// Proposes a command and waits until it is applied on the leader. Forwards to the leader, parks through a leader change and
     /// resends under its de-duplication stamp until `deadline`. A refusal is an `Ok` reply.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::NoLeader`] (not carried out) and [`CallError::TimedOutLeaderLost`] (unknown) as soon as this node has lost
+    /// contact with a quorum, so that the caller can turn to another one.
     pub async fn propose(&self, proposal: Proposal, deadline: Duration) -> Result<Committed, CallError> {
-        self.running
-            .core
-            .propose(proposal.encode_to_vec().into(), deadline)
-            .await
+        let proposal = proposal.encode_to_vec().into();
+        self.running.core.propose(proposal, deadline, WithoutQuorum::Fail).await
+    }
+
+    /// As [`Handle::propose`], for callers that would rather wait than not know: what this node has taken in also waits
+    /// through a loss of contact with the quorum. A node without contact still refuses at once.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::NoLeader`] at once, or at `deadline` if no leader can have got it; [`CallError::TimedOut`] and
+    /// [`CallError::TimedOutLeaderLost`] not before `deadline`.
+    pub async fn propose_patiently(&self, proposal: Proposal, deadline: Duration) -> Result<Committed, CallError> {
+        let proposal = proposal.encode_to_vec().into();
+        self.running.core.propose(proposal, deadline, WithoutQuorum::Wait).await
     }
 
     /// As [`Handle::propose`], for a [`Proposal`] that is encoded already.
     pub async fn propose_encoded(&self, proposal: Bytes, deadline: Duration) -> Result<Committed, CallError> {
-        self.running.core.propose(proposal, deadline).await
+        self.running.core.propose(proposal, deadline, WithoutQuorum::Fail).await
     }
 
     /// Waits until this node's state holds everything that was committed when the call began (read index).

@@ -15,4 +15,4 @@ pub(crate) use door::{DoorItem, DoorOutcomes, EntryOutcome, LeaderDoor};
 pub(crate) use forwarded::serve_forwarded;
 pub(crate) use pump::Pump;
 pub(crate) use reads::{LeaderRounds, ReadRounds};
-pub(crate) use session::Session;
+pub(crate) use session::{Session, WithoutQuorum};

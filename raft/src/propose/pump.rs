@@ -73,9 +73,12 @@ impl<RT: AsyncRuntime, T: Transport> Pump<RT, T> {
                 self.session.fail_all(&CallError::Stopped, &CallError::Stopped);
                 return;
             }
-            if !standing.serving {
-                self.session
-                    .fail_all(&CallError::NoLeader, &CallError::TimedOutLeaderLost);
+            let (unsent, sent) = (CallError::NoLeader, CallError::TimedOutLeaderLost);
+            if standing.fenced.is_some() {
+                // A node with another state than the others serves no more: nothing is worth waiting for.
+                self.session.fail_all(&unsent, &sent);
+            } else if !standing.serving {
+                self.session.fail_impatient(&unsent, &sent);
             }
             if !route.fits(&standing) {
                 route = self.new_route(&standing).await;

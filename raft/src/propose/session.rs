@@ -30,9 +30,19 @@ const MAX_UNDER_WAY_PER_UNSENT: usize = 4;
 
 type Answer = Result<Committed, CallError>;
 
+/// What becomes of a proposal under way while this node is without contact to a quorum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WithoutQuorum {
+    /// It fails, so that its caller can ask another node at once.
+    Fail,
+    /// It waits until its caller's deadline: the number it was sent under makes sending it again harmless.
+    Wait,
+}
+
 struct Pending {
     proposal: Bytes,
     answer: oneshot::Sender<Answer>,
+    without_quorum: WithoutQuorum,
     /// Handed to some leader at least once: its outcome is then unknown until there is an answer.
     sent: bool,
     /// To be handed to the present leader.
@@ -109,15 +119,25 @@ pub(crate) struct Ticket {
     pub answer: oneshot::Receiver<Answer>,
 }
 
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        let due = {
+impl Ticket {
+    /// Takes the proposal back; true if some leader may have it, or if it was answered in this moment.
+    pub fn withdraw(&self) -> bool {
+        let (taken, due) = {
             let mut open = self.session.lock();
-            open.take(self.sequence).is_some() && open.is_due()
+            let taken = open.take(self.sequence);
+            let due = taken.is_some() && open.is_due();
+            (taken, due)
         };
         if due {
             self.session.wake.notify_one();
         }
+        taken.is_none_or(|pending| pending.sent)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.withdraw();
     }
 }
 
@@ -145,7 +165,7 @@ impl Session {
     }
 
     /// Takes a proposal in, or refuses it at once.
-    pub fn enqueue(self: &Arc<Self>, proposal: Bytes) -> Result<Ticket, CallError> {
+    pub fn enqueue(self: &Arc<Self>, proposal: Bytes, without_quorum: WithoutQuorum) -> Result<Ticket, CallError> {
         let (answer, receiver) = oneshot::channel();
         let mut open = self.lock();
         let full = open.count >= QUEUE_CAPACITY_ENTRIES
@@ -159,6 +179,7 @@ impl Session {
         open.pending.push_back(Some(Pending {
             proposal,
             answer,
+            without_quorum,
             sent: false,
             unsent: true,
         }));
@@ -260,15 +281,27 @@ impl Session {
         }
     }
 
-    /// Fails everything open: there is no leader to wait for.
+    /// Fails everything open: waiting here has no end.
     pub fn fail_all(&self, unsent: &CallError, sent: &CallError) {
-        let failed = {
-            let mut open = self.lock();
-            (open.first, open.unsent_from) = (open.next(), open.next());
-            (open.count, open.unsent, open.bytes) = (0, 0, 0);
-            std::mem::take(&mut open.pending)
-        };
-        for pending in failed.into_iter().flatten() {
+        self.fail(|_| true, unsent, sent);
+    }
+
+    /// Fails what does not wait for a quorum.
+    pub fn fail_impatient(&self, unsent: &CallError, sent: &CallError) {
+        self.fail(|pending| pending.without_quorum == WithoutQuorum::Fail, unsent, sent);
+    }
+
+    fn fail(&self, fails: impl Fn(&Pending) -> bool, unsent: &CallError, sent: &CallError) {
+        let mut failed = Vec::new();
+        let mut open = self.lock();
+        for sequence in open.first..open.next() {
+            let slot = open.slot(sequence).and_then(|slot| slot.as_ref());
+            if slot.is_some_and(&fails) {
+                failed.extend(open.take(sequence));
+            }
+        }
+        drop(open);
+        for pending in failed {
             let error = if pending.sent { sent } else { unsent };
             let _ = pending.answer.send(Err(error.clone()));
         }
@@ -296,116 +329,4 @@ fn is_outside_window(reply: &Reply) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures_util::FutureExt;
-
-    use super::*;
-
-    fn session(proposals: usize) -> (Arc<Session>, Vec<Ticket>) {
-        let session = Session::new(1, 1);
-        let tickets = (0..proposals).map(|_| enqueue(&session)).collect();
-        (session, tickets)
-    }
-
-    fn enqueue(session: &Arc<Session>) -> Ticket {
-        session.enqueue(Bytes::from_static(b"proposal")).expect("there is room")
-    }
-
-    fn sequences(session: &Session) -> Vec<u64> {
-        session.next_batch().into_iter().map(|(sequence, _)| sequence).collect()
-    }
-
-    fn answer(session: &Session, sequences: impl IntoIterator<Item = u64>) {
-        let outcomes = sequences
-            .into_iter()
-            .map(|sequence| (sequence, Some((Reply::default(), sequence))));
-        session.resolve(outcomes);
-    }
-
-    #[test]
-    fn few_go_at_once_and_many_together() {
-        let (session, mut tickets) = session(1);
-        assert_eq!(sequences(&session), [1]);
-        for sequence in 2..=5 {
-            tickets.push(enqueue(&session));
-            assert_eq!(sequences(&session), [sequence], "with so few under way nobody waits");
-        }
-        tickets.push(enqueue(&session));
-        assert!(sequences(&session).is_empty(), "five are under way");
-        assert_eq!(session.wake.notified().now_or_never(), Some(()));
-        answer(&session, [3]);
-        assert_eq!(
-            session.wake.notified().now_or_never(),
-            Some(()),
-            "an answer lets the sixth go"
-        );
-        assert_eq!(sequences(&session), [6]);
-        tickets.extend((0..100).map(|_| enqueue(&session)));
-        assert_eq!(sequences(&session).len(), 100);
-        tickets.extend((0..26).map(|_| enqueue(&session)));
-        assert_eq!(sequences(&session).len(), 0, "105 are under way");
-        tickets.push(enqueue(&session));
-        assert_eq!(sequences(&session).len(), 27);
-    }
-
-    #[test]
-    fn callers_who_give_up_let_others_go() {
-        let (session, mut tickets) = session(10);
-        assert_eq!(sequences(&session).len(), 10);
-        let last = enqueue(&session);
-        assert!(sequences(&session).is_empty());
-        assert_eq!(session.wake.notified().now_or_never(), Some(()));
-        tickets.truncate(4);
-        assert_eq!(session.wake.notified().now_or_never(), Some(()));
-        assert_eq!(sequences(&session), [11]);
-        drop(last);
-        assert_eq!(session.pending(), 4);
-    }
-
-    #[test]
-    fn stamps_tell_up_to_where_everything_is_answered() {
-        let (session, mut tickets) = session(4);
-        assert_eq!(sequences(&session), [1, 2, 3, 4]);
-        answer(&session, [1, 2, 4]);
-        tickets.push(enqueue(&session));
-        let [(5, DoorItem { stamp: Some(stamp), .. })] = session.next_batch()[..] else {
-            panic!("the fifth is unsent");
-        };
-        assert_eq!(stamp.acked_below, 3);
-        answer(&session, [3, 5]);
-        assert_eq!((session.pending(), session.acknowledged()), (0, 5));
-        answer(&session, [3]);
-        assert_eq!(sequences(&session), [0; 0]);
-    }
-
-    #[test]
-    fn a_new_leader_gets_everything_again_in_order() {
-        let (session, tickets) = session(5);
-        assert_eq!(sequences(&session), [1, 2, 3, 4, 5]);
-        answer(&session, [2]);
-        session.requeue([4]);
-        session.resolve([(5, None), (9, None)].into_iter());
-        assert_eq!(sequences(&session), [4, 5]);
-        session.requeue_all();
-        assert_eq!(sequences(&session), [1, 3, 4, 5]);
-        session.fail_all(&CallError::NoLeader, &CallError::TimedOutLeaderLost);
-        let mut first = tickets.into_iter().next().expect("there are five");
-        assert_eq!(first.answer.try_recv(), Ok(Err(CallError::TimedOutLeaderLost)));
-        assert_eq!((session.pending(), session.is_open()), (0, false));
-        let _ticket = enqueue(&session);
-        assert_eq!(sequences(&session), [6]);
-    }
-
-    #[test]
-    fn the_span_of_what_is_open_is_bounded() {
-        let (session, tickets) = session(MAX_OPEN_SPAN);
-        assert!(matches!(session.enqueue(Bytes::new()), Err(CallError::TooManyRequests)));
-        while !sequences(&session).is_empty() {}
-        answer(&session, 2..=MAX_OPEN_SPAN as u64);
-        assert_eq!(session.pending(), 1);
-        assert!(matches!(session.enqueue(Bytes::new()), Err(CallError::TooManyRequests)));
-        answer(&session, [1]);
-        enqueue(&session);
-        drop(tickets);
-    }
-}
+mod tests;

@@ -18,6 +18,7 @@ use super::{Random, SimOptions, SimReport};
 use crate::clock::WallClock;
 use crate::core::{Core, CoreParts, Retention, Timers};
 use crate::log::{LogStore, SimDisk, SimDiskOptions};
+use crate::propose::WithoutQuorum;
 use crate::snapshot::MemoryStore;
 use crate::types::Member;
 use crate::watchdog::watch_stalls;
@@ -302,7 +303,7 @@ pub(crate) async fn run(options: SimOptions) -> SimReport {
         .initialize(members)
         .await
         .expect("an empty cluster can be initialised");
-    while first.propose(bootstrap(), CALL).await.is_err() {
+    while first.propose(bootstrap(), CALL, WithoutQuorum::Fail).await.is_err() {
         SimRuntime::sleep(OBSERVE_PAUSE).await;
     }
     for (writer, lanes) in (0..).zip(LANES_OF_WRITERS) {

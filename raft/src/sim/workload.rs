@@ -14,11 +14,14 @@ use quorate_machine::{
 
 use super::cluster::{SimCluster, SimCore};
 use super::{PlantedBug, Random};
+use crate::propose::WithoutQuorum;
 
 /// Longest pause of a client between calls: more calls find little more, and cost the time of more seeds.
 const PAUSE_MAX_MS: u64 = 50;
 /// Deadline of every call.
 const CALL: Duration = Duration::from_secs(1);
+/// The same of a caller that waits through the loss of a quorum.
+const PATIENT_CALL: Duration = Duration::from_secs(5);
 
 fn instance() -> Id {
     Id::from_u128(5)
@@ -117,14 +120,23 @@ struct Lane {
     name: String,
     generation: u64,
     value: u64,
+    deadline: Duration,
+    without_quorum: WithoutQuorum,
 }
 
 impl Lane {
     fn new(writer: u64, lane: u64) -> Self {
+        // Some callers wait through the loss of a quorum, some go on at once.
+        let (deadline, without_quorum) = match writer % 2 {
+            0 => (CALL, WithoutQuorum::Fail),
+            _ => (PATIENT_CALL, WithoutQuorum::Wait),
+        };
         Self {
             name: format!("writer-{writer}-{lane}"),
             generation: 0,
             value: 1,
+            deadline,
+            without_quorum,
         }
     }
 
@@ -132,7 +144,8 @@ impl Lane {
     async fn put(&mut self, cluster: &SimCluster, core: &SimCore) -> bool {
         let key = format!("{}-{}", self.name, self.generation);
         cluster.history.write_begins(&key, self.value);
-        match core.propose(put(&key, self.value), CALL).await {
+        let proposal = put(&key, self.value);
+        match core.propose(proposal, self.deadline, self.without_quorum).await {
             Ok(committed) if matches!(committed.reply.kind, Some(ReplyKind::Kv(_))) => {
                 cluster.history.write_acknowledged(&key, self.value);
                 self.value += 1;
