@@ -91,11 +91,13 @@ impl RestClient {
             .is_ok_and(|response| response.status() == StatusCode::OK)
     }
 
-    /// Text of an unauthenticated page such as `/metrics`, from one node.
+    /// Text of a page beside the REST interface such as `/metrics`, from one node, with the session.
     pub async fn page(&self, console: &str, path: &str) -> Result<String> {
+        let token = self.token(console).await?;
         Ok(self
             .client
             .get(format!("{console}{path}"))
+            .bearer_auth(token)
             .send()
             .await?
             .error_for_status()?

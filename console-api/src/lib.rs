@@ -6,7 +6,8 @@
 //! place for effects: sealing a password and testing a connection are done by the node, behind [`Sealer`] and
 //! [`ConnectionTester`].
 //!
-//! The node mounts [`router`] beside its own health and metrics routes and serves both with [`serve_https`].
+//! The node mounts [`router`] beside its own health routes and its metrics, these [`behind_login`], and serves all of them
+//! with [`serve_https`].
 
 mod auth;
 mod context;
@@ -30,6 +31,6 @@ pub use context::{
     LinkMeasure, LinkSource, MeasureSource, ProcessSource, Sealer, SideMeasure, StageReport, TlsFiles, TypedSecret,
 };
 pub use instance_keys::{ClientFiles, InstanceKeys, InstanceSecrets, KvPasswords};
-pub use openapi::{document, router};
+pub use openapi::{behind_login, document, router};
 pub use problem::{FieldError, Problem};
 pub use serve::serve_https;

@@ -42,7 +42,7 @@ const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
 ];
 
 /// All routes under `/api/v1`, with problems for unknown routes and methods. The node merges its own routes (health,
-/// metrics, web console) into it.
+/// web console, and metrics [`behind_login`]) into it.
 pub fn router(context: ApiContext) -> Router {
     let (public, _) = public_routes().split_for_parts();
     let (protected, _) = protected_routes().split_for_parts();
@@ -56,6 +56,14 @@ pub fn router(context: ApiContext) -> Router {
         .layer(middleware::from_fn(negotiate))
         .layer(middleware::from_fn(security_headers))
         .with_state(context)
+}
+
+/// Routes of the node's own that need a session or an API token, as those of [`router`] do.
+pub fn behind_login(context: &ApiContext, routes: Router) -> Router {
+    routes
+        .route_layer(middleware::from_fn_with_state(context.clone(), authenticate))
+        .route_layer(middleware::from_fn(negotiate))
+        .route_layer(middleware::from_fn(security_headers))
 }
 
 /// The OpenAPI document of [`router`].

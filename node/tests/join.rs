@@ -1,4 +1,5 @@
-//! From `bootstrap` to a second voter: real processes, a token that works once, refusals on the way.
+//! From `bootstrap` to a second voter: real processes, a token that works once, refusals on the way. The metrics tell of the
+//! voter, to whoever logs in.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -61,18 +62,43 @@ fn serve(config: &Path) -> Node {
     }
 }
 
-/// Waits until `path` of a console answers with success and a body that contains `part`.
-async fn wait_for(config: &Path, console: &str, path: &str, part: &str) {
+/// A client that trusts the console of this node.
+fn client(config: &Path) -> reqwest::Client {
     let ca = std::fs::read(config.with_file_name("identity").join("console-ca.crt")).expect("the authority");
     let certificate = reqwest::Certificate::from_pem(&ca).expect("a certificate");
-    let client = reqwest::Client::builder()
+    reqwest::Client::builder()
         .tls_certs_only([certificate])
         .no_proxy()
         .build()
-        .expect("a client");
+        .expect("a client")
+}
+
+/// A session of the console's root, with the password that `bootstrap` printed.
+async fn login(config: &Path, console: &str, printed: &str) -> String {
+    let password = printed
+        .lines()
+        .find_map(|line| line.strip_prefix("console  user root  password "));
+    let body = serde_json::json!({"user": "root", "password": password.expect("it is printed")});
+    let answer = client(config)
+        .post(format!("{console}/api/v1/login"))
+        .json(&body)
+        .send()
+        .await
+        .expect("an answer");
+    let body: serde_json::Value = answer.json().await.expect("JSON");
+    body["session"].as_str().expect("a session").to_owned()
+}
+
+/// Waits until `path` of a console answers with success and a body that contains `part`; without login if `session` is empty.
+async fn wait_for(config: &Path, console: &str, session: &str, path: &str, part: &str) {
+    let client = client(config);
     let deadline = Instant::now() + PATIENCE;
     loop {
-        if let Ok(answer) = client.get(format!("{console}{path}")).send().await {
+        let mut request = client.get(format!("{console}{path}"));
+        if !session.is_empty() {
+            request = request.bearer_auth(session);
+        }
+        if let Ok(answer) = request.send().await {
             let good = answer.status().is_success();
             if good && answer.text().await.is_ok_and(|body| body.contains(part)) {
                 return;
@@ -92,10 +118,12 @@ async fn a_second_node_joins_and_becomes_a_voter() {
     let (first, first_console) = configure(folder.path(), "first");
     let (second, second_console) = configure(folder.path(), "second");
 
-    assert!(quorate(&first, &["bootstrap"]).status.success());
+    let bootstrapped = quorate(&first, &["bootstrap"]);
+    assert!(bootstrapped.status.success());
+    let printed = String::from_utf8(bootstrapped.stdout).expect("text");
     assert!(refusal(&quorate(&first, &["bootstrap"])).contains("already holds the identity of node 1"));
     let _first = serve(&first);
-    wait_for(&first, &first_console, "/readyz", "ready").await;
+    wait_for(&first, &first_console, "", "/readyz", "ready").await;
 
     let token = String::from_utf8(quorate(&first, &["join-token"]).stdout).expect("text");
     let damaged = format!("{}x", token.trim_end());
@@ -121,8 +149,14 @@ async fn a_second_node_joins_and_becomes_a_voter() {
     assert!(refusal(&again).contains("was used already"), "a token works once");
 
     let joined = serve(&second);
-    wait_for(&second, &second_console, "/readyz", "ready").await;
-    wait_for(&first, &first_console, "/metrics", "quorate_raft_voters 2\n").await;
+    wait_for(&second, &second_console, "", "/readyz", "ready").await;
+    let metrics = client(&first).get(format!("{first_console}/metrics")).send().await;
+    let stranger = metrics.expect("an answer");
+    assert_eq!(stranger.status().as_u16(), 401, "the metrics are not for strangers");
+    assert!(!stranger.text().await.expect("a text").contains("quorate_raft"));
+    let session = login(&first, &first_console, &printed).await;
+    let two = "quorate_raft_voters 2\n";
+    wait_for(&first, &first_console, &session, "/metrics", two).await;
 
     drop(joined);
     std::fs::remove_dir_all(second.with_file_name("data")).expect("its data");

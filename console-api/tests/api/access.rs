@@ -1,6 +1,12 @@
 //! Login, users and tokens.
 
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use http::Request;
+use quorate_console_api::behind_login;
 use serde_json::json;
+use tower::ServiceExt;
 
 use crate::support::{App, ROOT_PASSWORD, Transcript, stable};
 
@@ -26,6 +32,36 @@ async fn login_tells_nothing_apart_and_is_limited() {
     transcript.step("many attempts for one user", &limited);
     assert!(limited.headers.contains_key("retry-after"));
     insta::assert_snapshot!(transcript.finish());
+}
+
+#[tokio::test]
+async fn pages_behind_the_login_need_a_session_or_a_token() {
+    let app = App::start().await;
+    let body = json!({"name": "scraper", "role": "viewer", "expires_in_seconds": 3600}).to_string();
+    let created = app.root("POST", "/tokens", &body).await;
+    assert_eq!(created.status, 201, "{}", created.body);
+    let pages = Router::new().route("/numbers", get(|| async { "42" }));
+    let routes = app.router.clone().merge(behind_login(&app.context, pages));
+    let ask = async |path: &str, credential: &str| {
+        let mut request = Request::builder().uri(path);
+        if !credential.is_empty() {
+            request = request.header("authorization", format!("Bearer {credential}"));
+        }
+        let request = request.body(Body::empty()).expect("a request");
+        routes.clone().oneshot(request).await.expect("infallible")
+    };
+    let refused = ask("/numbers", "").await;
+    assert_eq!(refused.status(), 401);
+    assert_eq!(refused.headers()["content-type"], "application/problem+json");
+    assert_eq!(refused.headers()["www-authenticate"], "Bearer");
+    let token = created.text("/token");
+    let credentials: [(&str, u16); 3] = [("nonsense", 401), (&app.root, 200), (&token, 200)];
+    for (credential, status) in credentials {
+        let answer = ask("/numbers", credential).await;
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.headers()["cache-control"], "no-store");
+    }
+    assert_eq!(ask("/elsewhere", "").await.status(), 404);
 }
 
 #[tokio::test]

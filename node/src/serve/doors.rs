@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quorate_console_api::{ApiContext, ApiSettings, SessionKey, TlsFiles, router, serve_https};
+use quorate_console_api::{ApiContext, ApiSettings, SessionKey, TlsFiles, behind_login, router, serve_https};
 use quorate_etcd_api::{Clients, KvDoor, KvPort, LeaseKeeper, Lessor, TokenKey, WatchHub, serve_kv};
 use quorate_probes::Names;
 use tokio::task::JoinSet;
@@ -141,7 +141,8 @@ impl Doors {
             wall_clock: || jiff::Timestamp::now().as_millisecond(),
         });
         context.answer_nodes();
-        let routes = router(context.clone()).merge(health.router());
+        let metrics = behind_login(&context, health.clone().metrics_router());
+        let routes = router(context.clone()).merge(health.router()).merge(metrics);
         let console_tls = console_server_config(parts.directory)?;
         let listener = console.listen()?;
         let closing = stop.clone().cancelled_owned();

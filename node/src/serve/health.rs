@@ -1,4 +1,7 @@
-//! `/livez`, `/readyz` and `/metrics` beside the console's routes: without login, and without a word of what is stored.
+//! `/livez`, `/readyz` and `/metrics` beside the console's routes, without a word of what is stored.
+//!
+//! Load balancers have no login, so whether the node lives and serves is told to anybody. The metrics count what goes on in the
+//! whole cluster (monitors that ought to switch, sites lost, pauses) and are for those who may log in.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -28,13 +31,17 @@ struct Check {
 }
 
 impl Health {
-    /// The routes.
+    /// The routes that are for anybody.
     pub fn router(self) -> Router {
         Router::new()
             .route("/livez", get(live))
             .route("/readyz", get(ready))
-            .route("/metrics", get(metrics))
             .with_state(self)
+    }
+
+    /// The metrics; to be mounted behind the login.
+    pub fn metrics_router(self) -> Router {
+        Router::new().route("/metrics", get(metrics)).with_state(self)
     }
 
     fn checks(&self, status: &ClusterStatus) -> Vec<Check> {
