@@ -210,6 +210,7 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
         let server = PeerServer::new(PeerServerParts {
             node_id,
             raft: raft.clone(),
+            state: state.clone(),
             store: parts.store,
             cluster_id: parts.cluster_id,
             standings: standings.clone(),

@@ -1,8 +1,12 @@
-//! What the peer port grants to whom: deadlines for those that say nothing, places for strangers and for nodes.
+//! What the peer port grants to whom: deadlines for those that say nothing, places for strangers and for nodes, nothing for
+//! nodes that were removed.
+
+mod cluster_common;
 
 use std::time::{Duration, Instant};
 
-use quorate_raft::testing::{TestCa, TestCluster, ping, three_nodes};
+use cluster_common::{CALL, assert_carried_out, bootstrap, must_put, remove_node};
+use quorate_raft::testing::{TestCa, TestCluster, ping, three_nodes, wait_until};
 use quorate_raft::{PeerDialer, Purpose, TcpDialer};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -104,6 +108,37 @@ async fn the_peer_port_answers_only_nodes_of_the_cluster() {
     let misnamed = cluster.ca().tls_named("laptop.example.org".to_owned());
     assert!(ping(&misnamed, 1, &address).await.is_err(), "a certificate of no node");
     assert!(ping(&good, 2, &address).await.is_err(), "node 1 taken for node 2");
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_removed_is_let_in_no_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut cluster = three_nodes(directory.path()).await;
+    let reply = cluster.node(1).propose(bootstrap(), CALL).await;
+    assert_carried_out(&reply.expect("the cluster answers").reply);
+    let leader = cluster.wait_for_leader().await;
+    let gone = if leader == 2 { 3 } else { 2 };
+    let (first, address) = (cluster.node(1).clone(), cluster.address(1).to_string());
+    let within = Duration::from_secs(1);
+    let hears = || first.reachable_peers(within).contains(&gone);
+    wait_until("node 1 hears it", hears).await;
+
+    let leading = cluster.node(leader).clone();
+    let reply = leading.propose(remove_node(gone), CALL).await;
+    assert_carried_out(&reply.expect("the cluster answers").reply);
+    first.read_index(CALL).await.expect("node 1 reads");
+    let tls = cluster.ca().tls(gone);
+    let member = ping(&tls, 1, &address).await;
+    assert_eq!(member, Ok(()), "until consensus has removed it, it is a member");
+
+    leading.remove(vec![gone], CALL).await.expect("it is removed");
+    // It runs on and calls: what it had open is closed, and it does not get in again.
+    wait_until("node 1 does not hear it", || !hears()).await;
+    assert!(ping(&tls, 1, &address).await.is_err());
+    let next = cluster.ca().tls(4);
+    assert_eq!(ping(&next, 1, &address).await, Ok(()), "a node that is still to join");
+    must_put(&first, "key", "value", CALL).await;
     cluster.stop_all().await;
 }
 

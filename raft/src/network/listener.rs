@@ -47,6 +47,8 @@ const MAX_UNNAMED_CONNECTIONS: usize = 512;
 const ANONYMOUS_LIFETIME_MS: u64 = 60_000;
 /// Pause after the system refused to accept a connection (out of descriptors).
 const ACCEPT_PAUSE_MS: u64 = 50;
+/// How often it is looked whether the node at the other end of a connection was removed from the cluster.
+const REMOVAL_LOOK_MS: u64 = 1_000;
 /// Streams that one connection may have open.
 const MAX_STREAMS_PER_CONNECTION: u32 = 1_024;
 
@@ -54,7 +56,8 @@ const MAX_STREAMS_PER_CONNECTION: u32 = 1_024;
 #[derive(Clone, Copy)]
 struct PeerIdentity(u64);
 
-/// Serves the peer port until the task is aborted. Connections without a node's certificate reach only `anonymous`.
+/// Serves the peer port until the task is aborted. Connections without a node's certificate reach only `anonymous`; those of a
+/// node that was removed from the cluster are closed.
 pub(crate) async fn serve_peers(
     listener: TcpListener,
     tls: PeerTls,
@@ -62,9 +65,10 @@ pub(crate) async fn serve_peers(
     anonymous: Option<Routes>,
     heard: Heard,
 ) {
-    let routes = anonymous
-        .unwrap_or_default()
-        .add_service(PeerService { handler, heard });
+    let routes = anonymous.unwrap_or_default().add_service(PeerService {
+        handler: handler.clone(),
+        heard,
+    });
     let acceptor = tls.server.map(TlsAcceptor::from);
     let places = Places::default();
     loop {
@@ -76,6 +80,7 @@ pub(crate) async fn serve_peers(
                     routes: routes.clone(),
                     places: places.clone(),
                     naming: tls.naming.clone(),
+                    handler: handler.clone(),
                 };
                 tokio::spawn(connection.serve(stream, acceptor.clone(), unknown));
             }
@@ -129,6 +134,7 @@ struct Connection {
     routes: Routes,
     places: Places,
     naming: Naming,
+    handler: Arc<dyn PeerHandler>,
 }
 
 impl Connection {
@@ -171,6 +177,13 @@ impl Connection {
             .and_then(|chain| chain.first())
             .and_then(node_of)
             .map(PeerIdentity);
+        if let Some(PeerIdentity(node)) = identity
+            && self.handler.is_removed(node)
+        {
+            // It may go on trying for ever.
+            tracing::debug!(node, "a node that was removed from the cluster is not let in");
+            return;
+        }
         let Some(_place) = self.places.take(identity) else {
             let node = identity.map(|PeerIdentity(node)| node);
             tracing::warn!(
@@ -182,13 +195,29 @@ impl Connection {
         drop(unknown);
         let stream = Greeting::within(limit, stream);
         let served = http2(stream, Other::Shown(identity), self.routes);
-        if identity.is_some() {
-            served.await;
+        if let Some(PeerIdentity(node)) = identity {
+            tokio::select! {
+                () = served => {}
+                () = removal(self.handler.as_ref(), node) => {
+                    tracing::info!(node, "a connection to the peer port is closed: the node was removed from the cluster");
+                }
+            }
         } else if tokio::time::timeout(Duration::from_millis(ANONYMOUS_LIFETIME_MS), served)
             .await
             .is_err()
         {
             tracing::debug!("a connection of the peer port without a node's certificate has lived long enough");
+        }
+    }
+}
+
+/// Ends when it is known that the node was removed from the cluster.
+async fn removal(handler: &dyn PeerHandler, node: u64) {
+    let mut looks = tokio::time::interval(Duration::from_millis(REMOVAL_LOOK_MS));
+    loop {
+        looks.tick().await;
+        if handler.is_removed(node) {
+            return;
         }
     }
 }

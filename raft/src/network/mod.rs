@@ -105,6 +105,9 @@ pub trait Transport: Clone + Send + Sync + 'static {
 
 /// Answers peers; what a [`Transport`] delivers to on the other side.
 pub trait PeerHandler: Send + Sync + 'static {
+    /// True of a node that was a member of this cluster and is none any more, as far as this node knows: its certificate is
+    /// worth nothing. Not of one that is still to become a member, nor of anybody before this node knows members at all.
+    fn is_removed(&self, node: u64) -> bool;
     /// Answers one call of the authenticated node `from`.
     fn call(&self, from: u64, frame: Bytes) -> BoxFuture<'static, Result<Bytes, String>>;
     /// Answers a stream of the authenticated node `from`.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt};
 use openraft::AsyncRuntime;
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderError};
 use openraft::raft::{TransferLeaderRequest, VoteRequest, VoteResponse};
 use prost::Message;
@@ -20,6 +21,7 @@ use super::{PeerHandler, StreamKind, Transport, TransportError};
 use crate::codec::{LogId, decode_entry};
 use crate::fast_election::FastElection;
 use crate::handle::LeaderRequestHandler;
+use crate::machine_store::SharedState;
 use crate::node_requests::NodeAskSlot;
 use crate::propose::{LeaderDoor, LeaderRounds, serve_forwarded};
 use crate::snapshot::{Snapshot, SnapshotBlob, SnapshotStore, run, verify_snapshot};
@@ -58,6 +60,7 @@ pub(crate) async fn answer_ask<RT: AsyncRuntime>(
 pub(crate) struct PeerServerParts<RT: AsyncRuntime, T> {
     pub node_id: u64,
     pub raft: Raft<RT>,
+    pub state: Arc<SharedState>,
     pub store: Arc<dyn SnapshotStore>,
     pub cluster_id: Arc<str>,
     pub standings: Arc<Standings<RT>>,
@@ -276,6 +279,17 @@ impl<RT: AsyncRuntime, T: Transport> PeerServer<RT, T> {
 }
 
 impl<RT: AsyncRuntime, T: Transport> PeerHandler for PeerServer<RT, T> {
+    fn is_removed(&self, node: u64) -> bool {
+        let metrics = self.parts.raft.metrics();
+        let membership = metrics.borrow_watched().membership_config.clone();
+        if membership.membership().get_node(&node).is_some() {
+            return false;
+        }
+        // Ids are given in order and never again: one below the next that nobody has belonged to a node that is gone.
+        let state = self.parts.state.read();
+        state.cluster().is_some() && node < state.next_node_id() && state.node(node).is_none()
+    }
+
     fn call(&self, from: u64, frame: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
         let parts = self.parts.clone();
         Box::pin(async move {

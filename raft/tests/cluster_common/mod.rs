@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_kv::{KvCaller, KvOp, PutRequest, RangeRequest};
 use quorate_machine::{
-    Bootstrap, Command, Id, KvCommand, KvPrincipal, NodeRecord, Principal, PrincipalKind, Proposal, Reply, ReplyKind,
+    Bootstrap, Command, Id, KvCommand, KvPrincipal, NodeRecord, Principal, PrincipalKind, Proposal, RemoveNode, Reply,
+    ReplyKind,
 };
 use quorate_raft::{CallError, Committed, Handle};
 
@@ -55,6 +56,11 @@ pub fn bootstrap() -> Proposal {
         feature_points: vec!["mysql".to_owned()],
     };
     proposal(PrincipalKind::Node(1), Command::Bootstrap(Box::new(command)))
+}
+
+/// Takes a node out of the registry.
+pub fn remove_node(node: u64) -> Proposal {
+    proposal(PrincipalKind::Node(1), Command::RemoveNode(RemoveNode { node }))
 }
 
 /// A put by the instance's root.
