@@ -171,6 +171,7 @@ fn status_of(code: RefusalCode) -> StatusCode {
         | RefusalCode::ReasonRequired
         | RefusalCode::PauseReasonRequired
         | RefusalCode::TestOverrideReasonRequired
+        | RefusalCode::SecretNeededAgain
         | RefusalCode::NotOfThisKind
         | RefusalCode::NoActiveSide
         | RefusalCode::FenceUnsupported => StatusCode::UNPROCESSABLE_ENTITY,

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_machine::catalog::edge;
-use quorate_machine::{MonitorKind, MonitorRecord, NodeRecord, RelationalSite, RelationalSpec, Sealed, check_kind};
+use quorate_machine::{
+    MonitorKind, MonitorRecord, NodeRecord, RelationalSite, RelationalSpec, Sealed, check_kept_secrets, check_kind,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -29,7 +31,8 @@ with_kind_sections! {
     #[derive(Clone, Deserialize, ToSchema)]
     #[serde(deny_unknown_fields)]
     struct ConnectionTestBody {
-        /// An existing monitor: its stored secrets are used where the test has none of its own.
+        /// An existing monitor: its stored secrets are used where the test has none of its own, for the servers and with the
+        /// encryption that the monitor has.
         #[serde(default)]
         pub(crate) monitor: Option<String>,
         /// Short form: account.
@@ -92,9 +95,9 @@ impl ConnectionTestBody {
         }
         let (sealed, typed) = password_of(self.password, stored)?;
         let mut addresses = addresses.into_iter();
-        let spec = RelationalSpec {
+        let mut spec = RelationalSpec {
             user,
-            password: sealed,
+            password: None,
             connecting_database: monitoring_database.clone(),
             monitoring_database,
             dc1: RelationalSite {
@@ -104,6 +107,19 @@ impl ConnectionTestBody {
             },
             ..RelationalSpec::default()
         };
+        if let Some(present) = stored.and_then(|stored| stored.spec.kind.as_ref())
+            && typed.is_empty()
+        {
+            let kept = check_kept_secrets(present, &MonitorKind::Mysql(spec.clone()));
+            kept.map_err(|refusal| {
+                let mut problem = Problem::from(&refusal);
+                for error in &mut problem.errors {
+                    error.pointer = "/password".to_owned();
+                }
+                problem
+            })?;
+        }
+        spec.password = sealed;
         Ok((MonitorKind::Mysql(spec), typed))
     }
 }
@@ -127,6 +143,7 @@ fn of_section(
     if let Some(present) = stored.and_then(|stored| stored.spec.kind.as_ref())
         && present.traits() == kind.traits()
     {
+        check_kept_secrets(present, &kind).map_err(|refusal| Problem::from(&refusal))?;
         kind.keep_secrets(present);
     }
     check_kind(&kind).map_err(|refusal| Problem::from(&refusal))?;

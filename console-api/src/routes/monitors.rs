@@ -226,7 +226,8 @@ pub(crate) async fn read_monitor(
 }
 
 /// Edits a monitor: everything but kind, application and name; `If-Match` names the generation that was read. Where
-/// addresses, accounts or encryption change, every node tries them first, as for a new monitor (C6).
+/// addresses, accounts or encryption change, every node tries them first, as for a new monitor (C6). A secret that is left out is
+/// kept; where it would go to another server, or there by another encryption, it has to be given again.
 #[utoipa::path(put, path = "/instances/{instance}/monitors/{monitor}", tag = "monitors",
     params(("If-Match" = String, Header)), request_body = MonitorBody,
     responses((status = 200, body = Changed), (status = "default", body = Problem)))]

@@ -301,10 +301,13 @@ async fn connection_tests_take_the_section_of_any_kind() {
             Some(expected)
         );
     }
-    let id = create(&app, &application, "redis").await;
     let mut other = section("redis");
-    other["dc1"].as_object_mut().expect("an object").remove("password");
     other["dc1"]["addresses"] = json!(["10.0.0.9:1"]);
+    let body = json!({"application": application, "connection_test": untested(), "redis": other});
+    let created = app.root("POST", PATH, &body.to_string()).await;
+    assert_eq!(created.line(), "201 -", "{}", created.body);
+    let id = created.text("/id");
+    other["dc1"].as_object_mut().expect("an object").remove("password");
     let kept = app
         .root("POST", &path, &json!({"monitor": id, "redis": other}).to_string())
         .await;
@@ -312,6 +315,16 @@ async fn connection_tests_take_the_section_of_any_kind() {
         kept.text("/nodes/0/addresses/0/text"),
         "Connection refused (stored password: true)"
     );
+    let elsewhere = create(&app, &application, "redis").await;
+    let refused = app
+        .root(
+            "POST",
+            &path,
+            &json!({"monitor": elsewhere, "redis": other}).to_string(),
+        )
+        .await;
+    let again = "422 secret-needed-again [/redis/dc1/password needed-again]";
+    assert_eq!(refused.line(), again);
     let alone = app.root("POST", &path, &json!({"redis": other}).to_string()).await;
     assert_eq!(alone.line(), "422 invalid-spec [/redis/dc1/password required]");
     let nothing = app.root("POST", &path, "{}").await;

@@ -199,15 +199,24 @@ async fn connection_tests_report_each_address() {
             &app.root("POST", &path, &with(body.clone(), pointer, value)).await,
         );
     }
+    let mut elsewhere = monitor_body(&application, "refusing");
+    elsewhere["mysql"]["dc2"]["address"] = json!("10.0.0.2:1");
+    let refusing = app.root("POST", PATH, &elsewhere.to_string()).await;
+    assert_eq!(refusing.line(), "201 -");
     let mut stored = body.clone();
     stored.as_object_mut().expect("an object").remove("password");
-    stored["monitor"] = json!(id);
+    stored["monitor"] = json!(refusing.text("/id"));
     let with_stored = app.root("POST", &path, &stored.to_string()).await;
     transcript.step("with the stored password", &with_stored);
     assert!(
         with_stored
             .text("/nodes/0/addresses/1/text")
             .contains("stored password: true")
+    );
+    stored["monitor"] = json!(id);
+    transcript.step(
+        "with the stored password at another server",
+        &app.root("POST", &path, &stored.to_string()).await,
     );
     insta::assert_snapshot!(transcript.finish());
 }
@@ -263,6 +272,24 @@ async fn a_failed_connection_test_keeps_a_monitor_from_being_saved() {
     same["probing"] = json!(false);
     assert_eq!(save(1, &same).await, "200 -", "nothing that is dialled changes");
     let mut moved = edit("10.0.0.2:1");
+    let again = "422 secret-needed-again [/mysql/password needed-again]";
+    assert_eq!(
+        save(2, &moved).await,
+        again,
+        "the stored password is tried nowhere else"
+    );
+    moved["connection_test"] = json!({"override": true, "reason": "dc2 is being built"});
+    assert_eq!(
+        save(2, &moved).await,
+        again,
+        "and an override does not send it there either"
+    );
+    moved.as_object_mut().expect("an object").remove("connection_test");
+    moved["mysql"]["tls"] = json!({"mode": "unverified"});
+    moved["mysql"]["dc2"]["address"] = json!("10.0.0.2:3306");
+    assert_eq!(save(2, &moved).await, again, "nor with another encryption");
+    let mut moved = edit("10.0.0.2:1");
+    moved["mysql"]["password"] = json!(DATABASE_PASSWORD);
     assert_eq!(save(2, &moved).await, format!("409 connection-test-failed {refused}"));
     moved["connection_test"] = json!({"override": true});
     assert_eq!(save(2, &moved).await, "422 test-override-reason-required");

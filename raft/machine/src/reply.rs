@@ -250,11 +250,13 @@ pub enum RefusalCode {
     TestOverrideReasonRequired = 105,
     /// Nothing else stands against saving the monitor, but its connection test was not passed.
     ConnectionTestOwed = 106,
+    /// A stored secret that an edit keeps would go where it has not gone before.
+    SecretNeededAgain = 107,
 }
 
 impl RefusalCode {
     /// Every code that is produced.
-    pub const ALL: [RefusalCode; 31] = [
+    pub const ALL: [RefusalCode; 32] = [
         RefusalCode::NotBootstrapped,
         RefusalCode::AlreadyBootstrapped,
         RefusalCode::PermissionDenied,
@@ -286,6 +288,7 @@ impl RefusalCode {
         RefusalCode::FirstInstance,
         RefusalCode::TestOverrideReasonRequired,
         RefusalCode::ConnectionTestOwed,
+        RefusalCode::SecretNeededAgain,
     ];
 
     /// Stable code of the API.
@@ -327,6 +330,7 @@ impl RefusalCode {
             RefusalCode::FirstInstance => "first-instance",
             RefusalCode::TestOverrideReasonRequired => "test-override-reason-required",
             RefusalCode::ConnectionTestOwed => "connection-test-failed",
+            RefusalCode::SecretNeededAgain => "secret-needed-again",
         }
     }
 }

@@ -332,6 +332,7 @@ const TITLES: &[(&str, &str)] = &[
     ("no-active-side", "没有活跃数据中心"),
     ("test-override-reason-required", "跳过连接测试必须填写原因"),
     ("connection-test-failed", "连接测试未通过"),
+    ("secret-needed-again", "请重新填写密码"),
     ("fence-unsupported", "不支持隔离"),
     ("not-of-this-kind", "该类型不支持"),
     ("switch-in-progress", "切换进行中"),

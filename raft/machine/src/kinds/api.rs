@@ -177,6 +177,17 @@ impl KindSpec for ApiSpec {
         slots
     }
 
+    fn secret_pointer(&self, field: &str) -> String {
+        let of_side = |dc: DataCenter| {
+            let mut headers = self.site(dc).headers.iter();
+            let name = field.strip_prefix(dc.name())?.strip_prefix('.')?;
+            let position = headers.position(|header| header_secret(&header.name) == name)?;
+            Some(format!("{}/headers/{position}/value", dc.name()))
+        };
+        let found = DataCenter::ALL.into_iter().find_map(of_side);
+        found.unwrap_or_else(|| field.to_owned())
+    }
+
     fn fields(&self) -> Vec<(String, String)> {
         let mut fields = vec![
             ("successes".to_owned(), self.successes.to_string()),

@@ -9,6 +9,7 @@ mod api;
 mod canary;
 mod check;
 mod elasticsearch;
+mod kept;
 mod mongodb;
 mod probed;
 mod redis;
@@ -19,6 +20,7 @@ mod traits;
 pub use api::*;
 pub use canary::{CanarySpec, ProbedCanary};
 pub use elasticsearch::*;
+pub use kept::check_kept_secrets;
 pub use mongodb::*;
 pub use probed::*;
 pub use redis::*;
@@ -192,6 +194,10 @@ trait KindSpec {
     }
     /// The secrets that the specification has room for, wherever one makes sense as it is set.
     fn secret_slots(&mut self) -> Vec<SecretSlot<'_>>;
+    /// Where the secret of a field stands in the specification as it is sent: a JSON pointer without its first `/`.
+    fn secret_pointer(&self, field: &str) -> String {
+        field.replace('.', "/")
+    }
     fn fields(&self) -> Vec<(String, String)>;
     fn check(&self, problems: &mut Problems, at: &str, traits: &KindTraits);
 }

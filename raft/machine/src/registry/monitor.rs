@@ -7,6 +7,7 @@ use crate::audit;
 use crate::command::*;
 use crate::health;
 use crate::keyspaces::system_write;
+use crate::kinds::check_kept_secrets;
 use crate::live::*;
 use crate::model::*;
 use crate::registry::describe::describe_monitor;
@@ -90,7 +91,12 @@ pub(crate) fn update_monitor(
         return Err(not_found("monitor", command.id));
     };
     check_generation(&present.meta, command.generation)?;
+    let sent = command.spec.kind.clone();
     let spec = complete(present, command.spec)?;
+    // Commands from before the gate are applied as they were: what they kept was sent long ago.
+    if let (Some(_), Some(sent), Some(known)) = (&command.connection_test, &sent, &present.spec.kind) {
+        check_kept_secrets(known, sent)?;
+    }
     // What dials nothing anew needs no test, whatever was said of one.
     let connection_test = command
         .connection_test
