@@ -178,3 +178,40 @@ fn a_worker_that_lapses_says_nothing_more() {
     run.apply(build::node_principal(1), Command::WorkerLapsed(lapsed));
     assert_eq!(run.ails(DC2), []);
 }
+
+#[test]
+fn a_canary_beside_the_attempts_makes_no_other_target() {
+    let mut run = Run::new();
+    let mut spec = build::monitor_spec("m1");
+    let mut edit = |change: &dyn Fn(&mut RelationalSpec)| {
+        let Some(MonitorKind::Mysql(mysql)) = &mut spec.kind else {
+            panic!("a MySQL monitor");
+        };
+        change(mysql);
+        let edit = UpdateMonitor {
+            id: id(8, 1),
+            generation: run.monitor().meta.generation,
+            spec: spec.clone(),
+            connection_test: None,
+        };
+        run.apply(build::user_principal("root", 1), Command::UpdateMonitor(Box::new(edit)));
+        DataCenter::ALL.map(|dc| {
+            let side = run.monitor().side(dc);
+            (side.state(), side.was_healthy)
+        })
+    };
+    let canary = CanarySpec {
+        user: "quorate_canary".to_owned(),
+        password: Some(Sealed {
+            bytes: bytes::Bytes::from_static(b"sealed"),
+        }),
+        database: "ops".to_owned(),
+        table: "quorate_canary".to_owned(),
+        votes: true,
+    };
+    let protected = [(SideState::Healthy, true); 2];
+    assert_eq!(edit(&|mysql| mysql.canary = Some(canary.clone())), protected);
+    assert_eq!(edit(&|mysql| mysql.canary = None), protected);
+    let unknown = [(SideState::Unconfigured, false); 2];
+    assert_eq!(edit(&|mysql| mysql.user = "other".to_owned()), unknown);
+}

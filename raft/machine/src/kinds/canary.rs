@@ -9,6 +9,8 @@ use crate::validate::Problems;
 
 /// Characters of the name of a database or table: what MySQL and PostgreSQL both take.
 const MAX_IDENTIFIER_CHARS: usize = 63;
+/// Name of the canary's secret.
+pub(super) const CANARY_SECRET: &str = "canary_password";
 /// Field that the canary's password is sealed for.
 pub(super) const CANARY_PASSWORD: &str = "canary.password";
 
@@ -46,7 +48,7 @@ pub struct ProbedCanary {
 impl CanarySpec {
     pub(super) fn probed_secret(&self) -> Option<ProbedSecret> {
         self.password.as_ref().map(|sealed| ProbedSecret {
-            name: "canary_password".to_owned(),
+            name: CANARY_SECRET.to_owned(),
             field: CANARY_PASSWORD.to_owned(),
             sealed: sealed.clone(),
         })

@@ -1,5 +1,6 @@
 //! One side of a monitor as a prober sees it: the same shape for every kind.
 
+use super::canary::CANARY_SECRET;
 use crate::kinds::{ApiMethod, ProbedCanary, RedisMode, TlsSpec};
 use crate::model::Sealed;
 
@@ -78,6 +79,16 @@ impl ProbedSide {
             ProbedDetail::Relational { canary, .. } => canary.as_ref(),
             _ => None,
         }
+    }
+
+    /// The same side with nothing that writes: how it is asked without its canary.
+    #[must_use]
+    pub fn without_canary(mut self) -> Self {
+        if let ProbedDetail::Relational { canary, .. } = &mut self.detail {
+            *canary = None;
+        }
+        self.secrets.retain(|secret| secret.name != CANARY_SECRET);
+        self
     }
 
     /// The same side by another list of addresses (connection tests try replicas too).

@@ -102,6 +102,14 @@ impl LagThreshold {
     pub fn bytes_in_force(&self) -> u64 {
         self.bytes.unwrap_or(DEFAULT_LAG_BYTES)
     }
+
+    /// Whether `lag` is a sub-health. One that `stands` already is so until it is down at half of the threshold: a lag that
+    /// hovers is no news at every attempt.
+    pub fn is_passed_by(&self, lag: &ReplicaLag, stands: bool) -> bool {
+        let divisor = if stands { 2 } else { 1 };
+        let beyond = |value: Option<u64>, threshold: u64| value.is_some_and(|value| value > threshold / divisor);
+        beyond(lag.seconds, self.seconds_in_force()) || beyond(lag.bytes, self.bytes_in_force())
+    }
 }
 
 /// A sub-health as a worker reports it.

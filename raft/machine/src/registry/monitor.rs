@@ -7,7 +7,7 @@ use crate::audit;
 use crate::command::*;
 use crate::health;
 use crate::keyspaces::system_write;
-use crate::kinds::check_kept_secrets;
+use crate::kinds::{ProbedSide, check_kept_secrets};
 use crate::live::*;
 use crate::model::*;
 use crate::registry::describe::describe_monitor;
@@ -103,7 +103,7 @@ pub(crate) fn update_monitor(
         .filter(|_| gate::dials_anew(&present.spec, &spec));
     let gate = gate::check(connection_test.as_ref())?;
     let mut monitor = present.clone();
-    let other_target = DataCenter::ALL.map(|dc| monitor.spec.probed(dc) != spec.probed(dc));
+    let other_target = DataCenter::ALL.map(|dc| asked(&monitor.spec, dc) != asked(&spec, dc));
     let other_source = DataCenter::ALL.map(|dc| addresses(&monitor.spec, dc) != addresses(&spec, dc));
     monitor.spec = spec;
     monitor.meta.generation += 1;
@@ -135,6 +135,11 @@ pub(crate) fn update_monitor(
     context.wake.monitors = true;
     health::evaluate(state, context, &[command.id]);
     reply
+}
+
+/// Whom the attempts ask, and as whom. A canary beside them is no other target: what was found stays found.
+fn asked(spec: &MonitorSpec, dc: DataCenter) -> Option<ProbedSide> {
+    spec.probed(dc).map(ProbedSide::without_canary)
 }
 
 fn addresses(spec: &MonitorSpec, dc: DataCenter) -> Vec<String> {
