@@ -57,16 +57,19 @@ impl std::fmt::Debug for TypedSecret {
 }
 
 impl ConnectionTest {
-    /// Both sides as a prober sees them, with their read replicas; a side without addresses is left out.
+    /// Both sides as a prober sees them, each followed by its read replicas as a side of their own: a write canary is no
+    /// business of theirs. What has no address is left out.
     pub fn sides(&self) -> Vec<ProbedSide> {
-        let side = |dc: DataCenter| {
+        let parts = |dc: DataCenter| {
             let side = self.kind.probed(dc);
-            let replicas = self.kind.replicas(dc).iter().cloned();
-            let addresses = side.addresses.iter().cloned().chain(replicas);
-            let addresses: Vec<String> = addresses.filter(|address| !address.is_empty()).collect();
-            (!addresses.is_empty()).then(|| side.at(addresses))
+            let replicas = side.at(self.kind.replicas(dc).to_vec()).without_canary();
+            [side, replicas]
         };
-        DataCenter::ALL.into_iter().filter_map(side).collect()
+        let named = |mut side: ProbedSide| {
+            side.addresses.retain(|address| !address.is_empty());
+            (!side.addresses.is_empty()).then_some(side)
+        };
+        DataCenter::ALL.into_iter().flat_map(parts).filter_map(named).collect()
     }
 
     /// What was typed for a secret.
@@ -107,7 +110,7 @@ pub struct AddressReport {
 /// What one stage of an attempt came to.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct StageReport {
-    /// `dns`, `tcp`, `tls`, `login`, `query` or `role`.
+    /// `dns`, `tcp`, `tls`, `login`, `query`, `role` or `write`.
     #[prost(string, tag = "1")]
     pub stage: String,
     /// `ok`, or the class of the finding.
@@ -191,7 +194,7 @@ pub struct SideMeasure {
     /// A [`DataCenter`].
     #[prost(int32, tag = "2")]
     pub data_center: i32,
-    /// How old it is, milliseconds.
+    /// How old the oldest of it is, milliseconds: some of it is not measured by every attempt.
     #[prost(uint64, tag = "3")]
     pub age_ms: u64,
     #[prost(bool, tag = "4")]
@@ -365,5 +368,56 @@ pub(crate) fn source_key(address: IpAddr) -> String {
                 format!("{}/64", std::net::Ipv6Addr::from(network))
             }
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_machine::{CanarySpec, RelationalSite, RelationalSpec};
+
+    use super::*;
+
+    #[test]
+    fn a_connection_test_writes_at_the_sources_and_not_at_read_replicas() {
+        let sealed = || {
+            Some(Sealed {
+                bytes: bytes::Bytes::from_static(b"sealed"),
+            })
+        };
+        let site = |address: &str, replica: &str| RelationalSite {
+            address: address.to_owned(),
+            replicas: vec![replica.to_owned()],
+            ..RelationalSite::default()
+        };
+        let spec = RelationalSpec {
+            password: sealed(),
+            dc1: site("10.0.1.1:3306", "10.0.1.9:3306"),
+            // A source that is not named yet does not make one of its replica.
+            dc2: site("", "10.0.2.9:3306"),
+            canary: Some(CanarySpec {
+                password: sealed(),
+                ..CanarySpec::default()
+            }),
+            ..RelationalSpec::default()
+        };
+        let test = ConnectionTest {
+            kind: MonitorKind::Mysql(spec),
+            typed: Vec::new(),
+            stored: None,
+            access_timeout: Duration::from_secs(1),
+        };
+        let found: Vec<(String, bool, usize)> = test
+            .sides()
+            .into_iter()
+            .map(|side| (side.addresses.join(","), side.canary().is_some(), side.secrets.len()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("10.0.1.1:3306".to_owned(), true, 2),
+                ("10.0.1.9:3306".to_owned(), false, 1),
+                ("10.0.2.9:3306".to_owned(), false, 1)
+            ]
+        );
     }
 }

@@ -64,7 +64,7 @@ impl Step {
 
 /// Codes with which servers say that there is no such database, service or SID: MySQL, PostgreSQL, Oracle.
 fn names_a_database(text: &str) -> bool {
-    ["1049", "3D000", "ORA-12505", "ORA-12514"]
+    ["ERROR 1049", "3D000", "ORA-12505", "ORA-12514"]
         .iter()
         .any(|code| text.contains(code))
 }
@@ -133,6 +133,14 @@ mod tests {
             (vec![], ["unknown", "unknown", "unknown", "unknown"]),
             (
                 vec![vote(1, FindingClass::Auth, "ERROR 1045 (28000): Access denied")],
+                ["failed", "passed", "unknown", "passed"],
+            ),
+            (
+                vec![vote(
+                    1,
+                    FindingClass::Auth,
+                    "ERROR 1045 (28000): Access denied for user 'u1049'",
+                )],
                 ["failed", "passed", "unknown", "passed"],
             ),
             (

@@ -58,6 +58,16 @@ impl From<&ReplicaLag> for LagView {
     }
 }
 
+impl From<LagView> for ReplicaLag {
+    fn from(lag: LagView) -> Self {
+        Self {
+            seconds: lag.seconds,
+            bytes: lag.bytes,
+            transactions: lag.transactions,
+        }
+    }
+}
+
 /// A node's finding.
 pub(crate) fn shown(found: &ConditionReport) -> ConditionView {
     ConditionView {

@@ -273,7 +273,7 @@ pub(crate) struct AddressReportView {
 /// What one stage of an attempt came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct StageView {
-    /// `dns`, `tcp`, `tls`, `login`, `query` or `role`.
+    /// `dns`, `tcp`, `tls`, `login`, `query`, `role` or `write` (the write canary, at the source's own address only).
     pub(crate) stage: String,
     /// `ok`, or the class of the finding.
     pub(crate) finding: String,

@@ -15,7 +15,7 @@ pub(crate) struct SidePreviewView {
     /// The node whose word this is; absent where no prober has an answer, and then so is all that follows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) node: Option<u64>,
-    /// How old it is, milliseconds.
+    /// How old the oldest of it is, milliseconds: lag and connections are not measured by every attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) age_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,10 +84,7 @@ impl SidePreviewView {
 
     /// The lag is above the threshold.
     pub(crate) fn lags(&self, threshold: &LagThreshold) -> bool {
-        let Some(lag) = self.lag else { return false };
-        lag.seconds
-            .is_some_and(|seconds| seconds > threshold.seconds_in_force())
-            || lag.bytes.is_some_and(|bytes| bytes > threshold.bytes_in_force())
+        self.lag.is_some_and(|lag| threshold.is_passed_by(&lag.into(), false))
     }
 
     /// The lag in words.
