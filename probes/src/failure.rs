@@ -64,6 +64,11 @@ pub(crate) fn micros_since(started: Instant) -> u64 {
     u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
+/// Milliseconds since `moment`; 0 where there was none.
+pub(crate) fn age_ms(moment: Option<Instant>) -> u64 {
+    moment.map_or(0, |moment| micros_since(moment) / 1_000)
+}
+
 /// Finding behind an error of the operating system.
 pub fn classify_io(error: &io::Error) -> FindingClass {
     if error.get_ref().is_some_and(is_tls) {

@@ -56,6 +56,9 @@ pub struct RoleInfo {
     pub replication_broken: Option<String>,
     /// Client connections, where the account may ask for them.
     pub connections: Option<Connections>,
+    /// How long before the end of the attempt the oldest of lag, replication and connections was measured, milliseconds: some of
+    /// it is asked on fresh connections only.
+    pub facts_age_ms: u64,
     /// Version as the server names it.
     pub server_version: String,
 }

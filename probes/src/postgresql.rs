@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::{
     Secret,
     canary::Canary,
-    failure::Failure,
+    failure::{Failure, age_ms},
     kept::{Answer, Dialect, Kept},
     observation::{Connections, Observation},
 };
@@ -71,8 +71,8 @@ impl PostgresqlProber {
 #[derive(Debug)]
 struct PostgresqlDialect {
     target: PostgresqlTarget,
-    /// As last seen on a fresh connection.
-    connections: Option<Connections>,
+    /// As last seen on a fresh connection, and when.
+    connections: Option<(Connections, Instant)>,
 }
 
 impl Dialect for PostgresqlDialect {
@@ -94,12 +94,14 @@ impl Dialect for PostgresqlDialect {
     async fn ask(&mut self, session: &mut Session, fresh: bool, deadline: Instant) -> Result<Answer, Failure> {
         let mut answer = role::ask(session, deadline).await?;
         if fresh {
+            let measured = Instant::now();
             let counted = role::connections(session, deadline).await;
             // Optional by nature: what it costs is at most this session, never the answer that is there.
             answer.reusable &= counted.is_ok();
-            self.connections = counted.unwrap_or_default();
+            self.connections = counted.unwrap_or_default().map(|counted| (counted, measured));
         }
-        answer.role.connections = self.connections;
+        answer.role.connections = self.connections.map(|(counted, _)| counted);
+        answer.role.facts_age_ms = age_ms(self.connections.map(|(_, measured)| measured));
         Ok(answer)
     }
 

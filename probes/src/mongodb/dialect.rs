@@ -14,7 +14,7 @@ use super::{
     wire::{Wire, hello},
 };
 use crate::{
-    failure::Failure,
+    failure::{Failure, age_ms},
     kept::{Answer, Dialect},
     observation::{Connections, RoleInfo, Stage},
     several::{Round, or_gone},
@@ -42,6 +42,8 @@ pub(super) struct Servers {
     lag_refused: bool,
     /// As last seen when a connection was opened.
     connections: Option<Connections>,
+    /// When lag and connections were asked for.
+    measured: Option<Instant>,
 }
 
 impl Servers {
@@ -52,6 +54,7 @@ impl Servers {
             lag: None,
             lag_refused: false,
             connections: None,
+            measured: None,
         }
     }
 
@@ -99,6 +102,7 @@ impl Servers {
         deadline: Instant,
     ) -> Result<MemberSession, Failure> {
         self.preferred = session.index;
+        self.measured = Some(Instant::now());
         let counted = connections(&mut session.wire, deadline).await;
         let answered = counted.is_ok();
         self.connections = counted.unwrap_or_default();
@@ -126,6 +130,7 @@ impl Servers {
                 read_only: read_only.is_some(),
                 replication_lag_seconds: self.lag,
                 connections: self.connections,
+                facts_age_ms: age_ms(self.measured),
                 server_version: session.version.clone(),
                 ..RoleInfo::default()
             },

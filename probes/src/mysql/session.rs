@@ -15,7 +15,7 @@ use super::{
     target::MysqlTarget,
 };
 use crate::{
-    failure::Failure,
+    failure::{Failure, age_ms},
     observation::{Connections, RoleInfo, Stage, bounded_text},
 };
 
@@ -88,6 +88,8 @@ pub(super) struct Facts {
     replication: Replication,
     replication_refused: bool,
     connections: Option<Connections>,
+    /// When they were asked for.
+    measured: Option<Instant>,
 }
 
 impl Facts {
@@ -97,16 +99,19 @@ impl Facts {
         role.replication_lag_transactions = self.replication.transactions;
         role.replication_broken = self.replication.broken.clone();
         role.connections = self.connections;
+        role.facts_age_ms = age_ms(self.measured);
     }
 
     /// Asks again, unless the server refused to tell before. `false` if the session must not be used again: a query that
     /// was given up leaves its answer in it.
     pub(super) async fn ask(&mut self, session: &mut Conn, deadline: Instant) -> bool {
+        let measured = Instant::now();
         self.connections = match connections(session, deadline).await {
             Ok(connections) => connections,
             Err(failure) if failure.class == FindingClass::Timeout => return false,
             Err(_not_told) => None,
         };
+        self.measured = Some(measured);
         if self.replication_refused {
             return true;
         }

@@ -13,7 +13,8 @@ use crate::{
 };
 
 /// Readable by every account. The lag of an idle primary's standby grows by the clock alone, so bytes decide first: with
-/// nothing left to replay it is 0. A standby without a receiver is told apart: its link is broken.
+/// nothing left to replay it is 0. A standby without a receiver is told apart: its link is broken, where it has one. That shows in a
+/// position received: it is set as soon as a receiver is started, and stays empty where an archive alone is read.
 const QUESTION: &str = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only'), \
     current_setting('server_version'), \
     CASE WHEN pg_is_in_recovery() THEN \
@@ -22,7 +23,7 @@ const QUESTION: &str = "SELECT pg_is_in_recovery(), current_setting('transaction
            ELSE floor(extract(epoch FROM now() - pg_last_xact_replay_timestamp()))::bigint END \
     END, \
     CASE WHEN pg_is_in_recovery() THEN greatest(0, pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()))::bigint END, \
-    pg_is_in_recovery() AND NOT EXISTS (SELECT 1 FROM pg_stat_wal_receiver)";
+    pg_is_in_recovery() AND pg_last_wal_receive_lsn() IS NOT NULL AND NOT EXISTS (SELECT 1 FROM pg_stat_wal_receiver)";
 
 /// The limit is that of ordinary accounts: some are kept for superusers.
 const CONNECTIONS: &str = "SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'), \

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::session::Session;
 use crate::{
-    failure::Failure,
+    failure::{Failure, age_ms},
     kept::Answer,
     observation::{Connections, RoleInfo, Stage, bounded_text},
 };
@@ -26,6 +26,8 @@ pub(super) struct Facts {
     /// Writes are refused for want of memory, in words.
     out_of_memory: Option<String>,
     connections: Option<Connections>,
+    /// When they were asked for.
+    measured: Option<Instant>,
 }
 
 /// `PING` and role; on a fresh connection the rarer facts too.
@@ -71,6 +73,7 @@ pub(super) async fn ask(
                 format!("master_link_status:{link}")
             }),
             connections: facts.connections,
+            facts_age_ms: age_ms(facts.measured),
             server_version: facts.version.clone(),
             ..RoleInfo::default()
         },
@@ -99,6 +102,7 @@ pub(super) async fn version(session: &mut Session, deadline: Instant) -> Result<
 }
 
 async fn learn(session: &mut Session, deadline: Instant) -> Result<Facts, Failure> {
+    let measured = Instant::now();
     let version = version(session, deadline).await?;
     let memory = session.info("memory", deadline).await?;
     let number = |name: &str| memory.get(name).and_then(|value| value.parse::<u64>().ok());
@@ -119,7 +123,11 @@ async fn learn(session: &mut Session, deadline: Instant) -> Result<Facts, Failur
         Err(failure) if failure.class == FindingClass::Timeout => return Err(failure),
         Err(_not_allowed) => None,
     };
-    let clients = session.info("clients", deadline).await?;
+    let clients = match session.info("clients", deadline).await {
+        Ok(clients) => clients,
+        Err(failure) if failure.class == FindingClass::Timeout => return Err(failure),
+        Err(_not_told) => BTreeMap::new(),
+    };
     let count = |name: &str| clients.get(name).and_then(|value| value.parse::<u64>().ok());
     // `maxclients` stands there from Redis 7.0 on.
     let limit = count("maxclients");
@@ -128,6 +136,7 @@ async fn learn(session: &mut Session, deadline: Instant) -> Result<Facts, Failur
         version,
         min_replicas: least,
         out_of_memory: full.filter(|_| keeps),
+        measured: Some(measured),
     })
 }
 

@@ -51,7 +51,7 @@ async fn a_connection_test_names_the_step_that_fails() -> Result<()> {
     ];
     assert_eq!(steps(&fixture.target()).await, all);
     let texts = test_connection(&fixture.target()).await;
-    assert_eq!(texts[4].text, "writable; no running replication from another server");
+    assert_eq!(texts[4].text, "writable; no replication from another server");
     let refused = vec![dns, tcp, (Stage::Login, Auth)];
     assert_eq!(steps(&target(&address, "wrong", "monitored")).await, refused);
     assert_eq!(steps(&target(&address, MONITOR.password, "elsewhere")).await, refused);

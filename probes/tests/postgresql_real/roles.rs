@@ -64,6 +64,38 @@ async fn a_standby_is_read_only_tells_its_lag_and_becomes_a_primary() -> Result<
 }
 
 #[tokio::test]
+async fn only_a_standby_that_streams_can_lose_its_receiver() -> Result<()> {
+    let directory = ServerDirectory::new()?;
+    let mut pair = PostgresqlPair::start(directory.path(), PairKind::Standby).await?;
+    let standby = target(&pair.dc2.address(), MONITOR.password);
+    let told = async |prober: &mut PostgresqlProber, wanted: Option<&str>| {
+        let deadline = std::time::Instant::now() + READY;
+        loop {
+            let role = attempt(prober).await.role.expect("a role");
+            if role.replication_broken.as_deref() == wanted {
+                return;
+            }
+            assert!(std::time::Instant::now() < deadline, "{role:?}");
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    let mut prober = PostgresqlProber::new(standby.clone());
+    told(&mut prober, None).await;
+    pair.dc1.kill()?;
+    told(&mut prober, Some("no WAL receiver runs")).await;
+    // Without a primary to stream from it reads what is handed to it, and misses nothing.
+    pair.dc2.exec(&["ALTER SYSTEM SET primary_conninfo = ''"]).await?;
+    pair.dc2.stop().await?;
+    pair.dc2.start()?;
+    pair.dc2.wait_ready(READY).await?;
+    let role = attempt(&mut PostgresqlProber::new(standby)).await.role;
+    let role = role.expect("a role");
+    assert!(role.read_only, "{role:?}");
+    assert_eq!(role.replication_broken, None);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_server_made_read_only_lives_all_the_same() -> Result<()> {
     let fixture = Fixture::start().await?;
     let mut prober = fixture.prober();
