@@ -3,6 +3,8 @@
 //! Only a write shows a full or stalled disk, and a stalled write hangs for as long as it likes. So the canary runs beside the
 //! attempts, at its own pace, and an attempt takes what it found last: no attempt ever waits for a write. It updates a row that is
 //! there; it creates nothing and inserts nothing, so that servers that replicate from each other have nothing to quarrel about.
+//!
+//! One failed write is no finding: it is made again at once, and only the second one in a row is told.
 
 use std::{
     fmt,
@@ -12,97 +14,149 @@ use std::{
 };
 
 use quorate_machine::{Condition, ConditionReport, FindingClass};
-use tokio::{task::AbortHandle, time::Instant};
+use tokio::task::AbortHandle;
 
 use crate::{
     failure::Failure,
-    observation::{Stage, bounded_text},
+    kept::LOGIN_BACKOFF,
+    observation::{CanaryFinding, Observation, Stage, bounded_text},
 };
 
 /// From one write to the next.
 pub const CANARY_INTERVAL: Duration = Duration::from_secs(2);
-/// Pause after a write that failed: every stuck write may hold a connection of the server.
+/// From a first failed write to the one that confirms it.
+pub const CANARY_CONFIRMATION: Duration = Duration::from_millis(500);
+/// Longest pause after a failure that is known: every stuck write may hold a connection of the server.
 pub const CANARY_RETRY: Duration = Duration::from_secs(10);
+/// The same pause in access timeouts, where that is shorter: who wants to know soon asks soon.
+const RETRY_ACCESS_TIMEOUTS: u32 = 4;
+/// Failed writes in a row that make a finding.
+const FAILED_WRITES_TO_TELL: u32 = 2;
 
 /// What came of a write.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Beat {
     /// It is in.
     Written,
     /// The server takes no writes, and says so: its role, not its health.
     ReadOnly,
-    /// The server lives and the write failed or hung.
+    /// The server lives and the write hung, or its storage failed.
     Failed(String),
-    /// Account, right, table or row is missing.
+    /// Right, table or row is missing, or the server refuses this write for a reason of its own.
     Unable(String),
+    /// The login was refused.
+    Refused(String),
     /// The server could not be asked; the attempts find out why.
+    #[default]
     Unasked,
 }
 
 impl Beat {
-    /// What a failed step of a write says. `missing` tells errors about a table or column that is not there.
-    pub(crate) fn of_failure(failure: &Failure, missing: bool) -> Self {
+    /// What a failed step of a write says. `storage`: the server says that its disk or its files failed.
+    pub(crate) fn of_failure(failure: &Failure, storage: bool) -> Self {
         let text = failure.text.clone();
         match failure.class {
+            _ if storage => Beat::Failed(text),
             FindingClass::ReadOnly => Beat::ReadOnly,
+            FindingClass::Auth if failure.stage < Stage::Query => Beat::Refused(text),
             FindingClass::Auth | FindingClass::Misconfigured => Beat::Unable(text),
-            _ if missing => Beat::Unable(text),
-            FindingClass::Timeout | FindingClass::WrongAnswer if failure.stage >= Stage::Query => Beat::Failed(text),
+            FindingClass::Timeout if failure.stage >= Stage::Query => Beat::Failed(text),
+            FindingClass::WrongAnswer if failure.stage >= Stage::Query => Beat::Unable(text),
             _ => Beat::Unasked,
         }
-    }
-
-    fn condition(&self) -> Option<ConditionReport> {
-        let (condition, text) = match self {
-            Beat::Failed(text) => (Condition::WritesFail, text),
-            Beat::Unable(text) => (Condition::CanaryUnable, text),
-            Beat::Written | Beat::ReadOnly | Beat::Unasked => return None,
-        };
-        Some(ConditionReport {
-            condition: condition as i32,
-            text: bounded_text(text),
-            lag: None,
-        })
     }
 }
 
 /// Writes the row of one side.
 pub(crate) trait Writer: Send + 'static {
-    /// Writes once, by `deadline`; keeps its session if that is still good.
-    fn write(&mut self, deadline: Instant) -> impl Future<Output = Beat> + Send;
+    /// Writes once; keeps its session if that is still good. `limit` bounds the way to a session that answers, and then the write
+    /// by itself: only a write that hangs has failed.
+    fn write(&mut self, limit: Duration) -> impl Future<Output = Beat> + Send;
+}
+
+/// What a canary has found so far.
+#[derive(Debug, Default)]
+struct Found {
+    /// The last word on writes.
+    standing: Beat,
+    /// Writes that failed in a row up to now.
+    failed_in_a_row: u32,
+    /// Failed writes of this canary.
+    failed_writes: u64,
+    /// The attempts beside it are answered.
+    answering: bool,
+}
+
+impl Found {
+    /// Takes what came of a write; gives the pause before the next one. `retry`: the one after a failure that is known.
+    fn take(&mut self, beat: Beat, retry: Duration) -> Duration {
+        match &beat {
+            // A server that answers and lets the canary not in is as it was: a stalled disk fills up the connections.
+            Beat::Unasked if self.answering => return retry,
+            Beat::Failed(_) => {
+                self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
+                self.failed_writes += 1;
+            }
+            _ => self.failed_in_a_row = 0,
+        }
+        self.standing = beat;
+        match &self.standing {
+            Beat::Written | Beat::ReadOnly => CANARY_INTERVAL,
+            Beat::Failed(_) if self.failed_in_a_row < FAILED_WRITES_TO_TELL => CANARY_CONFIRMATION,
+            // Some servers lock an account whose login fails too often.
+            Beat::Refused(_) => LOGIN_BACKOFF,
+            Beat::Failed(_) | Beat::Unable(_) | Beat::Unasked => retry,
+        }
+    }
+
+    fn finding(&self) -> Option<CanaryFinding> {
+        let (condition, text) = match &self.standing {
+            Beat::Failed(text) if self.failed_in_a_row >= FAILED_WRITES_TO_TELL => (Condition::WritesFail, text),
+            Beat::Unable(text) | Beat::Refused(text) => (Condition::CanaryUnable, text),
+            Beat::Failed(_) | Beat::Written | Beat::ReadOnly | Beat::Unasked => return None,
+        };
+        Some(CanaryFinding {
+            report: ConditionReport {
+                condition: condition as i32,
+                text: bounded_text(text),
+                lag: None,
+            },
+            failed_writes: self.failed_writes,
+        })
+    }
 }
 
 /// A canary at work. Dropping it ends it.
 pub(crate) struct Canary {
-    last: Arc<Mutex<Beat>>,
+    found: Arc<Mutex<Found>>,
     task: AbortHandle,
 }
 
 impl Canary {
-    /// Begins to write, each time within `access_timeout`.
+    /// Begins to write, each time within the limits of [`Writer::write`].
     pub(crate) fn start<W: Writer>(mut writer: W, access_timeout: Duration) -> Self {
-        let last = Arc::new(Mutex::new(Beat::Unasked));
-        let told = last.clone();
+        let found = Arc::new(Mutex::new(Found::default()));
+        let told = found.clone();
+        let retry = (access_timeout * RETRY_ACCESS_TIMEOUTS).clamp(CANARY_INTERVAL, CANARY_RETRY);
         let task = tokio::spawn(async move {
             loop {
-                let beat = writer.write(Instant::now() + access_timeout).await;
-                let pause = match &beat {
-                    Beat::Written | Beat::ReadOnly => CANARY_INTERVAL,
-                    Beat::Failed(_) | Beat::Unable(_) | Beat::Unasked => CANARY_RETRY,
-                };
-                *told.lock().unwrap_or_else(PoisonError::into_inner) = beat;
+                let beat = writer.write(access_timeout).await;
+                let pause = told.lock().unwrap_or_else(PoisonError::into_inner).take(beat, retry);
                 tokio::time::sleep(pause).await;
             }
         });
         Self {
-            last,
+            found,
             task: task.abort_handle(),
         }
     }
 
-    /// What it found last, where that is a finding.
-    pub(crate) fn condition(&self) -> Option<ConditionReport> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).condition()
+    /// What it found last, where that is a finding, for the observation of an attempt.
+    pub(crate) fn beside(&self, attempt: &Observation) -> Option<CanaryFinding> {
+        let lives = matches!(attempt.class, FindingClass::TooManyConnections | FindingClass::Auth);
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.answering = attempt.role.is_some() || lives;
+        found.finding()
     }
 }
 
@@ -120,10 +174,31 @@ impl fmt::Debug for Canary {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
+    use tokio::time::Instant;
+
     use super::*;
+    use crate::observation::RoleInfo;
+
+    const ACCESS_TIMEOUT: Duration = Duration::from_secs(1);
+    const RETRY: Duration = Duration::from_secs(4);
 
     fn failure(stage: Stage, class: FindingClass) -> Failure {
         Failure::new(stage, class, "words")
+    }
+
+    fn failed() -> Beat {
+        Beat::Failed("disk full".to_owned())
+    }
+
+    /// An attempt that was answered, or not.
+    fn attempt(class: FindingClass) -> Observation {
+        let answered = failure(Stage::Query, class).observed(Instant::now(), false);
+        Observation {
+            role: (class == FindingClass::Ok).then(RoleInfo::default),
+            ..answered
+        }
     }
 
     #[test]
@@ -131,11 +206,12 @@ mod tests {
         let words = || "words".to_owned();
         for (stage, class, beat) in [
             (Stage::Query, FindingClass::Timeout, Beat::Failed(words())),
-            (Stage::Query, FindingClass::WrongAnswer, Beat::Failed(words())),
+            (Stage::Query, FindingClass::WrongAnswer, Beat::Unable(words())),
             (Stage::Query, FindingClass::ReadOnly, Beat::ReadOnly),
             (Stage::Query, FindingClass::Auth, Beat::Unable(words())),
-            (Stage::Login, FindingClass::Auth, Beat::Unable(words())),
+            (Stage::Login, FindingClass::Auth, Beat::Refused(words())),
             (Stage::Login, FindingClass::Timeout, Beat::Unasked),
+            (Stage::Login, FindingClass::WrongAnswer, Beat::Unasked),
             (Stage::Tcp, FindingClass::Refused, Beat::Unasked),
             (Stage::Login, FindingClass::TooManyConnections, Beat::Unasked),
             (Stage::Query, FindingClass::ServerStarting, Beat::Unasked),
@@ -146,33 +222,91 @@ mod tests {
                 "{stage} {class:?}"
             );
         }
-        let missing = failure(Stage::Query, FindingClass::WrongAnswer);
-        assert_eq!(Beat::of_failure(&missing, true), Beat::Unable(words()));
+        let full = failure(Stage::Query, FindingClass::WrongAnswer);
+        assert_eq!(Beat::of_failure(&full, true), Beat::Failed(words()));
     }
 
-    /// Fails the second write for good.
-    struct Failing(u32);
+    #[test]
+    fn one_failed_write_is_no_finding_and_is_made_again_soon() {
+        let mut found = Found::default();
+        assert_eq!(found.take(Beat::Written, RETRY), CANARY_INTERVAL);
+        assert_eq!(found.take(failed(), RETRY), CANARY_CONFIRMATION);
+        assert_eq!(found.finding(), None);
+        assert_eq!(found.take(Beat::Written, RETRY), CANARY_INTERVAL);
+        assert_eq!(found.take(failed(), RETRY), CANARY_CONFIRMATION);
+        assert_eq!(found.finding(), None, "not in a row");
+        assert_eq!(found.take(failed(), RETRY), RETRY);
+        let told = found.finding().expect("a finding");
+        assert_eq!(
+            (told.report.condition(), told.report.text.as_str(), told.failed_writes),
+            (Condition::WritesFail, "disk full", 3)
+        );
+        assert_eq!(found.take(failed(), RETRY), RETRY);
+        assert_eq!(found.finding().map(|told| told.failed_writes), Some(4));
+        found.take(Beat::Written, RETRY);
+        assert_eq!(found.finding(), None);
+    }
 
-    impl Writer for Failing {
-        async fn write(&mut self, _deadline: Instant) -> Beat {
-            self.0 += 1;
-            match self.0 {
-                1 => Beat::Written,
-                _ => Beat::Failed("disk full".to_owned()),
-            }
+    #[test]
+    fn a_canary_that_is_not_let_in_takes_nothing_back_while_the_server_answers() {
+        let mut found = Found {
+            answering: true,
+            ..Found::default()
+        };
+        found.take(failed(), RETRY);
+        assert_eq!(found.take(Beat::Unasked, RETRY), RETRY);
+        found.take(failed(), RETRY);
+        assert!(found.finding().is_some(), "nothing was written in between");
+        found.take(Beat::Unasked, RETRY);
+        assert!(found.finding().is_some());
+        found.answering = false;
+        found.take(Beat::Unasked, RETRY);
+        assert_eq!(found.finding(), None, "the server is gone, and with it what was known");
+    }
+
+    #[test]
+    fn a_refused_login_is_not_tried_again_at_once() {
+        let mut found = Found::default();
+        assert_eq!(found.take(Beat::Refused("1045".to_owned()), RETRY), LOGIN_BACKOFF);
+        let told = found.finding().expect("a finding");
+        assert_eq!(told.report.condition(), Condition::CanaryUnable);
+        assert_eq!(found.take(Beat::Unable("1146".to_owned()), RETRY), RETRY);
+    }
+
+    /// Writes as told, and after that well.
+    struct Scripted(VecDeque<Beat>);
+
+    impl Writer for Scripted {
+        async fn write(&mut self, limit: Duration) -> Beat {
+            assert_eq!(limit, ACCESS_TIMEOUT);
+            self.0.pop_front().unwrap_or(Beat::Written)
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_found_last_stands_until_the_next_write() {
-        let canary = Canary::start(Failing(0), Duration::from_secs(1));
-        tokio::time::sleep(CANARY_INTERVAL / 2).await;
-        assert_eq!(canary.condition(), None);
-        tokio::time::sleep(CANARY_INTERVAL).await;
-        let found = canary.condition().expect("a finding");
-        assert_eq!(
-            (found.condition(), found.text.as_str()),
-            (Condition::WritesFail, "disk full")
-        );
+        let script = [Beat::Written, failed(), failed(), Beat::Unasked];
+        let canary = Canary::start(Scripted(script.into()), ACCESS_TIMEOUT);
+        let told = |class| canary.beside(&attempt(class)).map(|found| found.report.condition());
+        tokio::time::sleep(CANARY_INTERVAL + CANARY_CONFIRMATION / 2).await;
+        assert_eq!(told(FindingClass::Ok), None, "one write has failed");
+        tokio::time::sleep(CANARY_CONFIRMATION).await;
+        assert_eq!(told(FindingClass::Ok), Some(Condition::WritesFail));
+        // The next write finds no connection free, as the attempts do.
+        assert_eq!(told(FindingClass::TooManyConnections), Some(Condition::WritesFail));
+        tokio::time::sleep(RETRY).await;
+        assert_eq!(told(FindingClass::Ok), Some(Condition::WritesFail));
+        tokio::time::sleep(RETRY).await;
+        assert_eq!(told(FindingClass::Ok), None, "it writes again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_went_away_begins_anew() {
+        let script = [failed(), failed(), Beat::Unasked];
+        let canary = Canary::start(Scripted(script.into()), ACCESS_TIMEOUT);
+        tokio::time::sleep(CANARY_CONFIRMATION * 2).await;
+        assert!(canary.beside(&attempt(FindingClass::Refused)).is_some());
+        tokio::time::sleep(RETRY).await;
+        assert_eq!(canary.beside(&attempt(FindingClass::Ok)), None);
     }
 }

@@ -10,7 +10,7 @@
 //! | refused, unreachable, timeout, wrong answer, server starting or stopping | `down` |
 //! | login refused | none: `up` stays; a `down` becomes `unknown`, for the address does answer |
 //! | DNS, TLS, own shortage, overdue attempt, misconfigured | `unknown` |
-//! | writes fail (canary) | `up` as above; `down` where the monitor says so |
+//! | writes fail (canary) | `up` as above; `down` where the monitor says so, each failed write once |
 //! | replica lag, broken replication | none of their own |
 //!
 //! Beside the vote stand the sub-healths that were found. Their coming and going is reported, not how bad they are: a lag is told when
@@ -25,7 +25,7 @@
 //! monitor timeout is shorter than that, this judge asks for two failed attempts in a row itself.
 
 use quorate_machine::{
-    Condition, ConditionReport, DataCenter, FindingClass, Id, LagThreshold, ReplicaLag, Thresholds, Vote, VoteReport,
+    Condition, ConditionReport, DataCenter, FindingClass, Id, LagThreshold, Thresholds, Vote, VoteReport,
 };
 
 use crate::observation::{Observation, bounded_text};
@@ -165,6 +165,8 @@ pub struct Judge {
     answered: bool,
     /// What the last fresh connection met beside a kept session that still works; a good fresh one clears it.
     warning: Option<(FindingClass, String)>,
+    /// Number of the failed write that counted last, as long as nothing else was found since.
+    counted_write: Option<u64>,
     last_end_ms: u64,
     last_told_ms: u64,
 }
@@ -195,6 +197,7 @@ impl Judge {
             without_evidence: false,
             answered: false,
             warning: None,
+            counted_write: None,
             last_end_ms: now_ms,
             last_told_ms: now_ms,
         }
@@ -215,12 +218,16 @@ impl Judge {
     pub fn observe(&mut self, observation: &Observation, now_ms: u64) -> Option<Transition> {
         self.last_end_ms = now_ms;
         let (class, text) = self.finding(observation);
-        self.count(class, now_ms);
+        let write = observation.canary.as_ref().map(|found| found.failed_writes);
+        let write = write.filter(|_| class == FindingClass::WritesFail);
+        // Attempts are more frequent than writes: each failed write counts once, however often it is told.
+        if write.is_none() || write != self.counted_write {
+            self.count(class, now_ms);
+        }
+        self.counted_write = write.or(self.counted_write);
+        self.note_warning(observation);
         let mut next = match evidence(class) {
             Evidence::Answered => {
-                if observation.fresh {
-                    self.warning = None;
-                }
                 let (class, text) = self.warning.clone().unwrap_or((class, text));
                 let up = matches!(self.current.vote, Vote::Up | Vote::UpSteady);
                 if up || self.oks >= self.settings.successes_to_vote_up() {
@@ -230,12 +237,8 @@ impl Judge {
                     self.current.clone()
                 }
             }
-            Evidence::Saturated => {
-                self.warning = Some((class, text.clone()));
-                self.transition(self.up_vote(), class, text)
-            }
+            Evidence::Saturated => self.transition(self.up_vote(), class, text),
             Evidence::LoginRefused => {
-                self.warning = Some((class, text.clone()));
                 let vote = match self.current.vote {
                     Vote::Up | Vote::UpSteady => self.current.vote,
                     Vote::Down | Vote::Unknown => Vote::Unknown,
@@ -257,12 +260,27 @@ impl Judge {
         self.tell(next, now_ms)
     }
 
-    /// The finding as the monitor takes it: a server that answers and cannot write has failed where the monitor says so.
+    /// What a fresh connection met beside a kept session that still works.
+    fn note_warning(&mut self, observation: &Observation) {
+        match evidence(observation.class) {
+            Evidence::Saturated | Evidence::LoginRefused => {
+                self.warning = Some((observation.class, bounded_text(&observation.engine_text)));
+            }
+            Evidence::Answered if observation.fresh => self.warning = None,
+            Evidence::Answered | Evidence::Failed | Evidence::None => {}
+        }
+    }
+
+    /// The finding as the monitor takes it: a server that lives and cannot write has failed where the monitor says so.
     fn finding(&self, observation: &Observation) -> (FindingClass, String) {
         let canary = observation.canary.as_ref().filter(|_| self.settings.canary_votes);
-        let writes_fail = canary.filter(|found| found.condition() == Condition::WritesFail);
+        let report = canary.map(|found| &found.report);
+        let writes_fail = report.filter(|report| report.condition() == Condition::WritesFail);
         match (evidence(observation.class), writes_fail) {
-            (Evidence::Answered, Some(found)) => (FindingClass::WritesFail, bounded_text(&found.text)),
+            // Writes that hang fill up the connections: a full server is not well either.
+            (Evidence::Answered | Evidence::Saturated, Some(report)) => {
+                (FindingClass::WritesFail, bounded_text(&report.text))
+            }
             _ => (observation.class, bounded_text(&observation.engine_text)),
         }
     }
@@ -299,7 +317,7 @@ impl Judge {
         }
         if let Some(role) = &observation.role {
             let lag = role.lag();
-            self.lagging = lag.is_some_and(|lag| self.lags(&lag));
+            self.lagging = lag.is_some_and(|lag| self.settings.lag.is_passed_by(&lag, self.lagging));
             if self.lagging {
                 found.push(ConditionReport {
                     lag,
@@ -310,18 +328,10 @@ impl Judge {
                 found.push(report(Condition::ReplicationBroken, words));
             }
         }
-        found.extend(observation.canary.clone());
+        found.extend(observation.canary.as_ref().map(|canary| canary.report.clone()));
         found.sort_by_key(|found| found.condition);
         found.dedup_by_key(|found| found.condition);
         found
-    }
-
-    /// Above the threshold, or not yet below half of it again: one that hovers is no news at every attempt.
-    fn lags(&self, lag: &ReplicaLag) -> bool {
-        let divisor = if self.lagging { 2 } else { 1 };
-        let beyond = |value: Option<u64>, threshold: u64| value.is_some_and(|value| value > threshold / divisor);
-        beyond(lag.seconds, self.settings.lag.seconds_in_force())
-            || beyond(lag.bytes, self.settings.lag.bytes_in_force())
     }
 
     /// Nothing was due (the prober backs off after a refused login): the prober lives, there is no evidence.
@@ -340,6 +350,7 @@ impl Judge {
         self.oks = 0;
         self.failures = 0;
         self.without_evidence = true;
+        self.counted_write = None;
         self.current.failing_since_ms = None;
         let text = format!("no attempt has ended for more than {limit_ms} ms");
         let next = self.transition(Vote::Unknown, FindingClass::Overdue, text);
@@ -348,6 +359,9 @@ impl Judge {
 
     fn count(&mut self, class: FindingClass, now_ms: u64) {
         self.without_evidence = false;
+        if !matches!(evidence(class), Evidence::Failed) {
+            self.counted_write = None;
+        }
         match evidence(class) {
             Evidence::Answered => {
                 self.oks = self.oks.saturating_add(1);

@@ -1,8 +1,9 @@
 //! Probers of data sources, and the pure judge that turns their observations into votes.
 //!
 //! One module per kind of monitor makes *attempts*; each yields an [`Observation`]. The [`judge`] keeps what changed:
-//! the node reports only transitions. A prober decides nothing about failover, writes nothing to a data source and
-//! keeps no schedule: [`schedule`] says when an attempt is due, the caller makes one at a time per target.
+//! the node reports only transitions. A prober decides nothing about failover, writes nothing to a data source but the
+//! row of a [`canary`] where a monitor has one, and keeps no schedule: [`schedule`] says when an attempt is due, the
+//! caller makes one at a time per target.
 
 mod address;
 pub mod api;
@@ -32,7 +33,7 @@ pub use address::Address;
 pub use endpoint::TargetError;
 pub use judge::{Judge, JudgeSettings, Transition};
 pub use names::{NameSettings, Names};
-pub use observation::{Connections, Observation, RoleInfo, Stage, StageResult};
+pub use observation::{CanaryFinding, Connections, Observation, RoleInfo, Stage, StageResult};
 pub use prober::{AddressTest, Engine, Paths, ProbeTarget, Prober, StartError, engine};
 pub use schedule::Schedule;
 pub use secret::Secret;

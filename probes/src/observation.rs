@@ -84,6 +84,15 @@ pub struct Connections {
     pub limit: Option<u64>,
 }
 
+/// What a write canary found: writes fail, or it cannot do its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CanaryFinding {
+    /// The sub-health with the engine's own words.
+    pub report: ConditionReport,
+    /// Writes of this canary that have failed so far. Attempts that bring the same number speak of the same write.
+    pub failed_writes: u64,
+}
+
 /// Result of one attempt against one address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
@@ -95,8 +104,8 @@ pub struct Observation {
     pub engine_text: String,
     /// Present when a query was answered.
     pub role: Option<RoleInfo>,
-    /// What the write canary found, where there is one: writes fail, or it cannot do its work.
-    pub canary: Option<ConditionReport>,
+    /// What the write canary found, where there is one.
+    pub canary: Option<CanaryFinding>,
     /// Duration of the whole attempt in microseconds.
     pub latency_us: u64,
     /// The attempt opened a connection of its own (it did not use the kept session).

@@ -63,7 +63,7 @@ impl PostgresqlProber {
     /// nothing was sent (the prober backs off after a refused login).
     pub async fn attempt(&mut self) -> Option<Observation> {
         let mut observation = self.kept.attempt().await?;
-        observation.canary = self.canary.as_ref().and_then(Canary::condition);
+        observation.canary = self.canary.as_ref().and_then(|canary| canary.beside(&observation));
         Some(observation)
     }
 }

@@ -48,11 +48,11 @@ impl Steps {
     pub(crate) async fn record_write<W: Writer>(&mut self, mut writer: W, place: &str, access_timeout: Duration) {
         let started = Instant::now();
         let failed = |class, text: &str| Err(Failure::new(Stage::Write, class, text));
-        let outcome = match writer.write(started + access_timeout).await {
+        let outcome = match writer.write(access_timeout).await {
             Beat::Written => Ok((format!("wrote {place}"), ())),
             Beat::ReadOnly => Ok(("read-only: nothing written".to_owned(), ())),
             Beat::Failed(text) => failed(FindingClass::WritesFail, &text),
-            Beat::Unable(text) => failed(FindingClass::Misconfigured, &text),
+            Beat::Unable(text) | Beat::Refused(text) => failed(FindingClass::Misconfigured, &text),
             Beat::Unasked => failed(FindingClass::OwnShortage, "the write canary got no connection"),
         };
         // The last step: nothing waits for it.

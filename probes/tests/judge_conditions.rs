@@ -1,7 +1,9 @@
 //! Sub-health beside the vote: told when it comes and goes, and never how bad it is.
 
 use quorate_machine::{Condition, ConditionReport, FindingClass, LagThreshold, Vote};
-use quorate_probes::{Judge, JudgeSettings, Observation, RoleInfo, Stage, Transition, judge::DETAIL_INTERVAL_MS};
+use quorate_probes::{
+    CanaryFinding, Judge, JudgeSettings, Observation, RoleInfo, Stage, Transition, judge::DETAIL_INTERVAL_MS,
+};
 
 const SETTINGS: JudgeSettings = JudgeSettings {
     retry_interval_ms: 3_000,
@@ -35,14 +37,26 @@ fn behind(seconds: u64) -> Observation {
     answer(FindingClass::Ok, role)
 }
 
-fn stalled() -> Observation {
+/// An answer beside a canary of which so many writes have failed.
+fn stalled(failed_writes: u64) -> Observation {
+    let report = ConditionReport {
+        condition: Condition::WritesFail as i32,
+        text: "no answer to a write within 1000 ms".to_owned(),
+        lag: None,
+    };
     Observation {
-        canary: Some(ConditionReport {
-            condition: Condition::WritesFail as i32,
-            text: "no answer to a write within 1000 ms".to_owned(),
-            lag: None,
-        }),
+        canary: Some(CanaryFinding { report, failed_writes }),
         ..answer(FindingClass::Ok, RoleInfo::default())
+    }
+}
+
+/// A new connection finds a full server.
+fn full() -> Observation {
+    Observation {
+        role: None,
+        fresh: true,
+        engine_text: "ERROR 1040".to_owned(),
+        ..answer(FindingClass::TooManyConnections, RoleInfo::default())
     }
 }
 
@@ -102,7 +116,7 @@ fn conditions_that_come_and_go_do_not_fill_the_log() {
     let (mut judge, now_ms) = steady(SETTINGS);
     let mut reports = 0;
     for attempt in 0..100 {
-        let observation = if attempt % 2 == 0 { stalled() } else { behind(0) };
+        let observation = if attempt % 2 == 0 { stalled(2) } else { behind(0) };
         reports += u32::from(judge.observe(&observation, now_ms + attempt * 300).is_some());
     }
     assert!((1..=4).contains(&reports), "{reports} reports in 30 s");
@@ -111,7 +125,7 @@ fn conditions_that_come_and_go_do_not_fill_the_log() {
 #[test]
 fn a_failing_canary_votes_only_where_the_monitor_says_so() {
     let (mut judge, now_ms) = steady(SETTINGS);
-    let shown = judge.observe(&stalled(), now_ms).expect("news");
+    let shown = judge.observe(&stalled(2), now_ms).expect("news");
     assert_eq!(
         (shown.vote, ails(&shown)),
         (Vote::UpSteady, vec![Condition::WritesFail])
@@ -121,7 +135,7 @@ fn a_failing_canary_votes_only_where_the_monitor_says_so() {
         canary_votes: true,
         ..SETTINGS
     });
-    let failed = judge.observe(&stalled(), now_ms).expect("news");
+    let failed = judge.observe(&stalled(2), now_ms).expect("news");
     assert_eq!((failed.vote, failed.class), (Vote::Down, FindingClass::WritesFail));
     assert_eq!(failed.text, "no answer to a write within 1000 ms");
     assert!(judge.is_failing());
@@ -129,18 +143,61 @@ fn a_failing_canary_votes_only_where_the_monitor_says_so() {
     assert_eq!((back.vote, ails(&back)), (Vote::Up, vec![]));
 }
 
+const VOTING: JudgeSettings = JudgeSettings {
+    canary_votes: true,
+    ..SETTINGS
+};
+
+#[test]
+fn a_failed_write_counts_once_however_many_attempts_tell_of_it() {
+    // No second attempt fits the monitor timeout: two failures in a row vote `down`.
+    let (mut judge, mut now_ms) = steady(JudgeSettings {
+        monitor_timeout_ms: 5_000,
+        ..VOTING
+    });
+    for attempt in 0..5 {
+        now_ms += 3_000;
+        judge.observe(&stalled(2), now_ms);
+        assert_eq!(
+            judge.current().vote,
+            Vote::UpSteady,
+            "attempt {attempt} tells of the same write"
+        );
+        assert!(judge.is_failing());
+    }
+    let down = judge.observe(&stalled(3), now_ms + 3_000).expect("the next write");
+    assert_eq!((down.vote, down.class), (Vote::Down, FindingClass::WritesFail));
+}
+
+#[test]
+fn the_vote_stands_while_the_same_write_is_told() {
+    let (mut judge, now_ms) = steady(VOTING);
+    let down = judge.observe(&stalled(2), now_ms).expect("news");
+    assert_eq!((down.vote, down.failing_since_ms), (Vote::Down, Some(now_ms)));
+    assert_eq!(judge.observe(&stalled(2), now_ms + 3_000), None);
+    // A server that is full because its writes hang is not well for that.
+    let later = now_ms + DETAIL_INTERVAL_MS;
+    let full = Observation {
+        canary: stalled(2).canary,
+        ..full()
+    };
+    let told = judge.observe(&full, later).expect("news");
+    assert_eq!(
+        (told.vote, ails(&told)),
+        (Vote::Down, vec![Condition::PoolExhausted, Condition::WritesFail])
+    );
+    // What is no evidence ends the run: the write counts anew.
+    judge.check_overdue(later + 60_000).expect("overdue");
+    let again = judge.observe(&stalled(2), later + 60_001).expect("news");
+    assert_eq!(again.vote, Vote::Down);
+}
+
 #[test]
 fn an_exhausted_pool_stands_beside_what_the_kept_session_still_tells() {
     let (mut judge, mut now_ms) = steady(SETTINGS);
-    let full = Observation {
-        role: None,
-        fresh: true,
-        engine_text: "ERROR 1040".to_owned(),
-        ..answer(FindingClass::TooManyConnections, RoleInfo::default())
-    };
     judge.observe(&behind(40), now_ms);
     now_ms += DETAIL_INTERVAL_MS;
-    let told = judge.observe(&full, now_ms).expect("news");
+    let told = judge.observe(&full(), now_ms).expect("news");
     assert_eq!(ails(&told), [Condition::PoolExhausted, Condition::ReplicaLag]);
     now_ms += DETAIL_INTERVAL_MS;
     assert_eq!(

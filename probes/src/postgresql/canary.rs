@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_machine::ProbedCanary;
+use quorate_machine::{FindingClass, ProbedCanary};
 use tokio::time::Instant;
 
 use super::{
@@ -13,12 +13,16 @@ use crate::{
     Secret,
     canary::{Beat, Writer},
     failure::Failure,
+    observation::Stage,
 };
 
 /// A lock that another node's stuck write holds is waited for no longer than this.
 const LOCK_TIMEOUT_MS: u64 = 1_000;
-/// No such table or column (PostgreSQL manual, appendix A).
-const MISSING: [&str; 2] = ["42P01", "42703"];
+
+/// Disk full, errors of the operating system and of files, damaged data (PostgreSQL manual, appendix A: 53100, classes 58 and XX).
+fn is_storage(code: &str) -> bool {
+    code == "53100" || code.starts_with("58") || code.starts_with("XX00")
+}
 
 /// Writes the row of one side of a monitor.
 #[derive(Debug)]
@@ -55,30 +59,34 @@ impl PostgresqlCanary {
     }
 
     /// `None`: the session was lost, which says nothing about writes.
-    async fn beat(&self, session: &mut Session, deadline: Instant) -> Option<Beat> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let limit_ms = left.max(Duration::from_millis(1)).as_millis();
+    async fn beat(&self, session: &mut Session, deadline: Instant, limit: Duration) -> Option<Beat> {
+        // Asked by itself: a session that the network cut off hangs here already, and nothing was written yet.
+        match session.first_row("SELECT 1", Stage::Query, deadline).await {
+            Ok(_) => {}
+            Err(failure) if failure.class == FindingClass::Timeout => return Some(Beat::Unasked),
+            Err(_) => return None,
+        }
+        let limit_ms = limit.max(Duration::from_millis(1)).as_millis();
         // One message is one transaction: the limits hold for it, and its end is the commit that is waited for.
         let query = format!(
             "SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; SET LOCAL statement_timeout = {limit_ms}; {}",
             self.update
         );
-        match session.execute(&query, deadline).await {
+        match session.execute(&query, Instant::now() + limit).await {
             Ok(0) => Some(Beat::Unable(format!("there is no {}", self.place))),
             Ok(_) => Some(Beat::Written),
-            Err((failure, Some(code))) => Some(Beat::of_failure(&failure, MISSING.contains(&code.as_str()))),
-            Err((failure, None)) if failure.class == quorate_machine::FindingClass::Timeout => {
-                Some(Beat::of_failure(&failure, false))
-            }
+            Err((failure, Some(code))) => Some(Beat::of_failure(&failure, is_storage(&code))),
+            Err((failure, None)) if failure.class == FindingClass::Timeout => Some(Beat::of_failure(&failure, false)),
             Err(_) => None,
         }
     }
 }
 
 impl Writer for PostgresqlCanary {
-    async fn write(&mut self, deadline: Instant) -> Beat {
+    async fn write(&mut self, limit: Duration) -> Beat {
+        let deadline = Instant::now() + limit;
         if let Some(mut session) = self.session.take()
-            && let Some(beat) = self.beat(&mut session, deadline).await
+            && let Some(beat) = self.beat(&mut session, deadline, limit).await
         {
             self.session = matches!(beat, Beat::Written | Beat::ReadOnly).then_some(session);
             return beat;
@@ -87,8 +95,34 @@ impl Writer for PostgresqlCanary {
             Ok(session) => session,
             Err(failure) => return Beat::of_failure(&failure, false),
         };
-        let beat = self.beat(&mut session, deadline).await.unwrap_or(Beat::Unasked);
+        let beat = self.beat(&mut session, deadline, limit).await;
+        let beat = beat.unwrap_or(Beat::Unasked);
         self.session = matches!(beat, Beat::Written | Beat::ReadOnly).then_some(session);
         beat
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgresql::errors::classify_sqlstate;
+
+    #[test]
+    fn only_storage_and_time_outs_are_failed_writes() {
+        let beat = |code: &str| {
+            let failure = Failure::new(Stage::Query, classify_sqlstate(code), "words");
+            Beat::of_failure(&failure, is_storage(code))
+        };
+        for code in [
+            "53100", "58000", "58030", "58P01", "XX000", "XX001", "XX002", "57014", "55P03",
+        ] {
+            assert!(matches!(beat(code), Beat::Failed(_)), "{code}");
+        }
+        // A table or column that is missing, no right, a check, a conflict, a deadlock.
+        for code in ["42P01", "42703", "42501", "23514", "40001", "40P01"] {
+            assert!(matches!(beat(code), Beat::Unable(_)), "{code}");
+        }
+        assert_eq!(beat("25006"), Beat::ReadOnly);
+        assert_eq!(beat("57P01"), Beat::Unasked);
     }
 }

@@ -34,7 +34,7 @@ async fn wait_for(prober: &mut PostgresqlProber, wanted: Option<Condition>) -> R
     let deadline = Instant::now() + CANARY_RETRY + CANARY_INTERVAL + ACCESS_TIMEOUT * 4;
     loop {
         let observation = prober.attempt().await.expect("an attempt is due");
-        if observation.canary.as_ref().map(|found| found.condition()) == wanted {
+        if observation.canary.as_ref().map(|found| found.report.condition()) == wanted {
             return Ok(observation);
         }
         if Instant::now() > deadline {
@@ -81,6 +81,6 @@ async fn a_commit_that_hangs_is_seen_beside_reads_that_go_on() -> Result<()> {
 
     server.exec_in("canary", &["DROP TABLE beats"]).await?;
     let observation = wait_for(&mut prober, Some(Condition::CanaryUnable)).await?;
-    assert!(observation.canary.expect("a finding").text.contains("42P01"));
+    assert!(observation.canary.expect("a finding").report.text.contains("42P01"));
     Ok(())
 }
