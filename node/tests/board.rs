@@ -1,8 +1,10 @@
 //! The board between probers and reporter: what is told, what is told again, what the digest covers.
 
+use std::time::Duration;
+
 use quorate::reconcilers::Board;
 use quorate_machine::{DataCenter, DigestVote, FindingClass, Id, LagThreshold, Vote, worker_digest};
-use quorate_probes::{JudgeSettings, Observation, Stage};
+use quorate_probes::{JudgeSettings, Observation, RoleInfo, Stage};
 
 const SETTINGS: JudgeSettings = JudgeSettings {
     retry_interval_ms: 3_000,
@@ -143,6 +145,10 @@ fn a_sick_node_votes_unknown_and_takes_it_back() {
     late.latency_us = 60_000_000;
     board.observe(key(1), &late);
     assert!(board.take().is_none());
+    // Nor does one that another target's turn made then.
+    let minute = Duration::from_secs(60);
+    board.observe_aged(key(1), &observation(FindingClass::Timeout), minute);
+    assert!(board.take().is_none());
     board.observe(key(1), &observation(FindingClass::Timeout));
     board.observe(key(2), &observation(FindingClass::Ok));
     let taken = board.take().expect("found anew");
@@ -191,4 +197,21 @@ fn a_prober_that_failed_votes_unknown() {
         (taken.votes[0].vote(), taken.votes[0].class()),
         (Vote::Unknown, FindingClass::OwnShortage)
     );
+}
+
+#[test]
+fn what_is_told_is_as_old_as_the_oldest_of_it() {
+    let board = board(1);
+    let answer = Observation {
+        role: Some(RoleInfo {
+            facts_age_ms: 20_000,
+            ..RoleInfo::default()
+        }),
+        ..observation(FindingClass::Ok)
+    };
+    board.observe_aged(key(1), &answer, Duration::from_secs(1));
+    let told = board.told(Id::from_u128(1));
+    let ages: Vec<u64> = told.into_iter().map(|(_, _, age_ms)| age_ms).collect();
+    assert_eq!(ages.len(), 1);
+    assert!((21_000..26_000).contains(&ages[0]), "{ages:?}");
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use quorate_machine::{DataCenter, DigestVote, FindingClass, Id, Vote, VoteReport, worker_digest};
 use quorate_probes::{Judge, JudgeSettings, Observation, RoleInfo, Transition, WorkerSummary};
@@ -21,8 +21,16 @@ struct Target {
     dirty: bool,
     /// What was found last was found by a sick node: it counts as unknown until an attempt that began after this moment.
     doubted_since_ms: Option<u64>,
-    /// What it told of itself when it answered last, and when.
-    told: Option<(RoleInfo, u64)>,
+    told: Option<Told>,
+}
+
+/// What a target told of itself when it answered last.
+struct Told {
+    role: RoleInfo,
+    /// When that reached the board.
+    at_ms: u64,
+    /// How old the oldest of it was then.
+    age_ms: u64,
 }
 
 #[derive(Default)]
@@ -133,20 +141,31 @@ impl Board {
         self.observe(key, &observation);
     }
 
-    /// Takes the result of an attempt.
+    /// Takes the result of an attempt that has just ended.
     pub fn observe(&self, key: TargetKey, observation: &Observation) {
+        self.observe_aged(key, observation, Duration::ZERO);
+    }
+
+    /// Takes the result of an attempt that ended `age` ago.
+    pub fn observe_aged(&self, key: TargetKey, observation: &Observation, age: Duration) {
         let now_ms = self.now_ms();
+        let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         let mut contents = self.lock();
         contents.attempts += 1;
         let Some(target) = contents.targets.get_mut(&key) else {
             return;
         };
         if let Some(role) = &observation.role {
-            target.told = Some((role.clone(), now_ms));
+            target.told = Some(Told {
+                role: role.clone(),
+                at_ms: now_ms,
+                age_ms: age_ms.saturating_add(role.facts_age_ms),
+            });
         }
         let failing_before = target.judge.is_failing();
         let transition = target.judge.observe(observation, now_ms);
-        let began_ms = now_ms.checked_sub(observation.latency_us / 1_000);
+        let took_ms = age_ms.saturating_add(observation.latency_us / 1_000);
+        let began_ms = now_ms.checked_sub(took_ms);
         if target
             .doubted_since_ms
             .is_some_and(|since| began_ms.is_some_and(|began| began >= since))
@@ -321,13 +340,14 @@ impl Board {
         )))
     }
 
-    /// What both sides of a monitor told of themselves when they answered last, with its age in milliseconds.
+    /// What both sides of a monitor told of themselves when they answered last, with the age of the oldest of it in milliseconds.
     pub fn told(&self, monitor: Id) -> Vec<(DataCenter, RoleInfo, u64)> {
         let now_ms = self.now_ms();
         let contents = self.lock();
         let side = |dc: DataCenter| {
-            let (role, at_ms) = contents.targets.get(&(monitor, dc))?.told.as_ref()?;
-            Some((dc, role.clone(), now_ms.saturating_sub(*at_ms)))
+            let told = contents.targets.get(&(monitor, dc))?.told.as_ref()?;
+            let age_ms = now_ms.saturating_sub(told.at_ms).saturating_add(told.age_ms);
+            Some((dc, told.role.clone(), age_ms))
         };
         DataCenter::ALL.into_iter().filter_map(side).collect()
     }

@@ -43,9 +43,9 @@ impl Identity {
 
 /// The clients in use; they end with the last target that uses them.
 #[derive(Clone, Default)]
-pub struct Clients(Arc<Mutex<Vec<Weak<Client>>>>);
+pub struct SharedClients(Arc<Mutex<Vec<Weak<Client>>>>);
 
-impl Clients {
+impl SharedClients {
     /// The client of a target, or a new one.
     ///
     /// # Errors
@@ -85,8 +85,13 @@ struct Client {
     state: AsyncMutex<State>,
 }
 
-/// An attempt that brought something, and when it ended.
-type Ended = (Instant, Observation);
+/// An attempt that brought something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub observation: Observation,
+    /// When it ended; another target's turn may have made it.
+    pub ended: Instant,
+}
 
 struct State {
     /// `None` once an attempt has panicked: nobody uses this client any more.
@@ -99,8 +104,8 @@ struct State {
 /// What a client has to tell after an attempt.
 struct Told {
     /// `None`: nothing was due.
-    observation: Option<Observation>,
-    last: Option<Observation>,
+    found: Option<Ended>,
+    last: Option<Ended>,
     fresh: Option<Ended>,
 }
 
@@ -124,27 +129,31 @@ impl Client {
         self.identity == *identity && !broken
     }
 
-    /// An attempt that ended after `since`, or a new one.
-    async fn attempt(&self, since: Instant) -> Told {
+    /// An attempt that ended at `since` or later and after `served`, or a new one.
+    async fn attempt(&self, since: Instant, served: Option<Instant>) -> Told {
         let mut state = self.state.lock().await;
-        let recent = state.last.as_ref().filter(|(ended, _)| *ended >= since);
-        let observation = if let Some((_, observation)) = recent {
-            Some(observation.clone())
+        let recent = state.last.as_ref().filter(|last| last.ended >= since);
+        let recent = recent.filter(|last| served.is_none_or(|served| last.ended > served));
+        let found = if let Some(last) = recent {
+            Some(last.clone())
         } else {
             let mut prober = state.prober.take().expect("an earlier attempt of this client panicked");
             // A panic leaves no prober behind.
             let observation = prober.attempt().await;
             state.prober = Some(prober);
-            let ended = observation.clone().map(|observation| (Instant::now(), observation));
-            if let Some((_, of_own)) = ended.as_ref().filter(|(_, observation)| observation.fresh) {
-                state.fresh = Some((Instant::now(), of_own.clone()));
+            let ended = Instant::now();
+            let found = observation.map(|observation| Ended { observation, ended });
+            if let Some(fresh) = found.as_ref().filter(|found| found.observation.fresh) {
+                state.fresh = Some(fresh.clone());
             }
-            state.last = ended.or_else(|| state.last.take());
-            observation
+            if found.is_some() {
+                state.last = found.clone();
+            }
+            found
         };
         Told {
-            observation,
-            last: state.last.as_ref().map(|(_, observation)| observation.clone()),
+            found,
+            last: state.last.clone(),
             fresh: state.fresh.clone(),
         }
     }
@@ -153,7 +162,7 @@ impl Client {
 /// One target's part in a client.
 pub struct Shared {
     client: Arc<Client>,
-    /// When this target last got something; `None`: not yet.
+    /// When the attempt ended that this target got last; `None`: it has got none yet.
     served: Option<Instant>,
 }
 
@@ -166,45 +175,41 @@ impl Shared {
     ///
     /// # Panics
     /// The prober did: whoever supervises the target starts it anew, with another client.
-    pub async fn attempt(&mut self, interval: Duration) -> Option<Observation> {
+    pub async fn attempt(&mut self, interval: Duration) -> Option<Ended> {
         let now = Instant::now();
         let since = now.checked_sub(interval / FRESH_PART).unwrap_or(now);
-        let client = self.client.clone();
+        let (client, served) = (self.client.clone(), self.served);
         // On a task of its own: a target that ends must not break off what others wait for.
-        let told = match tokio::spawn(async move { client.attempt(since).await }).await {
+        let told = match tokio::spawn(async move { client.attempt(since, served).await }).await {
             Ok(told) => told,
             Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
             // The runtime ends.
             Err(_) => return None,
         };
-        let observation = match (told.observation, self.served) {
-            (Some(observation), Some(served)) => Some(with_news(observation, told.fresh, served)),
-            (Some(observation), None) => Some(observation),
-            // What another target was told before the pause is news to one that has heard nothing yet.
-            (None, None) => told.last,
-            (None, Some(_)) => None,
-        };
-        if observation.is_some() {
-            self.served = Some(Instant::now());
-        }
-        observation
+        // What another target was told before the pause is news to one that has heard nothing yet.
+        let found = told.found.or_else(|| told.last.filter(|_| served.is_none()))?;
+        self.served = Some(found.ended);
+        Some(match served {
+            Some(served) => with_news(found, told.fresh, served),
+            None => found,
+        })
     }
 }
 
 /// A target whose turn always falls on the kept session would never learn what fresh connections meet: what the last one since
 /// its turn before has met counts as met now.
-fn with_news(mut observation: Observation, fresh: Option<Ended>, served: Instant) -> Observation {
-    let Some((_, fresh)) = fresh.filter(|(ended, _)| *ended > served) else {
-        return observation;
+fn with_news(mut found: Ended, fresh: Option<Ended>, served: Instant) -> Ended {
+    let Some(fresh) = fresh.filter(|fresh| fresh.ended > served) else {
+        return found;
     };
-    let answered = |observation: &Observation| observation.role.is_some();
-    match (answered(&observation), answered(&fresh)) {
+    let answered = |found: &Ended| found.observation.role.is_some();
+    match (answered(&found), answered(&fresh)) {
         (true, true) => {
-            observation.fresh = true;
-            observation
+            found.observation.fresh = true;
+            found
         }
         (true, false) => fresh,
-        (false, _) => observation,
+        (false, _) => found,
     }
 }
 
@@ -229,7 +234,10 @@ mod tests {
             secrets: Vec::new(),
             database: "orders".to_owned(),
             tls: TlsSpec::default(),
-            detail: ProbedDetail::Relational { database_is_sid: false },
+            detail: ProbedDetail::Relational {
+                database_is_sid: false,
+                canary: None,
+            },
         };
         Identity {
             side,
@@ -239,24 +247,21 @@ mod tests {
     }
 
     fn observation(class: FindingClass, fresh: bool) -> Observation {
-        let role = RoleInfo {
-            read_only: false,
-            replication_lag_seconds: None,
-            server_version: String::new(),
-        };
         Observation {
             stage: Stage::Role,
             class,
             engine_text: String::new(),
-            role: (class == FindingClass::Ok).then_some(role),
+            role: (class == FindingClass::Ok).then(RoleInfo::default),
+            canary: None,
             latency_us: 1,
             fresh,
         }
     }
 
-    /// Every tenth attempt is fresh and meets `fresh`; each takes 100 ms.
+    /// Every tenth attempt is fresh and meets `fresh`.
     struct Script {
         attempts: Arc<AtomicUsize>,
+        takes: Duration,
         fresh: FindingClass,
         /// From this attempt on nothing is due.
         pause_at: usize,
@@ -266,7 +271,7 @@ mod tests {
     impl Prober for Script {
         fn attempt(&mut self) -> BoxFuture<'_, Option<Observation>> {
             Box::pin(async {
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(self.takes).await;
                 let number = self.attempts.fetch_add(1, Ordering::SeqCst);
                 assert!(number < self.panic_at, "planted");
                 let fresh = number % 10 == 9;
@@ -277,9 +282,19 @@ mod tests {
     }
 
     fn client(fresh: FindingClass, pause_at: usize, panic_at: usize) -> (Arc<Client>, Arc<AtomicUsize>) {
+        client_that_takes(Duration::from_millis(100), fresh, pause_at, panic_at)
+    }
+
+    fn client_that_takes(
+        takes: Duration,
+        fresh: FindingClass,
+        pause_at: usize,
+        panic_at: usize,
+    ) -> (Arc<Client>, Arc<AtomicUsize>) {
         let attempts = Arc::new(AtomicUsize::new(0));
         let script = Script {
             attempts: attempts.clone(),
+            takes,
             fresh,
             pause_at,
             panic_at,
@@ -303,6 +318,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn nobody_is_told_twice_of_one_attempt() {
+        let takes = INTERVAL * 19 / 20;
+        let (client, attempts) = client_that_takes(takes, FindingClass::Ok, 1000, 1000);
+        let mut target = Shared::new(client.clone());
+        let mut told = Vec::new();
+        for turn in 1..=4 {
+            told.extend(target.attempt(INTERVAL).await.map(|found| found.ended));
+            assert_eq!(attempts.load(Ordering::SeqCst), turn);
+            // The next turn comes when the last attempt has only just ended.
+            tokio::time::sleep(INTERVAL - takes).await;
+        }
+        told.dedup();
+        assert_eq!(told.len(), 4);
+        // To another target it is news, and as old as it is.
+        let found = Shared::new(client).attempt(INTERVAL).await.expect("an observation");
+        assert_eq!(attempts.load(Ordering::SeqCst), 4);
+        assert!(found.ended.elapsed() >= INTERVAL - takes);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_target_that_ends_does_not_break_off_what_others_wait_for() {
         let (client, attempts) = client(FindingClass::Ok, 1000, 1000);
         let (mut first, mut second) = (Shared::new(client.clone()), Shared::new(client));
@@ -323,7 +358,7 @@ mod tests {
             for (target, warned) in targets.iter_mut().zip(&mut warned) {
                 tokio::time::sleep(INTERVAL / 10 + Duration::from_millis(1)).await;
                 let found = target.attempt(INTERVAL).await.expect("an observation");
-                *warned |= found.class == FindingClass::Auth;
+                *warned |= found.observation.class == FindingClass::Auth;
             }
         }
         assert_eq!(warned, [true; 10]);

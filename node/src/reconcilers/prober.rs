@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_machine::{DataCenter, EffectiveTiming, Id, LagThreshold, MonitorRecord, ProbedSecret, ProbedSide};
-use quorate_probes::{JudgeSettings, Names, ProbeTarget, Prober, Schedule, Secret, StartError, engine};
+use quorate_probes::{JudgeSettings, Names, ProbeTarget, Schedule, Secret, StartError, engine};
 use quorate_raft::Handle;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::board::{Board, TargetKey};
-use super::clients::{Clients, Shared};
+use super::clients::{Shared, SharedClients};
 use crate::identity::ClusterKey;
 use crate::links::Links;
 
@@ -84,7 +84,7 @@ pub struct Probers {
     key: ClusterKey,
     links: Links,
     names: Names,
-    clients: Clients,
+    clients: SharedClients,
 }
 
 impl Probers {
@@ -96,7 +96,7 @@ impl Probers {
             key,
             links,
             names,
-            clients: Clients::default(),
+            clients: SharedClients::default(),
         }
     }
 
@@ -148,7 +148,9 @@ impl Probers {
             let pause_ms = schedule.next_after(now_ms).saturating_sub(now_ms).min(interval_ms);
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
             match prober.attempt(Duration::from_millis(interval_ms)).await {
-                Some(observation) => self.board.observe(spec.key, &observation),
+                Some(found) => self
+                    .board
+                    .observe_aged(spec.key, &found.observation, found.ended.elapsed()),
                 None => self.board.backed_off(&spec.key),
             }
         }
