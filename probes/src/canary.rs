@@ -9,14 +9,15 @@
 use std::{
     fmt,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
-use quorate_machine::{Condition, ConditionReport, FindingClass};
+use quorate_machine::{Condition, ConditionReport, FindingClass, ProbedCanary, TlsSpec};
 use tokio::task::AbortHandle;
 
 use crate::{
+    ProbeTarget, Secret,
     failure::Failure,
     kept::LOGIN_BACKOFF,
     observation::{CanaryFinding, Observation, Stage, bounded_text},
@@ -172,9 +173,66 @@ impl fmt::Debug for Canary {
     }
 }
 
+/// What a canary writes, where and as whom.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Place {
+    kind: &'static str,
+    address: String,
+    tls: TlsSpec,
+    canary: ProbedCanary,
+    password: zeroize::Zeroizing<String>,
+    access_timeout: Duration,
+}
+
+impl Place {
+    /// Where the canary of a side writes.
+    pub(crate) fn of(target: &ProbeTarget, canary: &ProbedCanary, password: &Secret) -> Self {
+        Self {
+            kind: target.side.kind,
+            address: target.side.addresses.first().cloned().unwrap_or_default(),
+            tls: target.side.tls.clone(),
+            // What a finding counts for is the judges' business.
+            canary: ProbedCanary {
+                votes: false,
+                ..canary.clone()
+            },
+            password: password.expose().to_owned().into(),
+            access_timeout: target.access_timeout,
+        }
+    }
+}
+
+/// The canaries at work of all targets of a node; clones share them. Many monitors of one server are one writer there and not many.
+#[derive(Clone, Default)]
+pub struct Canaries(Arc<Mutex<Vec<(Place, Weak<Canary>)>>>);
+
+impl Canaries {
+    /// The canary of a place, or a new one. It ends with the last target that uses it.
+    pub(crate) fn of(&self, place: Place, start: impl FnOnce() -> Canary) -> Arc<Canary> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(_, canary)| canary.strong_count() > 0);
+        let found = known.iter().find(|(other, _)| *other == place);
+        if let Some(canary) = found.and_then(|(_, canary)| canary.upgrade()) {
+            return canary;
+        }
+        let canary = Arc::new(start());
+        known.push((place, Arc::downgrade(&canary)));
+        canary
+    }
+}
+
+impl fmt::Debug for Canaries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Canaries")
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
+    use std::{
+        collections::VecDeque,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
 
     use tokio::time::Instant;
 
@@ -298,6 +356,42 @@ mod tests {
         assert_eq!(told(FindingClass::Ok), Some(Condition::WritesFail));
         tokio::time::sleep(RETRY).await;
         assert_eq!(told(FindingClass::Ok), None, "it writes again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn targets_that_write_the_same_row_are_one_writer() {
+        let place = |row: u32, password: &str| Place {
+            kind: "mysql",
+            address: "10.0.0.1:3306".to_owned(),
+            tls: TlsSpec::default(),
+            canary: ProbedCanary {
+                user: "quorate_canary".to_owned(),
+                database: "ops".to_owned(),
+                table: "quorate_canary".to_owned(),
+                row,
+                votes: false,
+            },
+            password: password.to_owned().into(),
+            access_timeout: ACCESS_TIMEOUT,
+        };
+        let (canaries, started) = (Canaries::default(), AtomicUsize::new(0));
+        let of = |row: u32, password: &str| {
+            canaries.of(place(row, password), || {
+                started.fetch_add(1, Ordering::SeqCst);
+                Canary::start(Scripted(VecDeque::new()), ACCESS_TIMEOUT)
+            })
+        };
+        let (first, second) = (of(1, "pw"), of(1, "pw"));
+        assert!(Arc::ptr_eq(&first, &second));
+        let others = (of(2, "pw"), of(1, "another"));
+        assert_eq!(started.load(Ordering::SeqCst), 3);
+        drop(first);
+        drop(of(1, "pw"));
+        assert_eq!(started.load(Ordering::SeqCst), 3, "the second one still uses it");
+        drop(second);
+        drop(of(1, "pw"));
+        assert_eq!(started.load(Ordering::SeqCst), 4, "it ended with the last one");
+        drop(others);
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,6 +3,8 @@
 //! How it attempts stands in [`crate::kept`]; here is what this engine says. It writes nothing but
 //! the row of a write canary, where a monitor has one.
 
+use std::sync::Arc;
+
 use mysql_async::Conn;
 use quorate_machine::{FindingClass, ProbedCanary};
 use tokio::time::{Duration, Instant};
@@ -38,7 +40,7 @@ use canary::MysqlCanary;
 #[derive(Debug)]
 pub struct MysqlProber {
     kept: Kept<MysqlDialect>,
-    canary: Option<Canary>,
+    canary: Option<Arc<Canary>>,
 }
 
 impl MysqlProber {
@@ -55,13 +57,14 @@ impl MysqlProber {
 
     /// With a write canary, which begins at once and runs beside the attempts.
     pub fn with_canary(mut self, canary: &ProbedCanary, password: Secret) -> Self {
+        self.canary = Some(Arc::new(self.start_canary(canary, password)));
+        self
+    }
+
+    fn start_canary(&self, canary: &ProbedCanary, password: Secret) -> Canary {
         let target = self.kept.dialect.target.clone();
         let access_timeout = target.access_timeout;
-        self.canary = Some(Canary::start(
-            MysqlCanary::new(target, canary, password),
-            access_timeout,
-        ));
-        self
+        Canary::start(MysqlCanary::new(target, canary, password), access_timeout)
     }
 
     /// Makes one attempt, which ends within the access timeout whatever the server does. `None`: nothing was due and

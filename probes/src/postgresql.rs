@@ -3,7 +3,7 @@
 //! How it attempts stands in [`crate::kept`]; here is what this engine says. It writes nothing but the row of a
 //! write canary, where a monitor has one, and one round trip answers for life, role and lag together.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use quorate_machine::ProbedCanary;
 use tokio::time::Instant;
@@ -36,7 +36,7 @@ use session::Session;
 #[derive(Debug)]
 pub struct PostgresqlProber {
     kept: Kept<PostgresqlDialect>,
-    canary: Option<Canary>,
+    canary: Option<Arc<Canary>>,
 }
 
 impl PostgresqlProber {
@@ -53,10 +53,14 @@ impl PostgresqlProber {
 
     /// With a write canary, which begins at once and runs beside the attempts.
     pub fn with_canary(mut self, canary: &ProbedCanary, password: Secret) -> Self {
+        self.canary = Some(Arc::new(self.start_canary(canary, password)));
+        self
+    }
+
+    fn start_canary(&self, canary: &ProbedCanary, password: Secret) -> Canary {
         let target = &self.kept.dialect.target;
         let writer = PostgresqlCanary::new(target, canary, password);
-        self.canary = Some(Canary::start(writer, target.access_timeout));
-        self
+        Canary::start(writer, target.access_timeout)
     }
 
     /// Makes one attempt, which ends within the access timeout whatever the server does. `None`: nothing was due and

@@ -10,8 +10,8 @@ use quorate_machine::{FindingClass, ProbedCanary, ProbedSide};
 use thiserror::Error;
 
 use crate::{
-    Names, Observation, Secret, StageResult, api, elasticsearch, mongodb, mysql, observation::Stage, oracle,
-    postgresql, redis,
+    Names, Observation, Secret, StageResult, api, canary::Canaries, elasticsearch, mongodb, mysql, observation::Stage,
+    oracle, postgresql, redis,
 };
 
 /// Probes one side of one monitor. Dropping it closes its connections.
@@ -126,10 +126,12 @@ pub struct ProbeTarget {
     pub names: Names,
     /// How sockets are reached.
     pub paths: Arc<dyn Paths>,
+    /// Write canaries, shared by many targets.
+    pub canaries: Canaries,
 }
 
 impl ProbeTarget {
-    /// A target that dials directly and has no secrets.
+    /// A target that dials directly, has no secrets and shares no canary.
     pub fn new(side: ProbedSide, access_timeout: Duration, names: Names) -> Self {
         Self {
             side,
@@ -137,6 +139,7 @@ impl ProbeTarget {
             access_timeout,
             names,
             paths: Arc::new(Direct),
+            canaries: Canaries::default(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_machine::{DataCenter, EffectiveTiming, Id, LagThreshold, MonitorRecord, ProbedSecret, ProbedSide};
+use quorate_probes::canary::Canaries;
 use quorate_probes::{JudgeSettings, Names, ProbeTarget, Schedule, Secret, StartError, engine};
 use quorate_raft::Handle;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
@@ -85,6 +86,7 @@ pub struct Probers {
     links: Links,
     names: Names,
     clients: SharedClients,
+    canaries: Canaries,
 }
 
 impl Probers {
@@ -97,6 +99,7 @@ impl Probers {
             links,
             names,
             clients: SharedClients::default(),
+            canaries: Canaries::default(),
         }
     }
 
@@ -177,6 +180,7 @@ impl Probers {
         let timeout = Duration::from_millis(spec.timing.access_timeout_ms.into());
         let mut target = ProbeTarget::new(spec.side.clone(), timeout, self.names.clone());
         target.paths = Arc::new(self.links.clone());
+        target.canaries = self.canaries.clone();
         target.secrets = opened(&self.key, spec.key.0, &spec.side)?;
         Ok(target)
     }

@@ -6,6 +6,7 @@ use quorate_machine::TlsMode;
 use super::{MysqlProber, MysqlTarget, MysqlTls, test_connection, test_with_canary};
 use crate::{
     Observation, Secret,
+    canary::Place,
     prober::{AddressTest, Engine, ProbeTarget, Prober, StartError},
 };
 
@@ -19,7 +20,9 @@ impl Engine for Mysql {
             let address = target.side.addresses.first().cloned().unwrap_or_default();
             let mut prober = MysqlProber::new(at(&target, &address).await?);
             if let Some((canary, password)) = target.canary() {
-                prober = prober.with_canary(canary, password);
+                let place = Place::of(&target, canary, &password);
+                let start = || prober.start_canary(canary, password);
+                prober.canary = Some(target.canaries.of(place, start));
             }
             Ok(Box::new(prober) as Box<dyn Prober>)
         }

@@ -5,6 +5,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use super::{PostgresqlProber, PostgresqlTarget, test_connection, test_with_canary};
 use crate::{
     Observation, Secret, Tls,
+    canary::Place,
     endpoint::Endpoint,
     prober::{AddressTest, Engine, ProbeTarget, Prober, StartError, test_each},
 };
@@ -19,7 +20,9 @@ impl Engine for Postgresql {
             let address = target.side.addresses.first().cloned().unwrap_or_default();
             let mut prober = PostgresqlProber::new(at(&target, &address).await?);
             if let Some((canary, password)) = target.canary() {
-                prober = prober.with_canary(canary, password);
+                let place = Place::of(&target, canary, &password);
+                let start = || prober.start_canary(canary, password);
+                prober.canary = Some(target.canaries.of(place, start));
             }
             Ok(Box::new(prober) as Box<dyn Prober>)
         }
