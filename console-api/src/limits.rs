@@ -56,6 +56,8 @@ pub(crate) const CONNECTION_TESTS_AT_ONCE: usize = 4;
 pub(crate) const NODE_ANSWER_GRACE: Duration = Duration::from_secs(2);
 /// Time for a node to list its connected processes.
 pub(crate) const PROCESSES_DEADLINE: Duration = Duration::from_secs(2);
+/// Applications whose connected processes a dry run asks for at the same time.
+pub(crate) const APPLICATIONS_ASKED_AT_ONCE: usize = 32;
 /// Time for a node to tell what it measures of its links.
 pub(crate) const LINKS_DEADLINE: Duration = Duration::from_secs(1);
 /// Time for a node to tell what its probers learned last.

@@ -204,7 +204,10 @@ impl Place {
 
 /// The canaries at work of all targets of a node; clones share them. Many monitors of one server are one writer there and not many.
 #[derive(Clone, Default)]
-pub struct Canaries(Arc<Mutex<Vec<(Place, Weak<Canary>)>>>);
+pub struct Canaries(Arc<Mutex<Vec<Lent>>>);
+
+/// A writer in use and its place; it ends with the last that uses it.
+type Lent = (Place, Weak<Canary>);
 
 impl Canaries {
     /// The canary of a place, or a new one. It ends with the last target that uses it.

@@ -415,7 +415,7 @@ impl Judge {
             conditions.map(|found| found.condition).collect()
         };
         let detail_changed = next.class != self.current.class || ails(&next) != ails(&self.current);
-        if !vote_changed && !(detail_changed && detail_due) {
+        if !(vote_changed || detail_changed && detail_due) {
             return None;
         }
         self.last_told_ms = now_ms;

@@ -7,8 +7,8 @@ use http::StatusCode;
 use quorate_kv::{KvError, KvOp, KvResult, UserCredential};
 use quorate_machine::catalog::edge;
 use quorate_machine::{
-    Action, Command, CreateInstance, DeleteInstance, Id, InstanceSpec, KvCommand, Object, ReplyKind,
-    State as MachineState, UpdateInstance, authorize,
+    Action, Command, CreateInstance, DeleteInstance, Id, InstanceSpec, IssueClientCertificate, KvCommand, Object,
+    ReplyKind, State as MachineState, UpdateInstance, authorize,
 };
 
 use super::{changed, created, find_instance, new_id, object_of};
@@ -108,7 +108,8 @@ pub(crate) async fn delete_instance(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Sets the password of a KV user of the instance; the old one is refused at once (A5.3).
+/// Sets the password of a KV user of the instance; the old one is refused at once (A5.3). For administrators who are logged in, not for
+/// API tokens; of users with the KV role `root` of the first instance, who command members, for `root` alone.
 #[utoipa::path(put, path = "/instances/{instance}/kv-password", tag = "registry", request_body = KvPasswordBody,
     responses((status = 204), (status = "default", body = Problem)))]
 pub(crate) async fn set_kv_password(
@@ -146,7 +147,7 @@ pub(crate) async fn set_kv_password(
 }
 
 /// A client certificate of the instance with its key and the authority, by file name (A5.2). Of a further instance each
-/// call issues a new one.
+/// call issues a new one. For administrators who are logged in, not for API tokens; the audit log keeps who took one.
 #[utoipa::path(get, path = "/instances/{instance}/client-certificate", tag = "registry",
     responses((status = 200, body = ClientFilesView), (status = "default", body = Problem)))]
 pub(crate) async fn read_client_certificate(
@@ -154,14 +155,15 @@ pub(crate) async fn read_client_certificate(
     caller: Caller,
     Segments(instance): Segments<String>,
 ) -> Result<Json<ClientFilesView>, Problem> {
-    let find = |state: &MachineState| {
-        authorize(state, &caller.principal, Action::Settings, Object::Cluster)?;
-        Ok(find_instance(state, &instance).cloned())
+    let find = |state: &MachineState| find_instance(state, &instance).cloned();
+    let found = context.read(false, find).await??;
+    // Who may have it is for the machine to say, and its record comes before the key.
+    let command = IssueClientCertificate {
+        instance: found.meta.id,
     };
-    let found = context
-        .read(false, find)
-        .await?
-        .map_err(|refusal| Problem::from(&refusal))??;
+    context
+        .propose(&caller, Command::IssueClientCertificate(command))
+        .await?;
     let files = context.settings().instance_keys.client_files(&found).await;
     let files = files.map_err(failed)?;
     Ok(Json(ClientFilesView {

@@ -1,5 +1,7 @@
 //! Dry runs of switches (B2, C5): what would change, what stands against it, and what the target would be in for.
 
+use futures_util::future::{join, ready};
+use futures_util::{StreamExt, stream};
 use quorate_machine::catalog::edge;
 use quorate_machine::{
     Condition, DataCenter, Id, LagThreshold, Preview, PreviewMonitor, SideState, State, Switch, preview_switch,
@@ -10,7 +12,7 @@ use crate::auth::Caller;
 use crate::context::{ApiContext, SideMeasure};
 use crate::dto::{DataCenterName, Headroom, SidePreviewView, SwitchView};
 use crate::language::text;
-use crate::limits::MEASURES_DEADLINE;
+use crate::limits::{APPLICATIONS_ASKED_AT_ONCE, MEASURES_DEADLINE};
 use crate::peers::{MeasuresRequest, NodeAnswerKind, NodeRequestKind};
 use crate::problem::Problem;
 
@@ -32,7 +34,7 @@ pub(super) async fn dry_run(
     });
     let (preview, known) = read.await?;
     let mut view = SwitchView::preview(to, &preview);
-    let measured = measure(context, &preview).await;
+    let (measured, connected) = join(measure(context, &preview), processes(context, &known)).await;
     for ((monitor, known), shown) in preview.monitors.iter().zip(&known).zip(&mut view.monitors) {
         let Some(shown) = &mut shown.preview else { continue };
         let side = |dc: DataCenter| {
@@ -46,7 +48,7 @@ pub(super) async fn dry_run(
         shown.warnings = warnings(monitor, known, command, &target, shown.headroom, &source);
         (shown.source, shown.target) = (Some(source), Some(target));
     }
-    view.connected_processes = Some(processes(context, &known).await);
+    view.connected_processes = Some(connected);
     Ok(view)
 }
 
@@ -114,16 +116,22 @@ async fn measure(context: &ApiContext, preview: &Preview) -> Vec<(u64, SideMeasu
     freshest
 }
 
-/// Processes of every application concerned.
+/// Processes of every application concerned. A node that does not answer costs every question its whole deadline, so that many are
+/// asked at once.
 async fn processes(context: &ApiContext, known: &[Known]) -> usize {
     let mut applications: Vec<(Id, Id)> = known.iter().map(|known| (known.instance, known.application)).collect();
     applications.sort_unstable();
     applications.dedup();
-    let mut connected = 0;
-    for (instance, application) in applications {
-        connected += connected_processes(context, instance, application).await.0.len();
-    }
-    connected
+    let asked = applications.into_iter().map(|(instance, application)| async move {
+        connected_processes(context, instance, application).await.0.len()
+    });
+    sum_of(asked.collect()).await
+}
+
+/// The sum of what is found, a bounded number of searches at a time.
+async fn sum_of<F: Future<Output = usize>>(searches: Vec<F>) -> usize {
+    let found = stream::iter(searches).buffer_unordered(APPLICATIONS_ASKED_AT_ONCE);
+    found.fold(0, |sum, found| ready(sum + found)).await
 }
 
 /// What an operator should know before the switch, though it does not forbid it.
@@ -170,4 +178,36 @@ fn warnings(
         warnings.push(text(edge::TARGET_NOT_READABLE, &[("data_center", &to)]));
     }
     warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use tokio::sync::Barrier;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn applications_are_asked_at_once_and_never_all_of_them() {
+        // Each waits for as many others as may be asked at once: one after the other they would wait for ever.
+        let barrier = Arc::new(Barrier::new(APPLICATIONS_ASKED_AT_ONCE));
+        let (under_way, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let search = |_| {
+            let (barrier, under_way, most) = (barrier.clone(), under_way.clone(), most.clone());
+            async move {
+                let now = under_way.fetch_add(1, Ordering::SeqCst) + 1;
+                most.fetch_max(now, Ordering::SeqCst);
+                barrier.wait().await;
+                under_way.fetch_sub(1, Ordering::SeqCst);
+                2
+            }
+        };
+        let searches: Vec<_> = (0..3 * APPLICATIONS_ASKED_AT_ONCE).map(search).collect();
+        let sum = tokio::time::timeout(Duration::from_secs(10), sum_of(searches)).await;
+        assert_eq!(sum, Ok(6 * APPLICATIONS_ASKED_AT_ONCE));
+        assert_eq!(most.load(Ordering::SeqCst), APPLICATIONS_ASKED_AT_ONCE);
+    }
 }

@@ -23,6 +23,7 @@ async fn life_of_an_instance() {
         ("short password", "kv_sdk_password", json!("short")),
         ("long password", "kv_root_password", json!("x".repeat(73))),
         ("no name", "name", json!("")),
+        ("the first's name", "name", json!("default")),
         ("unknown namespace", "namespace", json!("nowhere")),
         ("unknown field", "colour", json!("red")),
     ] {
@@ -97,4 +98,41 @@ async fn instances_are_for_administrators() {
         let answer = app.call(method, &format!("/api/v1{path}"), &olga, &[], body).await;
         assert_eq!(answer.line(), "403 permission-denied", "{method} {path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_is_not_given_the_cluster() {
+    let app = App::start().await;
+    let user = json!({"name": "ada", "password": "ada-password", "role": "admin"}).to_string();
+    app.root("POST", "/users", &user).await;
+    let ada = app.login("ada", "ada-password").await;
+    let token = json!({"name": "deploy", "role": "root", "expires_in_seconds": 3600}).to_string();
+    let token = app.root("POST", "/tokens", &token).await.text("/token");
+    let new = json!({"name": "shop", "kv_root_password": "12345678", "kv_sdk_password": "12345678"}).to_string();
+    let shop = app.root("POST", "/instances", &new).await.text("/id");
+    let (first_password, first_certificate) = (
+        "/instances/default/kv-password",
+        "/instances/default/client-certificate",
+    );
+    let shop_password = format!("/instances/{shop}/kv-password");
+    let body = |user: &str| json!({"user": user, "password": "another-one"}).to_string();
+    let (root, mas, denied) = (body("root"), body("mas"), "403 permission-denied");
+    for (who, method, path, body, line) in [
+        (&ada, "PUT", first_password, &root, denied),
+        (&ada, "PUT", first_password, &mas, "204 -"),
+        (&ada, "PUT", shop_password.as_str(), &root, "204 -"),
+        (&app.root, "PUT", first_password, &root, "204 -"),
+        (&token, "PUT", first_password, &mas, denied),
+        (&token, "GET", first_certificate, &String::new(), denied),
+        (&ada, "GET", first_certificate, &String::new(), "200 -"),
+    ] {
+        let answer = app.call(method, &format!("/api/v1{path}"), who, &[], body).await;
+        assert_eq!(answer.line(), line, "{method} {path} {body}");
+    }
+    let newest = app.root("GET", "/audit?limit=1", "").await;
+    let newest = &newest.body["items"][0];
+    assert_eq!(newest["code"], "issue-client-certificate", "{newest}");
+    assert_eq!(newest["actor"], "user:ada", "{newest}");
+    let audit = app.root("GET", "/audit?code=kv", "").await.body.to_string();
+    assert!(audit.contains("\"mas\"") && audit.contains("\"root\""), "{audit}");
 }

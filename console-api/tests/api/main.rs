@@ -9,6 +9,7 @@ mod instances;
 mod kinds;
 mod languages;
 mod laxities;
+mod lent;
 mod lists;
 mod monitors;
 mod nodes;

@@ -82,6 +82,7 @@ pub enum DoorError {
 pub struct KvPort {
     socket: TcpSocket,
     address: SocketAddr,
+    listening: watch::Sender<bool>,
 }
 
 impl KvPort {
@@ -101,7 +102,11 @@ impl KvPort {
             socket.set_nodelay(true)?;
             socket.bind(address)?;
             let address = socket.local_addr()?;
-            Ok(KvPort { socket, address })
+            Ok(KvPort {
+                socket,
+                address,
+                listening: watch::Sender::new(false),
+            })
         };
         bind().map_err(|source| DoorError::Listen { address, source })
     }
@@ -111,11 +116,17 @@ impl KvPort {
         self.address
     }
 
+    /// Becomes true when the port accepts connections, and stays so: whether it is still served is told by [`serve_kv`].
+    pub fn listening(&self) -> watch::Receiver<bool> {
+        self.listening.subscribe()
+    }
+
     fn listen(self) -> Result<TcpListener, DoorError> {
         let address = self.address;
-        self.socket
-            .listen(BACKLOG_CONNECTIONS)
-            .map_err(|source| DoorError::Listen { address, source })
+        let listener = self.socket.listen(BACKLOG_CONNECTIONS);
+        let listener = listener.map_err(|source| DoorError::Listen { address, source })?;
+        self.listening.send_replace(true);
+        Ok(listener)
     }
 }
 
@@ -431,5 +442,21 @@ impl Acceptor {
             session.await;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reserved_port_does_not_listen_yet() {
+        let port = KvPort::reserve("127.0.0.1:0".parse().expect("an address")).expect("reserved");
+        let (address, listening) = (port.address(), port.listening());
+        assert!(!*listening.borrow());
+        assert!(TcpStream::connect(address).await.is_err());
+        let _listener = port.listen().expect("it listens");
+        assert!(*listening.borrow());
+        assert!(TcpStream::connect(address).await.is_ok());
     }
 }

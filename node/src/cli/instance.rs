@@ -9,7 +9,7 @@ use super::application::id_of;
 use super::client::Client;
 use super::failure::{Code, Failure};
 use super::output::{Column, Rendered};
-use super::password::PasswordSource;
+use super::password::{PasswordSource, read_file};
 
 /// What to do with instances. INSTANCE is an id, a name, or `default`.
 #[derive(Subcommand, Debug)]
@@ -17,7 +17,10 @@ pub enum Verb {
     /// List
     List,
     /// Show one
-    Show { instance: String },
+    Show {
+        #[arg(value_name = "INSTANCE")]
+        which: String,
+    },
     /// Create; its KV users are `root` and `mas`
     Create {
         #[arg(long)]
@@ -33,7 +36,8 @@ pub enum Verb {
     },
     /// Change name or description
     Edit {
-        instance: String,
+        #[arg(value_name = "INSTANCE")]
+        which: String,
         #[arg(long)]
         name: Option<String>,
         #[arg(long)]
@@ -41,7 +45,8 @@ pub enum Verb {
     },
     /// Set the password of a KV user; the old one is refused at once
     Password {
-        instance: String,
+        #[arg(value_name = "INSTANCE")]
+        which: String,
         #[arg(long, default_value = "mas")]
         user: String,
         #[command(flatten)]
@@ -49,13 +54,15 @@ pub enum Verb {
     },
     /// Write ca.crt, client.crt and client.key.pem of a KV client into a directory
     Certificate {
-        instance: String,
+        #[arg(value_name = "INSTANCE")]
+        which: String,
         #[arg(long, value_name = "DIR")]
         directory: PathBuf,
     },
     /// Delete with its applications, monitors and keys
     Delete {
-        instance: String,
+        #[arg(value_name = "INSTANCE")]
+        which: String,
         /// The instance's name, typed once more
         #[arg(long, value_name = "NAME")]
         confirm: String,
@@ -77,10 +84,7 @@ pub async fn run(client: &Client, verb: &Verb) -> Result<Rendered, Failure> {
     let path = async |instance: &str| find(client, instance).await.map(|id| format!("/instances/{id}"));
     match verb {
         Verb::List => Ok(Rendered::list(client.get_all("/instances").await?, COLUMNS)),
-        Verb::Show { instance } => Ok(Rendered::object(
-            client.get(&path(instance).await?).await?.body,
-            COLUMNS,
-        )),
+        Verb::Show { which } => Ok(Rendered::object(client.get(&path(which).await?).await?.body, COLUMNS)),
         Verb::Create {
             name,
             description,
@@ -101,11 +105,11 @@ pub async fn run(client: &Client, verb: &Verb) -> Result<Rendered, Failure> {
             ))
         }
         Verb::Edit {
-            instance,
+            which,
             name,
             description,
         } => {
-            let path = path(instance).await?;
+            let path = path(which).await?;
             let read = client.get(&path).await?;
             let kept = |field: &str| read.body.get(field).cloned().unwrap_or_default();
             let body = json!({
@@ -113,21 +117,17 @@ pub async fn run(client: &Client, verb: &Verb) -> Result<Rendered, Failure> {
                 "description": description.as_ref().map_or_else(|| kept("description"), |text| json!(text)),
             });
             let changed = client.put(&path, &body, read.generation).await?.body;
-            Ok(Rendered::done(format!("changed instance {instance}"), changed))
+            Ok(Rendered::done(format!("changed instance {which}"), changed))
         }
-        Verb::Password {
-            instance,
-            user,
-            password,
-        } => {
-            let path = format!("{}/kv-password", path(instance).await?);
+        Verb::Password { which, user, password } => {
+            let path = format!("{}/kv-password", path(which).await?);
             let body = json!({"user": user, "password": password.read(&format!("new password of {user}"))?});
             let set = client.put(&path, &body, None).await?.body;
             Ok(Rendered::done(format!("set the password of KV user {user}"), set))
         }
-        Verb::Certificate { instance, directory } => {
+        Verb::Certificate { which, directory } => {
             let files = client
-                .get(&format!("{}/client-certificate", path(instance).await?))
+                .get(&format!("{}/client-certificate", path(which).await?))
                 .await?
                 .body;
             write_files(directory, &files)?;
@@ -138,14 +138,14 @@ pub async fn run(client: &Client, verb: &Verb) -> Result<Rendered, Failure> {
                 written,
             ))
         }
-        Verb::Delete { instance, confirm } => {
-            let path = path(instance).await?;
+        Verb::Delete { which, confirm } => {
+            let path = path(which).await?;
             let generation = client.get(&path).await?.generation;
             let deleted = client
                 .delete_with(&path, &json!({"name": confirm}), generation)
                 .await?
                 .body;
-            Ok(Rendered::done(format!("deleted instance {instance}"), deleted))
+            Ok(Rendered::done(format!("deleted instance {which}"), deleted))
         }
     }
 }
@@ -172,10 +172,10 @@ fn passwords(file: Option<&PathBuf>) -> Result<(String, String), Failure> {
         let ask = |user: &str| PasswordSource::default().read(&format!("password of the KV user {user}"));
         return Ok((ask("root")?, ask("mas")?));
     };
-    let text = std::fs::read_to_string(file).map_err(|error| usage(format!("{}: {error}", file.display())))?;
-    let mut lines = text.lines();
+    let text = read_file(file)?;
+    let mut lines = text.lines().map(str::to_owned);
     match (lines.next(), lines.next()) {
-        (Some(root), Some(sdk)) => Ok((root.to_owned(), sdk.to_owned())),
+        (Some(root), Some(sdk)) if !root.is_empty() && !sdk.is_empty() => Ok((root, sdk)),
         _ => Err(usage(format!(
             "{}: two lines are needed, for root and for mas",
             file.display()
@@ -185,10 +185,56 @@ fn passwords(file: Option<&PathBuf>) -> Result<(String, String), Failure> {
 
 fn write_files(directory: &std::path::Path, files: &Value) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::new(Code::Refused, format!("{}: {error}", directory.display()));
+    let content = |name: &'static str| {
+        let found = files
+            .get(name)
+            .and_then(Value::as_str)
+            .filter(|found| !found.is_empty());
+        let found = found.map(|found| (name, found));
+        found.ok_or_else(|| Failure::new(Code::Refused, format!("the answer has no {name}; nothing was written")))
+    };
+    let contents = [content("ca.crt")?, content("client.crt")?, content("client.key.pem")?];
     std::fs::create_dir_all(directory).map_err(failed)?;
-    for name in ["ca.crt", "client.crt", "client.key.pem"] {
-        let contents = files.get(name).and_then(Value::as_str).unwrap_or_default();
-        crate::identity::write_atomically(&directory.join(name), contents.as_bytes()).map_err(failed)?;
+    for (name, content) in contents {
+        crate::identity::write_atomically(&directory.join(name), content.as_bytes()).map_err(failed)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_passwords_file_is_small_and_has_two_passwords() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        let path = file.path().to_path_buf();
+        let read = |text: &str| {
+            std::fs::write(&path, text).expect("written");
+            passwords(Some(&path)).map_err(|failure| failure.code)
+        };
+        let pair = ("root-secret".to_owned(), "mas-secret".to_owned());
+        assert_eq!(read("root-secret\nmas-secret\n"), Ok(pair));
+        for bad in ["", "root-secret\n", "\nmas-secret\n", "root-secret\n\nmas-secret\n"] {
+            assert_eq!(read(bad), Err(Code::Usage), "{bad:?}");
+        }
+        assert_eq!(read(&"x\n".repeat(3_000)), Err(Code::Usage));
+        std::fs::remove_file(&path).expect("removed");
+        assert_eq!(passwords(Some(&path)).map_err(|failure| failure.code), Err(Code::Usage));
+    }
+
+    #[test]
+    fn a_clients_files_are_written_whole_or_not_at_all() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let target = directory.path().join("client");
+        let mut files = json!({"ca.crt": "CA", "client.crt": "CERTIFICATE"});
+        assert!(write_files(&target, &files).is_err());
+        files["client.key.pem"] = json!("");
+        assert!(write_files(&target, &files).is_err());
+        assert!(!target.exists());
+        files["client.key.pem"] = json!("KEY");
+        assert_eq!(write_files(&target, &files), Ok(()));
+        let key = std::fs::read_to_string(target.join("client.key.pem"));
+        assert_eq!(key.expect("the key"), "KEY");
+    }
 }

@@ -1,6 +1,6 @@
 //! Passwords: from a file, the environment or a prompt, never from an argument, where every user of the machine sees them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -32,13 +32,7 @@ impl PasswordSource {
         let usage = |text: String| Failure::new(Code::Usage, text);
         let password = match (&self.password_file, &self.password_env) {
             (Some(file), _) => {
-                let size = std::fs::metadata(file).map(|found| found.len());
-                let size = size.map_err(|error| usage(format!("{}: {error}", file.display())))?;
-                if size > MAX_FILE_BYTES {
-                    return Err(usage(format!("{}: larger than {MAX_FILE_BYTES} bytes", file.display())));
-                }
-                let text = std::fs::read_to_string(file);
-                let text = text.map_err(|error| usage(format!("{}: {error}", file.display())))?;
+                let text = read_file(file)?;
                 text.lines().next().unwrap_or_default().to_owned()
             }
             (None, Some(name)) => {
@@ -55,4 +49,14 @@ impl PasswordSource {
         }
         Ok(password)
     }
+}
+
+/// Text of a file with passwords, which is not large.
+pub fn read_file(file: &Path) -> Result<String, Failure> {
+    let usage = |text: String| Failure::new(Code::Usage, format!("{}: {text}", file.display()));
+    let size = std::fs::metadata(file).map(|found| found.len());
+    if size.map_err(|error| usage(error.to_string()))? > MAX_FILE_BYTES {
+        return Err(usage(format!("larger than {MAX_FILE_BYTES} bytes")));
+    }
+    std::fs::read_to_string(file).map_err(|error| usage(error.to_string()))
 }

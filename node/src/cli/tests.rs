@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::kv::range_end;
 use super::language::Language;
 use super::output::Rendered;
-use super::{Cli, Format, Noun, application, monitor, switch};
+use super::{Cli, Format, Noun, application, instance, monitor, switch};
 
 #[derive(Parser, Debug)]
 #[command(name = "quorate")]
@@ -88,6 +88,9 @@ fn command_lines() {
         "monitor delete",
         "application processes shop",
         "token create --name ci --role operator --application shop --application bank",
+        "instance show shop --instance other",
+        "instance create --name shop --passwords-file passwords",
+        "instance delete shop",
     ];
     let outcome = |line: &str| parse(line).map_or_else(|error| error, |_| "ok".to_owned());
     let text: Vec<String> = lines
@@ -95,6 +98,32 @@ fn command_lines() {
         .map(|line| format!("{line}\n  {}", outcome(line)))
         .collect();
     insta::assert_snapshot!(text.join("\n"));
+}
+
+/// The option of every command is not taken for the instance that is meant.
+#[test]
+fn the_instance_of_a_verb_stands_beside_the_option() {
+    for verb in [
+        "show shop",
+        "edit shop",
+        "password shop",
+        "certificate shop --directory d",
+        "delete shop --confirm shop",
+    ] {
+        let cli = parse(&format!("instance {verb} --instance other")).expect("a valid line");
+        assert_eq!(cli.options.instance, "other", "{verb}");
+        let Noun::Instance(verb) = cli.noun else {
+            panic!("a verb of instances");
+        };
+        match verb {
+            instance::Verb::Show { which }
+            | instance::Verb::Edit { which, .. }
+            | instance::Verb::Password { which, .. }
+            | instance::Verb::Certificate { which, .. }
+            | instance::Verb::Delete { which, .. } => assert_eq!(which, "shop"),
+            other => panic!("another verb: {other:?}"),
+        }
+    }
 }
 
 fn body_of(line: &str) -> Value {

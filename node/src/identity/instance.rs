@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use quorate_console_api::ClientFiles;
 use quorate_etcd_api::certificate_expiry_seconds;
 use quorate_machine::{Id, Instance, Sealed};
 use rcgen::{ExtendedKeyUsagePurpose, KeyPair};
@@ -19,13 +20,6 @@ use super::{ClusterKey, IdentityDirectory, IdentityError, files};
 /// Issues the certificates of one instance.
 pub struct InstanceAuthority {
     issuing: Issuing,
-}
-
-/// What a client needs for mutual TLS, in PEM.
-pub struct ClientFiles {
-    pub ca: String,
-    pub certificate: String,
-    pub key: String,
 }
 
 impl InstanceAuthority {

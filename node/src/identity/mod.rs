@@ -17,7 +17,7 @@ pub use authority::{Authority, NodeProfile};
 pub use bootstrap::{Credentials, PendingBootstrap, bootstrap, new_cluster, print_credentials};
 pub(crate) use bootstrap::{hash_kv_password, node_record};
 pub use directory::{IdentityDirectory, NodeIdentity, files, write_atomically};
-pub use instance::{ClientFiles, InstanceAuthority, first_client_files};
+pub use instance::{InstanceAuthority, first_client_files};
 pub use join::{JoinDesk, Registrar, join};
 pub use sealing::{ClusterKey, UnsealError};
 pub use tls::{console_server_config, kv_certificate, kv_server_config};

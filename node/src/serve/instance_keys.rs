@@ -35,16 +35,9 @@ impl InstanceKeys for NodeInstanceKeys {
 
     fn client_files(&self, instance: &Instance) -> EdgeFuture<Result<ClientFiles, String>> {
         let (keys, instance) = (self.clone(), instance.clone());
-        beside(move || {
-            let files = match instance.ordinal {
-                1 => first_client_files(&keys.directory)?,
-                _ => InstanceAuthority::open(&instance, &keys.key)?.client_files()?,
-            };
-            Ok(ClientFiles {
-                ca: files.ca,
-                certificate: files.certificate,
-                key: files.key,
-            })
+        beside(move || match instance.ordinal {
+            1 => first_client_files(&keys.directory),
+            _ => InstanceAuthority::open(&instance, &keys.key)?.client_files(),
         })
     }
 }

@@ -20,6 +20,8 @@ use crate::reconcilers::propose;
 
 /// A look without a wake-up.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// The same while a port is being opened.
+const OPENING_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Pause before a port that could not be opened is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
@@ -40,8 +42,10 @@ pub struct InstancePorts {
 
 /// What became of a port.
 enum Port {
+    /// Served, or about to be: it listens once the node can answer for the instance.
     Open {
         stop: CancellationToken,
+        listening: watch::Receiver<bool>,
         serving: JoinHandle<Result<(), DoorError>>,
     },
     Failed {
@@ -51,11 +55,11 @@ enum Port {
 }
 
 impl Port {
-    /// Empty where the port is open.
-    fn problem(&self) -> &str {
+    /// What the cluster is told of it: an empty text once it listens, nothing before.
+    fn said(&self) -> Option<&str> {
         match self {
-            Port::Open { .. } => "",
-            Port::Failed { problem, .. } => problem,
+            Port::Open { listening, .. } => listening.borrow().then_some(""),
+            Port::Failed { problem, .. } => Some(problem),
         }
     }
 }
@@ -69,9 +73,11 @@ impl InstancePorts {
             wakeups.borrow_and_update();
             self.look(&mut ports).await;
             self.report(&ports).await;
+            let opening = ports.values().any(|port| port.said().is_none());
+            let interval = if opening { OPENING_LOOK_INTERVAL } else { LOOK_INTERVAL };
             tokio::select! {
                 () = stop.cancelled() => break,
-                woken = tokio::time::timeout(LOOK_INTERVAL, wakeups.changed()) => {
+                woken = tokio::time::timeout(interval, wakeups.changed()) => {
                     if let Ok(Err(_)) = woken {
                         break;
                     }
@@ -83,7 +89,7 @@ impl InstancePorts {
                 stop.cancel();
             }
         }
-        for (_, port) in ports {
+        for port in ports.into_values() {
             close(port).await;
         }
     }
@@ -132,10 +138,14 @@ impl InstancePorts {
         match self.door(instance) {
             Ok((port, door)) => {
                 let stop = CancellationToken::new();
-                let address = port.address();
+                let (address, listening) = (port.address(), port.listening());
                 let serving = tokio::spawn(serve_kv(port, door, stop.clone().cancelled_owned()));
-                tracing::info!(instance = %instance.name, %address, "the instance has its KV port");
-                Port::Open { stop, serving }
+                tracing::info!(instance = %instance.name, %address, "the instance gets its KV port");
+                Port::Open {
+                    stop,
+                    listening,
+                    serving,
+                }
             }
             Err(error) => {
                 let problem = format!("{error:#}");
@@ -183,18 +193,17 @@ impl InstancePorts {
     /// Tells the cluster what it does not know yet of this node's ports.
     async fn report(&self, ports: &HashMap<Id, Port>) {
         let node = self.handle.node_id();
-        let news: Vec<(Id, String)> = self.handle.read(|state| {
+        let news: Vec<(Id, InstancePort)> = self.handle.read(|state| {
             let unknown = |(id, port): (&Id, &Port)| {
+                let said = InstancePort::new(node, port.said()?);
                 let known = state.instance(id)?.ports.iter().find(|known| known.node == node);
-                (known.map(|known| known.problem.as_str()) != Some(port.problem()))
-                    .then(|| (*id, port.problem().to_owned()))
+                (known != Some(&said)).then_some((*id, said))
             };
             state
                 .node(node)
                 .map_or_else(Vec::new, |_| ports.iter().filter_map(unknown).collect())
         });
-        for (instance, problem) in news {
-            let port = InstancePort { node, problem };
+        for (instance, port) in news {
             let command = Command::ReportInstancePort(ReportInstancePort { instance, port });
             if let Err(error) = propose(&self.handle, command).await {
                 tracing::debug!(%instance, "the report of a port did not get through: {error}");
@@ -211,7 +220,7 @@ fn failed(problem: String) -> Port {
 }
 
 async fn close(port: Port) {
-    if let Port::Open { stop, serving } = port {
+    if let Port::Open { stop, serving, .. } = port {
         stop.cancel();
         if let Ok(Err(error)) = serving.await {
             tracing::debug!("a KV port ended with {error}");

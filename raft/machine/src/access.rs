@@ -1,5 +1,7 @@
 //! Who may do what (A4): one function, [`authorize`], asked by `apply` for every command and by edges for every read.
 
+use quorate_kv::KvOp;
+
 use crate::command::*;
 use crate::live::MonitorRecord;
 use crate::model::*;
@@ -195,6 +197,11 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
         | Command::CreateInstance(_)
         | Command::UpdateInstance(_)
         | Command::DeleteInstance(_) => check(Action::Settings, Object::Cluster),
+        // The key of a certificate outlasts a token, as a password does.
+        Command::IssueClientCertificate(_) => {
+            check(Action::Settings, Object::Cluster)?;
+            log_in_for_passwords(state, author)
+        }
         Command::CreateUser(c) => {
             check(Action::Users, Object::Cluster)?;
             below_own_rank(state, author, Role::try_from(c.role).unwrap_or(Role::Root))
@@ -226,7 +233,13 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
             // A node compacts and maintains.
             Some(PrincipalKind::Node(_)) => Ok(()),
             Some(PrincipalKind::Kv(_)) => check(Action::Keyspace, Object::Instance(c.instance)),
-            _ => check(Action::Settings, Object::Cluster),
+            _ => {
+                check(Action::Settings, Object::Cluster)?;
+                match &c.op {
+                    Some(KvOp::UserChangePassword(user)) => kv_password(state, author, &c.instance, &user.name),
+                    _ => Ok(()),
+                }
+            }
         },
         Command::Bootstrap(_)
         | Command::BootstrapEtcd(_)
@@ -282,6 +295,25 @@ fn log_in_for_passwords(state: &State, author: &Principal) -> Result<(), Refusal
     } else {
         Err(Refusal::new(RefusalCode::PermissionDenied).with("role", own.code()))
     }
+}
+
+/// The role of KV users who command their keyspace.
+const KV_ROOT: &str = "root";
+
+/// Whoever has the KV role `root` of the first instance adds and removes members, reads everything and turns authentication off:
+/// who sets such a password is above administrators.
+fn kv_password(state: &State, author: &Principal, instance: &Id, user: &str) -> Result<(), Refusal> {
+    log_in_for_passwords(state, author)?;
+    let first = state.default_instance().is_some_and(|first| first.meta.id == *instance);
+    let found = state.keyspace(instance).and_then(|keyspace| keyspace.user(user));
+    let commands = user == KV_ROOT || found.is_some_and(|found| found.roles.iter().any(|role| role == KV_ROOT));
+    let (_, own) = author_role(state, author)?;
+    if first && commands && own < Role::Root {
+        return Err(Refusal::new(RefusalCode::PermissionDenied)
+            .with("role", own.code())
+            .with("user", user));
+    }
+    Ok(())
 }
 
 fn is_user(author: &Principal, name: &str) -> bool {

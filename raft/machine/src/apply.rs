@@ -202,6 +202,7 @@ fn dispatch(state: &mut State, context: &mut Context<'_>, command: Command) -> R
         Command::UpdateInstance(c) => registry::update_instance(state, context, c),
         Command::DeleteInstance(c) => registry::delete_instance(state, context, c),
         Command::ReportInstancePort(c) => registry::instance_port_reported(state, context, c),
+        Command::IssueClientCertificate(c) => registry::issue_client_certificate(state, context, c),
     }
 }
 

@@ -357,7 +357,7 @@ fn event(code: EventCode) -> Texts {
 }
 
 /// (code, English, Chinese) of audit records.
-const AUDIT: [(&str, &str, &str); 35] = [
+const AUDIT: [(&str, &str, &str); 36] = [
     (
         "override-connection-test",
         "saved a monitor without its connection test: {reason}",
@@ -375,6 +375,11 @@ const AUDIT: [(&str, &str, &str); 35] = [
     ("create-instance", "created an instance", "创建实例"),
     ("update-instance", "changed an instance", "修改实例"),
     ("delete-instance", "deleted an instance", "删除实例"),
+    (
+        "issue-client-certificate",
+        "took a client certificate of the instance {instance}",
+        "获取实例 {instance} 的客户端证书",
+    ),
     ("create-monitor", "created a monitor", "创建监控器"),
     ("update-monitor", "changed a monitor", "修改监控器"),
     ("delete-monitor", "deleted a monitor", "删除监控器"),
@@ -453,6 +458,17 @@ mod tests {
             );
             assert!(EventCode::ALL.iter().all(|code| !pick(event(*code), locale).is_empty()));
             assert!(audit_codes().all(|code| audit_text(locale, code, &[]) != code));
+        }
+        for code in RefusalCode::ALL.map(RefusalCode::code) {
+            let (en, zh) = (edge::title(Locale::EnUs, code), edge::title(Locale::ZhCn, code));
+            assert_ne!(en, zh, "{code} has a title in Chinese");
+        }
+        for code in ["mismatch", "reserved"] {
+            assert_ne!(
+                field_text(Locale::ZhCn, code),
+                field_text(Locale::ZhCn, "unsupported"),
+                "{code}"
+            );
         }
     }
 

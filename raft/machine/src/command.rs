@@ -39,7 +39,7 @@ pub struct Proposal {
     pub author: Option<Principal>,
     #[prost(
         oneof = "Command",
-        tags = "1001, 1002, 1003, 1004, 1005, 1006, 1007, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020, 1021, 1022, 1023, 1024, 1025, 1026, 1027, 1030, 1031, 1040, 1041, 1050, 1051, 1070, 1071, 1072, 1073, 1074, 1075, 1076, 1090, 1110, 1111, 1112, 1113"
+        tags = "1001, 1002, 1003, 1004, 1005, 1006, 1007, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020, 1021, 1022, 1023, 1024, 1025, 1026, 1027, 1030, 1031, 1040, 1041, 1050, 1051, 1070, 1071, 1072, 1073, 1074, 1075, 1076, 1090, 1110, 1111, 1112, 1113, 1114"
     )]
     pub command: Option<Command>,
 }
@@ -155,6 +155,8 @@ pub enum Command {
     DeleteInstance(DeleteInstance),
     #[prost(message, tag = "1113")]
     ReportInstancePort(ReportInstancePort),
+    #[prost(message, tag = "1114")]
+    IssueClientCertificate(IssueClientCertificate),
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -331,6 +333,7 @@ pub struct SetQuotas {
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
+#[prost(skip_debug)]
 pub struct CreateUser {
     #[prost(message, required, tag = "1")]
     pub id: Id,
@@ -342,7 +345,14 @@ pub struct CreateUser {
     pub role: i32,
 }
 
+impl std::fmt::Debug for CreateUser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CreateUser({} {:?}, role {})", self.id, self.name, self.role)
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, prost::Message)]
+#[prost(skip_debug)]
 pub struct SetUserPassword {
     #[prost(string, tag = "1")]
     pub name: String,
@@ -350,7 +360,14 @@ pub struct SetUserPassword {
     pub password_hash: String,
 }
 
+impl std::fmt::Debug for SetUserPassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SetUserPassword({:?})", self.name)
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, prost::Message)]
+#[prost(skip_debug)]
 pub struct CreateApiToken {
     #[prost(message, required, tag = "1")]
     pub id: Id,
@@ -365,6 +382,12 @@ pub struct CreateApiToken {
     /// Applications that the token is bound to; empty: whatever its user reaches.
     #[prost(message, repeated, tag = "6")]
     pub applications: Vec<Id>,
+}
+
+impl std::fmt::Debug for CreateApiToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CreateApiToken({} {:?}, role {})", self.id, self.name, self.role)
+    }
 }
 
 /// An operation of a KV client on one instance's keyspace.

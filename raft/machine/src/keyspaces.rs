@@ -61,7 +61,12 @@ pub(crate) fn kv(state: &mut State, context: &mut Context<'_>, command: KvComman
             .as_ref()
             .err()
             .map(|error| Param::new("error", error.text()));
+        let user = match &op {
+            KvOp::UserChangePassword(user) => Some(Param::new("user", &user.name)),
+            _ => None,
+        };
         let params = std::iter::once(Param::new("operation", op_name(&op)))
+            .chain(user)
             .chain(refused)
             .collect();
         audit::record(state, context, "kv", Some(command.instance), params, Vec::new());

@@ -50,6 +50,7 @@ impl Command {
             Command::UpdateInstance(_) => "update-instance",
             Command::DeleteInstance(_) => "delete-instance",
             Command::ReportInstancePort(_) => "report-instance-port",
+            Command::IssueClientCertificate(_) => "issue-client-certificate",
         }
     }
 
@@ -73,6 +74,7 @@ impl Command {
             Command::UpdateInstance(c) => Some(c.id),
             Command::DeleteInstance(c) => Some(c.id),
             Command::ReportInstancePort(c) => Some(c.instance),
+            Command::IssueClientCertificate(c) => Some(c.instance),
             Command::SetKindSettings(c) => Some(c.instance),
             Command::CreateUser(c) => Some(c.id),
             Command::CreateApiToken(c) => Some(c.id),

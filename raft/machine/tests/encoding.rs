@@ -58,7 +58,7 @@ fn proposals() {
         ),
         (build::node_principal(1), Command::RemoveNode(RemoveNode { node: 4 })),
     ];
-    let commands = commands.into_iter().chain(rules());
+    let commands = commands.into_iter().chain(rules()).chain(instances());
     let mut out = String::new();
     for (author, command) in commands {
         let name = command.name();
@@ -137,5 +137,38 @@ fn rules() -> Vec<(Principal, Command)> {
         (root.clone(), Command::SetSiteSwitch(on)),
         (build::node_principal(1), Command::AnnounceDeparture(departure)),
         (root, Command::Switch(switch)),
+    ]
+}
+
+/// Instances and their ports.
+fn instances() -> Vec<(Principal, Command)> {
+    let root = build::user_principal("root", 1);
+    let id = build::id(5, 2);
+    let update = UpdateInstance {
+        id,
+        generation: 1,
+        spec: InstanceSpec {
+            name: "store".to_owned(),
+            description: "web".to_owned(),
+        },
+    };
+    let delete = DeleteInstance {
+        id,
+        generation: 2,
+        name: "store".to_owned(),
+    };
+    let report = ReportInstancePort {
+        instance: id,
+        port: InstancePort::new(3, "in use"),
+    };
+    vec![
+        (root.clone(), build::instance_command(id, "shop")),
+        (root.clone(), Command::UpdateInstance(update)),
+        (root.clone(), Command::DeleteInstance(delete)),
+        (build::node_principal(3), Command::ReportInstancePort(report)),
+        (
+            root,
+            Command::IssueClientCertificate(IssueClientCertificate { instance: id }),
+        ),
     ]
 }

@@ -27,6 +27,8 @@ pub fn field_text(locale: Locale, code: &str) -> &'static str {
         "invalid-path" => ("not a valid path", "路径无效"),
         "invalid-certificate" => ("not a valid certificate in PEM", "不是有效的 PEM 证书"),
         "fixed" => ("cannot be changed", "不可修改"),
+        "mismatch" => ("not what it has to agree with", "与要求的内容不一致"),
+        "reserved" => ("reserved by the cluster itself", "系统保留，不可使用"),
         "needed-again" => (
             "give it again: the stored one goes only where it went before",
             "请重新填写：已保存的密码不会发往其他服务器",

@@ -6,6 +6,7 @@ use crate::model::*;
 
 /// The first command of a cluster: who it is and what exists from the start.
 #[derive(Clone, PartialEq, prost::Message)]
+#[prost(skip_debug)]
 pub struct Bootstrap {
     #[prost(message, required, tag = "1")]
     pub cluster_id: Id,
@@ -29,6 +30,12 @@ pub struct Bootstrap {
     pub kv_sdk_password_hash: Bytes,
     #[prost(string, repeated, tag = "10")]
     pub feature_points: Vec<String>,
+}
+
+impl std::fmt::Debug for Bootstrap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Bootstrap({}, nodes {:?})", self.cluster_id, self.nodes)
+    }
 }
 
 /// The first command of a cluster that stands in for etcd: one open keyspace, no console user, no key of the machine's own.

@@ -6,6 +6,7 @@ use crate::model::*;
 
 /// A further instance beside the bootstrapped one: a keyspace of its own with users `root` and `mas`.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
+#[prost(skip_debug)]
 pub struct CreateInstance {
     #[prost(message, required, tag = "1")]
     pub id: Id,
@@ -23,6 +24,12 @@ pub struct CreateInstance {
     pub kv_ca: String,
     #[prost(message, required, tag = "7")]
     pub kv_ca_key: Sealed,
+}
+
+impl std::fmt::Debug for CreateInstance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CreateInstance({} {:?})", self.id, self.spec)
+    }
 }
 
 /// Another name or description (A5.1).
@@ -55,4 +62,12 @@ pub struct ReportInstancePort {
     pub instance: Id,
     #[prost(message, required, tag = "2")]
     pub port: InstancePort,
+}
+
+/// Somebody is given a client certificate of an instance (A5.2). Who asks may have it once this is carried out; the certificate
+/// itself is made beside the state.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct IssueClientCertificate {
+    #[prost(message, required, tag = "1")]
+    pub instance: Id,
 }

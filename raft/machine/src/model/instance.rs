@@ -1,7 +1,11 @@
 //! Instances, their ports and what state they are in (A5).
 
+use crate::health::cut;
 use crate::model::*;
 use crate::state::State;
+
+/// Bytes of what a node says went wrong with a port.
+const MAX_PROBLEM_BYTES: usize = 512;
 
 /// The KV port of instance k is the first instance's port and this and k: 2400 + k beside 2379.
 pub const INSTANCE_PORT_OFFSET: u16 = 21;
@@ -52,6 +56,17 @@ pub struct InstancePort {
     /// Why it is not open, in the system's own words; empty where it is.
     #[prost(string, tag = "2")]
     pub problem: String,
+}
+
+impl InstancePort {
+    /// What `node` says of a port: an empty text where it is open. A longer text than 512 bytes is cut, here as in the state, so
+    /// that a node can tell whether its word is known already.
+    pub fn new(node: u64, problem: &str) -> Self {
+        Self {
+            node,
+            problem: cut(problem, MAX_PROBLEM_BYTES),
+        }
+    }
 }
 
 /// State of an instance (A5).

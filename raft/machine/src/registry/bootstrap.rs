@@ -22,7 +22,8 @@ use crate::validate::Problems;
 pub(super) const MAX_HASH_BYTES: usize = 1_024;
 
 const EDITION: &str = "same-city";
-const DEFAULT_NAME: &str = "default";
+/// Name of the namespace and the instance that a cluster begins with.
+pub(super) const DEFAULT_NAME: &str = "default";
 const ROOT: &str = "root";
 /// KV user and role that SDKs use.
 const SDK_USER: &str = "mas";

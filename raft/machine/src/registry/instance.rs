@@ -1,12 +1,15 @@
-//! Instances beside the bootstrapped one (A5): isolated resource spaces, each with a keyspace, users, an authority and a port of its
-//! own on every node (G3). Network and zones of an instance (A5's further fields) are not there yet.
+//! Instances (A5): isolated resource spaces, each with a keyspace, users, an authority and a port of its own on every node (G3);
+//! what nodes say of these ports, and who was given a client certificate.
+//!
+//! The bootstrapped instance is made in `bootstrap`. Ports are opened and certificates issued by nodes; here is only what all of
+//! them agree on. Network and zones of an instance (A5's further fields) are not there yet.
 
 use crate::apply::{Context, done};
 use crate::audit;
 use crate::command::*;
 use crate::events::{self, EventCode};
 use crate::model::*;
-use crate::registry::bootstrap::{MAX_HASH_BYTES, new_keyspace};
+use crate::registry::bootstrap::{DEFAULT_NAME, MAX_HASH_BYTES, new_keyspace};
 use crate::registry::{check_generation, check_quota, new_meta, not_found, object_reply};
 use crate::reply::*;
 use crate::state::State;
@@ -17,9 +20,8 @@ use crate::{history, validate, withhold};
 pub(crate) const MAX_ORDINAL: u32 = 10;
 /// Bytes of an authority's certificate in PEM.
 const MAX_CA_BYTES: usize = 8 << 10;
-/// Bytes of what a node says went wrong with a port.
-const MAX_PROBLEM_BYTES: usize = 512;
 
+/// Gives a new instance its place in the table of ports, the lowest that is free, and its keyspace.
 pub(crate) fn create_instance(
     state: &mut State,
     context: &mut Context<'_>,
@@ -60,6 +62,7 @@ pub(crate) fn create_instance(
     reply
 }
 
+/// Sets name and description; everything else of an instance stays as it was made.
 pub(crate) fn update_instance(
     state: &mut State,
     context: &mut Context<'_>,
@@ -123,6 +126,7 @@ pub(crate) fn delete_instance(
         withhold::forget_object(state, context, id);
     }
     withhold::forget_object(state, context, &command.id);
+    withhold::forget_pause(state, context, command.id);
     let settings = state
         .kind_settings
         .keys()
@@ -139,27 +143,29 @@ pub(crate) fn delete_instance(
     done()
 }
 
-/// A node opened an instance's port, or could not.
+/// A node opened an instance's port, or could not. Of nodes that are no members nothing is kept: nobody waits for them.
 pub(crate) fn instance_port_reported(
     state: &mut State,
     context: &mut Context<'_>,
     command: ReportInstancePort,
 ) -> Result<ReplyKind, Refusal> {
-    let ReportInstancePort { instance: id, mut port } = command;
+    let ReportInstancePort { instance: id, port } = command;
     let Some(present) = state.instance(&id) else {
         return Err(not_found("instance", id));
     };
-    let mut cut = port.problem.len().min(MAX_PROBLEM_BYTES);
-    while !port.problem.is_char_boundary(cut) {
-        cut -= 1;
+    if state.node(port.node).is_none() {
+        return Err(not_found("node", port.node));
     }
-    port.problem.truncate(cut);
+    let port = InstancePort::new(port.node, &port.problem);
     let mut instance = present.clone();
     let place = instance.ports.binary_search_by_key(&port.node, |known| known.node);
     let before = place.ok().map(|at| instance.ports[at].clone());
     match place {
         Ok(at) => instance.ports[at] = port.clone(),
         Err(at) => instance.ports.insert(at, port.clone()),
+    }
+    if before.as_ref() == Some(&port) {
+        return done();
     }
     let failed_before = before.is_some_and(|before| !before.problem.is_empty());
     if !port.problem.is_empty() && !failed_before {
@@ -168,10 +174,37 @@ pub(crate) fn instance_port_reported(
             Param::new("node", port.node),
             Param::new("problem", &port.problem),
         ];
-        events::record(state, context, EventCode::InstanceFailed, None, params);
+        events::record_of_instance(state, context, EventCode::InstanceFailed, Some(id), params);
     }
     state.instances.insert(id, instance);
+    // The instance may be in another state now: whoever shows it looks again.
+    context.wake.membership = true;
     done()
+}
+
+/// Somebody is given a client certificate of the instance: the record of it is all there is to keep.
+pub(crate) fn issue_client_certificate(
+    state: &mut State,
+    context: &mut Context<'_>,
+    command: IssueClientCertificate,
+) -> Result<ReplyKind, Refusal> {
+    let Some(present) = state.instance(&command.instance) else {
+        return Err(not_found("instance", command.instance));
+    };
+    let params = vec![Param::new("instance", &present.name)];
+    let object = Some(command.instance);
+    audit::record(state, context, "issue-client-certificate", object, params, Vec::new());
+    done()
+}
+
+/// What a removed node said of ports goes with it.
+pub(super) fn forget_node(state: &mut State, node: u64) {
+    let named = |instance: &&Instance| instance.ports.iter().any(|port| port.node == node);
+    let concerned: Vec<Instance> = state.instances.values().filter(named).cloned().collect();
+    for mut instance in concerned {
+        instance.ports.retain(|port| port.node != node);
+        state.instances.insert(instance.meta.id, instance);
+    }
 }
 
 fn check(command: &CreateInstance) -> Result<(), Refusal> {
@@ -196,7 +229,17 @@ fn check(command: &CreateInstance) -> Result<(), Refusal> {
     problems.into_result()
 }
 
+/// A name is one instance's alone, and `default` the bootstrapped one's whatever that is called: paths and the command line know
+/// it by this word.
 fn check_name(state: &State, id: &Id, name: &str) -> Result<(), Refusal> {
+    let first = state.default_instance().is_some_and(|first| first.meta.id == *id);
+    if name == DEFAULT_NAME && !first {
+        return Err(Refusal::invalid_field(
+            "/name",
+            "reserved",
+            "`default` stands for the instance that the cluster began with",
+        ));
+    }
     let taken = |other: &Instance| other.meta.id != *id && other.name == name;
     if state.instances.values().any(taken) {
         return Err(Refusal::new(RefusalCode::DuplicateName).with("name", name));

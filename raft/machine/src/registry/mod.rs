@@ -19,7 +19,9 @@ pub(crate) use application::{create_application, delete_application, update_appl
 pub(crate) use bootstrap::bootstrap;
 pub(crate) use bootstrap_etcd::bootstrap_etcd;
 pub(crate) use deletion::{delete_monitor, delete_monitors};
-pub(crate) use instance::{create_instance, delete_instance, instance_port_reported, update_instance};
+pub(crate) use instance::{
+    create_instance, delete_instance, instance_port_reported, issue_client_certificate, update_instance,
+};
 pub(crate) use monitor::{create_monitor, update_monitor};
 pub(crate) use nodes::{remove_node, upsert_node};
 pub(crate) use pool::set_connection_pool;

@@ -6,7 +6,7 @@ use crate::command::{RemoveNode, UpsertNode};
 use crate::etcd_ids::FIRST_ETCD_MEMBER_ID;
 use crate::health;
 use crate::model::NodeRecord;
-use crate::registry::check_quota;
+use crate::registry::{check_quota, instance};
 use crate::reply::*;
 use crate::state::State;
 use crate::validate::Problems;
@@ -44,7 +44,7 @@ pub(crate) fn upsert_node(
     done()
 }
 
-/// A node that is unknown is gone already. What it voted, and what it said of its disk, goes with it.
+/// A node that is unknown is gone already. What it voted, and what it said of its disk and of ports, goes with it.
 pub(crate) fn remove_node(
     state: &mut State,
     context: &mut Context<'_>,
@@ -65,6 +65,7 @@ pub(crate) fn remove_node(
     state.disks.remove(&command.node);
     state.links.remove(&command.node);
     state.departures.remove(&command.node);
+    instance::forget_node(state, command.node);
     context.wake.membership = true;
     context.wake.monitors = true;
     health::evaluate_all(state, context);

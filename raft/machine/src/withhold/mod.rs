@@ -5,7 +5,7 @@
 mod pause;
 mod windows;
 
-pub(crate) use pause::set_pause;
+pub(crate) use pause::{forget_pause, set_pause};
 pub use windows::{MAX_WINDOW_LEAD_MS, MAX_WINDOW_MS, MAX_WINDOWS};
 pub(crate) use windows::{advance, create_window, delete_window, forget_object, next_change};
 

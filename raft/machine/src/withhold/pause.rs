@@ -65,3 +65,17 @@ pub(crate) fn set_pause(state: &mut State, context: &mut Context<'_>, command: S
     health::evaluate_all(state, context);
     done()
 }
+
+/// The pause of an instance goes with it, and whoever heard of it hears of its end.
+pub(crate) fn forget_pause(state: &mut State, context: &mut Context<'_>, instance: Id) {
+    let scope = Scope::of(ScopeKind::Instance, instance);
+    if state.pauses.remove(&scope).is_none() {
+        return;
+    }
+    let params = vec![
+        Param::new("scope", scope.kind().code()),
+        Param::new("actor", audit::actor(context.author)),
+        Param::new("reason", ""),
+    ];
+    events::record_of_instance(state, context, EventCode::SwitchingResumed, Some(instance), params);
+}

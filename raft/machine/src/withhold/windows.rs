@@ -149,11 +149,10 @@ pub(crate) fn next_change(state: &State) -> Option<u64> {
     state.windows.values().map(change).min()
 }
 
-/// Windows of an application or monitor go with it.
+/// Windows of an instance, application or monitor go with it.
 pub(crate) fn forget_object(state: &mut State, context: &mut Context<'_>, object: &Id) {
-    let gone = |window: &&MaintenanceWindow| {
-        matches!(window.scope.kind(), ScopeKind::Application | ScopeKind::Monitor) && window.scope.object == *object
-    };
+    let gone =
+        |window: &&MaintenanceWindow| window.scope.kind() != ScopeKind::Cluster && window.scope.object == *object;
     let gone: Vec<MaintenanceWindow> = state.windows.values().filter(gone).cloned().collect();
     for window in gone {
         close(state, context, &window);

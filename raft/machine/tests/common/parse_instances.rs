@@ -25,7 +25,7 @@ impl Scenario {
                     name: line.word(2).to_owned(),
                     description: "renamed".to_owned(),
                 };
-                let id = self.id(line.word(1));
+                let id = self.instance_id(line.word(1));
                 self.apply(Command::UpdateInstance(UpdateInstance { id, generation, spec }));
             }
             // `drop-instance NAME confirm=..`
@@ -50,6 +50,23 @@ impl Scenario {
                     author,
                     Command::ReportInstancePort(ReportInstancePort { instance, port }),
                 );
+            }
+            // `ports INSTANCE`: what nodes said of its port
+            "ports" => {
+                let id = self.instance_id(line.word(1));
+                let ports = self.state.instance(&id).map(|found| found.ports.clone());
+                for port in ports.unwrap_or_default() {
+                    let said = if port.problem.is_empty() {
+                        "open"
+                    } else {
+                        port.problem.as_str()
+                    };
+                    self.out.push_str(&format!("  node {} {said}\n", port.node));
+                }
+            }
+            "remove-node" => {
+                let node = line.number(1);
+                self.apply_as(build::node_principal(1), Command::RemoveNode(RemoveNode { node }));
             }
             "instances" => {
                 let text = self.instances_text();

@@ -95,6 +95,14 @@ impl Scenario {
                 let text: String = lines.collect();
                 self.out.push_str(&text);
             }
+            "pauses" => {
+                let lines = self.state.pauses().map(|pause| {
+                    let scope = pause.scope.kind().code();
+                    format!("  {scope} by {}: {}\n", pause.actor, pause.reason)
+                });
+                let text: String = lines.collect();
+                self.out.push_str(&text);
+            }
             "windows" => {
                 let lines = self.state.windows().map(|window| {
                     let open = if window.open { "open" } else { "planned" };
