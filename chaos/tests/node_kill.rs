@@ -343,13 +343,15 @@ async fn all_at_once(cluster: &mut DevCluster, stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// What the machine remembers, without what a restart changes: votes, contact, positions in the log.
+/// What the machine remembers, without what a restart changes: votes, what ails a side (its replication comes back in this time),
+/// contact, positions in the log.
 async fn remembered(cluster: &DevCluster, stage: &Stage) -> Result<Value> {
     let rest = &cluster.rest;
     stage.wait_sides(rest, "healthy", "healthy", SETTLE_TIMEOUT).await?;
     let mut monitor = stage.view(rest).await?;
     for side in ["dc1", "dc2"] {
         monitor[side]["votes"] = Value::Null;
+        monitor[side]["sub_health"] = Value::Null;
     }
     Ok(json!({
         "monitor": monitor,

@@ -166,7 +166,12 @@ impl Lessor {
             );
             let serving = self.shared.handle.status().borrow().serving;
             if !retry || !serving || Instant::now() + RETRY_PAUSE >= deadline {
-                return result;
+                // A leader that cannot answer, because it has lost its quorum meanwhile, is none: etcd's text for it is the one
+                // that clients know.
+                return result.map_err(|error| match error {
+                    CallError::Remote(_) => CallError::NoLeader,
+                    other => other,
+                });
             }
             tokio::time::sleep(RETRY_PAUSE).await;
         }
