@@ -122,14 +122,18 @@ fn gtid_set(text: &str) -> Option<BTreeMap<String, Vec<(u64, u64)>>> {
                     set.entry(source.clone()).or_default().push((from, to));
                 }
                 // A tag (8.4) names a source of its own.
-                _ if word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') => {
-                    source = format!("{uuid}:{word}")
-                }
+                _ if is_tag(word) => source = format!("{uuid}:{word}"),
                 _ => return None,
             }
         }
     }
     Some(set)
+}
+
+/// Letters, digits and underscores, no digit first.
+fn is_tag(word: &str) -> bool {
+    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
+    word.starts_with(first) && word.chars().all(|c| first(c) || c.is_ascii_digit())
 }
 
 #[cfg(test)]
