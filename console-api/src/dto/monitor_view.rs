@@ -196,7 +196,8 @@ fn side_view(state: &State, monitor: &MonitorRecord, dc: DataCenter, now_wall_ms
     let side: &Side = monitor.side(dc);
     let flags = monitor.spec.has_read_write().then_some(side.read_write);
     let shown = state.shown_state(monitor, dc);
-    let locked_until = (side.locked_until_wall_ms > now_wall_ms).then(|| rfc3339(side.locked_until_wall_ms));
+    let locked_until_wall_ms = monitor.source_locked_until_wall_ms(dc);
+    let locked_until = (locked_until_wall_ms > now_wall_ms).then(|| rfc3339(locked_until_wall_ms));
     let until = locked_until
         .as_deref()
         .and_then(|until| until.get(11..16))

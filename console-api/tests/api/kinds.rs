@@ -1,6 +1,6 @@
 //! Every kind of monitor through the API: creation, answer without secrets, edit, SDK configuration, connection test.
 
-use quorate_machine::Id;
+use quorate_machine::{FindingClass, Id, Vote};
 use serde_json::{Value, json};
 
 use crate::support::{App, DATABASE_PASSWORD, Transcript, pool_body, stable};
@@ -392,5 +392,33 @@ async fn global_settings_hold_what_a_kind_has() {
     ] {
         let answer = app.root("PUT", &format!("{path}/{kind}"), &body.to_string()).await;
         assert_eq!(answer.line(), expected, "{kind} {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_login_says_how_long_the_source_may_stay_locked() {
+    let app = App::start().await;
+    let application = app.application("shop").await;
+    let refused = (Vote::Unknown, FindingClass::Auth, "401");
+    let up = (Vote::UpSteady, FindingClass::Ok, "");
+    for (kind, locks) in [("elasticsearch", true), ("mysql", false)] {
+        let id = create(&app, &application, kind).await;
+        let path = format!("{PATH}/{id}");
+        let sides = async || {
+            let read = app.root("GET", &path, "").await.body;
+            ["dc1", "dc2"].map(|side| (read[side]["source_locked_until"].clone(), read[side]["notice"].clone()))
+        };
+        let sequence = if locks { 1 } else { 3 };
+        app.vote(&id, 1, sequence, [refused, up]).await;
+        let [(until, notice), at_dc2] = sides().await;
+        assert_eq!(until.is_string(), locks, "{kind}: {until}");
+        assert_eq!(at_dc2, (Value::Null, Value::Null), "{kind}");
+        if locks {
+            let time = until.as_str().and_then(|until| until.get(11..16)).expect("a time");
+            assert!(notice.as_str().is_some_and(|notice| notice.contains(time)), "{notice}");
+        }
+        // The next votes are of logins that were let in.
+        app.vote(&id, 1, sequence + 1, [up, up]).await;
+        assert_eq!(sides().await, [(); 2].map(|()| (Value::Null, Value::Null)), "{kind}");
     }
 }

@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use quorate_etcd_api::{Clients, DoorError, KvDoor, KvPort, LeaseKeeper, TokenKey, WatchHub, serve_kv};
-use quorate_machine::{Command, INSTANCE_PORT_OFFSET, Id, Instance, InstancePort, ReportInstancePort};
+use quorate_machine::{Command, Id, Instance, InstancePort, ReportInstancePort};
 use quorate_raft::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -179,12 +180,10 @@ impl InstancePorts {
     }
 
     fn address(&self, instance: &Instance) -> anyhow::Result<SocketAddr> {
-        let ordinal = u16::try_from(instance.ordinal)?;
-        let port = self.listen.port().checked_add(INSTANCE_PORT_OFFSET + ordinal);
-        let port = port.ok_or_else(|| {
-            anyhow::anyhow!(
-                "kv.listen is {}: no port is left for instance {ordinal}; choose a lower one",
-                self.listen
+        let port = instance.kv_port(self.listen.port()).with_context(|| {
+            format!(
+                "kv.listen is {}: no port is left for instance {}; choose a lower one",
+                self.listen, instance.ordinal
             )
         })?;
         Ok(SocketAddr::new(self.listen.ip(), port))

@@ -16,6 +16,8 @@ use crate::{Fixture, target_within};
 
 const PASSWORD: &str = "canary-pw";
 const ACCESS_TIMEOUT: Duration = Duration::from_secs(1);
+/// From one look at a condition to the next.
+const POLL: Duration = Duration::from_millis(50);
 
 fn canary(row: u32) -> ProbedCanary {
     ProbedCanary {
@@ -62,7 +64,7 @@ async fn wait_for(prober: &mut MysqlProber, wanted: Option<Condition>) -> Result
         if Instant::now() > deadline {
             bail!("{wanted:?} is not seen: {observation:?}");
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(POLL).await;
     }
 }
 
@@ -71,15 +73,28 @@ async fn beats(fixture: &Fixture, row: u32) -> Result<u64> {
     Ok(fixture.server.query_first::<u64>(&query).await?.unwrap_or_default())
 }
 
+/// Updates that the server was asked for since it logs statements, refused ones too.
+async fn updates(fixture: &Fixture) -> Result<u64> {
+    let query = "SELECT COUNT(*) FROM mysql.general_log WHERE argument LIKE 'UPDATE `canary`%'";
+    Ok(fixture.server.query_first::<u64>(query).await?.unwrap_or_default())
+}
+
+async fn until(what: &str, holds: impl AsyncFn() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + CANARY_RETRY;
+    while !holds().await? {
+        if Instant::now() > deadline {
+            bail!("{what}: not in time");
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_write_that_hangs_is_seen_beside_answers_that_go_on() -> Result<()> {
     let fixture = fixture().await?;
     let mut prober = MysqlProber::new(monitored(&fixture)).with_canary(&canary(2), password());
-    let deadline = Instant::now() + CANARY_RETRY;
-    while beats(&fixture, 2).await? == 0 {
-        assert!(Instant::now() < deadline, "nothing was written");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until("something is written", async || Ok(beats(&fixture, 2).await? > 0)).await?;
     wait_for(&mut prober, None).await?;
     assert_eq!(beats(&fixture, 1).await?, 0, "the other side's row is the other side's");
 
@@ -100,8 +115,14 @@ async fn a_write_that_hangs_is_seen_beside_answers_that_go_on() -> Result<()> {
     wait_for(&mut prober, None).await?;
 
     // A side that takes no writes is no sick side.
-    fixture.server.exec(&["SET GLOBAL read_only = 1"]).await?;
-    tokio::time::sleep(CANARY_INTERVAL + ACCESS_TIMEOUT).await;
+    let logged = [
+        "SET GLOBAL read_only = 1",
+        "SET GLOBAL log_output = 'TABLE'",
+        "SET GLOBAL general_log = 1",
+    ];
+    fixture.server.exec(&logged).await?;
+    // The second one comes when what came of the first is known.
+    until("the canary goes on trying", async || Ok(updates(&fixture).await? >= 2)).await?;
     let observation = wait_for(&mut prober, None).await?;
     assert_eq!(observation.class, FindingClass::ReadOnly, "{observation:?}");
     Ok(())

@@ -2,10 +2,10 @@
 //! only; what a monitor would have done under other settings can be worked out from it.
 
 use crate::apply::Context;
-use crate::health::cut;
 use crate::live::*;
 use crate::model::*;
 use crate::state::State;
+use crate::text::cut;
 
 /// Transitions kept per monitor; the oldest go first.
 pub const MAX_HISTORY_TRANSITIONS: usize = 200;

@@ -40,6 +40,7 @@ mod sites;
 mod snapshot;
 mod state;
 mod switch;
+mod text;
 mod validate;
 mod withhold;
 

@@ -58,6 +58,22 @@ impl MonitorRecord {
         self.meta.id
     }
 
+    /// Wall time until which a source may stay locked at a side, the latest of all: engines that lock a source after a wrong
+    /// password lock it for the right one too (C25). 0: none is known to be. A login that was let in is that node's next vote.
+    pub fn source_locked_until_wall_ms(&self, dc: DataCenter) -> i64 {
+        let lock_ms = self.spec.traits().map_or(0, |kind| kind.login_lock_ms);
+        if lock_ms == 0 {
+            return 0;
+        }
+        let refused = self
+            .side(dc)
+            .votes
+            .iter()
+            .filter(|vote| vote.class() == FindingClass::Auth);
+        let ends = refused.map(|vote| vote.when_wall_ms.saturating_add(lock_ms.into()));
+        ends.max().unwrap_or(0)
+    }
+
     /// The active data center.
     pub fn active_dc(&self) -> DataCenter {
         self.active()
@@ -117,9 +133,6 @@ pub struct Side {
     /// What ails the data source though it answers, in order of the condition.
     #[prost(message, repeated, tag = "105")]
     pub conditions: Vec<SideCondition>,
-    /// Wall time until which the source may stay locked after a refused login (C25); 0: it is not known to be.
-    #[prost(int64, tag = "106")]
-    pub locked_until_wall_ms: i64,
 }
 
 /// The vote of one worker on one side of a monitor.

@@ -2,11 +2,11 @@
 
 use crate::apply::Context;
 use crate::events::{self, EventCode};
-use crate::health::report::cut;
 use crate::live::{MonitorRecord, NodeVote, Side};
 use crate::model::*;
 use crate::reply::Param;
 use crate::state::State;
+use crate::text::cut;
 
 /// Bytes of a condition's text that are kept.
 const MAX_TEXT_BYTES: usize = 256;

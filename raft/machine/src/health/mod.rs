@@ -11,7 +11,7 @@ mod workers;
 pub use decide::{Decision, REPEAT_BLOCK_MS, decide};
 pub(crate) use disks::disk_reported;
 pub(crate) use evaluate::{evaluate, evaluate_all};
-pub(crate) use report::{cut, report, state_hash_reported, tick};
+pub(crate) use report::{report, state_hash_reported, tick};
 pub use tally::{Tally, Verdict, tally};
 pub use workers::LEADER_SETTLE_MS;
 pub(crate) use workers::{leader_started, worker_lapsed, worker_seen};

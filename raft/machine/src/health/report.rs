@@ -12,6 +12,7 @@ use crate::live::*;
 use crate::model::*;
 use crate::reply::*;
 use crate::state::State;
+use crate::text::cut;
 
 /// Bytes of a finding's text that are kept.
 const MAX_TEXT_BYTES: usize = 512;
@@ -108,13 +109,10 @@ fn accept(state: &mut State, context: &mut Context<'_>, node: u64, report: &Vote
         when_wall_ms: context.wall_ms,
         conditions: conditions::accepted(&report.conditions),
     };
-    let locked_until_wall_ms = locked_until(monitor, dc, &vote, context.wall_ms);
     if changed {
         history::vote_changed(state, context, &report.monitor, dc, &vote);
     }
-    let side = state.monitor_mut(&report.monitor).side_mut(dc);
-    side.locked_until_wall_ms = locked_until_wall_ms;
-    let votes = &mut side.votes;
+    let votes = &mut state.monitor_mut(&report.monitor).side_mut(dc).votes;
     match votes.binary_search_by_key(&node, |vote| vote.node) {
         Ok(position) => votes[position] = vote,
         Err(position) => votes.insert(position, vote),
@@ -130,30 +128,8 @@ fn accept(state: &mut State, context: &mut Context<'_>, node: u64, report: &Vote
     true
 }
 
-/// Until when the source may stay locked after this vote: engines that lock a source after a wrong password lock it for the right
-/// one too. A login that was let in ends it.
-fn locked_until(monitor: &MonitorRecord, dc: DataCenter, vote: &NodeVote, wall_ms: i64) -> i64 {
-    let lock_ms = monitor.spec.traits().map_or(0, |kind| kind.login_lock_ms);
-    let known = monitor.side(dc).locked_until_wall_ms;
-    match vote.class() {
-        _ if lock_ms == 0 => 0,
-        FindingClass::Auth => known.max(wall_ms.saturating_add(lock_ms.into())),
-        FindingClass::Ok | FindingClass::ReadOnly | FindingClass::Slow => 0,
-        _ => known,
-    }
-}
-
 fn login_refused(side: &Side) -> bool {
     side.votes.iter().any(|vote| vote.class() == FindingClass::Auth)
-}
-
-/// The beginning of a text, cut between characters.
-pub(crate) fn cut(text: &str, most_bytes: usize) -> String {
-    let mut end = text.len().min(most_bytes);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].to_owned()
 }
 
 pub(crate) fn state_hash_reported(

@@ -1,14 +1,13 @@
-//! Instances, their ports and what state they are in (A5).
+//! Instances and their ports (A5).
 
-use crate::health::cut;
 use crate::model::*;
-use crate::state::State;
+use crate::text::cut;
 
 /// Bytes of what a node says went wrong with a port.
 const MAX_PROBLEM_BYTES: usize = 512;
 
 /// The KV port of instance k is the first instance's port and this and k: 2400 + k beside 2379.
-pub const INSTANCE_PORT_OFFSET: u16 = 21;
+const INSTANCE_PORT_OFFSET: u16 = 21;
 
 /// An instance: an isolated resource space with its own KV keyspace (A5).
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -97,33 +96,18 @@ impl Instance {
 
     /// Address of the instance's KV port on a node, `host:port`; `None` if there is no such port: the node's own is too high.
     pub fn kv_address(&self, node: &NodeRecord) -> Option<String> {
-        if self.ordinal == 1 {
-            return Some(node.kv.clone());
-        }
         let (host, first) = node.kv.rsplit_once(':')?;
-        let port = first
-            .parse::<u16>()
-            .ok()?
-            .checked_add(INSTANCE_PORT_OFFSET)?
-            .checked_add(u16::try_from(self.ordinal).ok()?)?;
+        let port = self.kv_port(first.parse().ok()?)?;
         Some(format!("{host}:{port}"))
     }
-}
 
-impl State {
-    /// State of an instance: what the nodes of the cluster say of its port.
-    pub fn instance_status(&self, instance: &Instance) -> InstanceStatus {
-        if instance.ordinal == 1 {
-            return InstanceStatus::Running;
-        }
-        let said = |node: &NodeRecord| instance.ports.iter().find(|port| port.node == node.id);
-        let failed = |node: &NodeRecord| said(node).is_some_and(|port| !port.problem.is_empty());
-        if self.nodes().any(failed) {
-            InstanceStatus::Failed
-        } else if self.nodes().all(|node| said(node).is_some()) {
-            InstanceStatus::Running
-        } else {
-            InstanceStatus::Creating
+    /// The instance's KV port on a node whose first instance has the port `first`; `None` if that is too high.
+    pub fn kv_port(&self, first: u16) -> Option<u16> {
+        match self.ordinal {
+            1 => Some(first),
+            ordinal => first
+                .checked_add(INSTANCE_PORT_OFFSET)?
+                .checked_add(u16::try_from(ordinal).ok()?),
         }
     }
 }

@@ -197,6 +197,24 @@ pub(crate) fn issue_client_certificate(
     done()
 }
 
+impl State {
+    /// State of an instance: what the nodes of the cluster say of its port.
+    pub fn instance_status(&self, instance: &Instance) -> InstanceStatus {
+        if instance.ordinal == 1 {
+            return InstanceStatus::Running;
+        }
+        let said = |node: &NodeRecord| instance.ports.iter().find(|port| port.node == node.id);
+        let failed = |node: &NodeRecord| said(node).is_some_and(|port| !port.problem.is_empty());
+        if self.nodes().any(failed) {
+            InstanceStatus::Failed
+        } else if self.nodes().all(|node| said(node).is_some()) {
+            InstanceStatus::Running
+        } else {
+            InstanceStatus::Creating
+        }
+    }
+}
+
 /// What a removed node said of ports goes with it.
 pub(super) fn forget_node(state: &mut State, node: u64) {
     let named = |instance: &&Instance| instance.ports.iter().any(|port| port.node == node);

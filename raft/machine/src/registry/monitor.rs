@@ -104,15 +104,11 @@ pub(crate) fn update_monitor(
     let gate = gate::check(connection_test.as_ref())?;
     let mut monitor = present.clone();
     let other_target = DataCenter::ALL.map(|dc| asked(&monitor.spec, dc) != asked(&spec, dc));
-    let other_source = DataCenter::ALL.map(|dc| addresses(&monitor.spec, dc) != addresses(&spec, dc));
     monitor.spec = spec;
     monitor.meta.generation += 1;
     monitor.probe_generation = monitor.meta.generation;
-    for ((dc, other_target), other_source) in DataCenter::ALL.into_iter().zip(other_target).zip(other_source) {
+    for (dc, other_target) in DataCenter::ALL.into_iter().zip(other_target) {
         let side = monitor.side_mut(dc);
-        if other_source {
-            side.locked_until_wall_ms = 0;
-        }
         side.votes.clear();
         side.failing_since_ms = None;
         if other_target {
@@ -140,10 +136,6 @@ pub(crate) fn update_monitor(
 /// Whom the attempts ask, and as whom. A canary beside them is no other target: what was found stays found.
 fn asked(spec: &MonitorSpec, dc: DataCenter) -> Option<ProbedSide> {
     spec.probed(dc).map(ProbedSide::without_canary)
-}
-
-fn addresses(spec: &MonitorSpec, dc: DataCenter) -> Vec<String> {
-    spec.probed(dc).map(|side| side.addresses).unwrap_or_default()
 }
 
 /// The edited specification with what an edit may leave out, checked; name and kind are fixed.
