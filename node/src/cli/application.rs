@@ -82,11 +82,7 @@ pub async fn run(client: &Client, verb: &Verb) -> Result<Rendered, Failure> {
         } => {
             let path = path(application).await?;
             let read = client.get(&path).await?;
-            let kept = |field: &str| read.body.get(field).cloned().unwrap_or_default();
-            let body = json!({
-                "name": name.as_ref().map_or_else(|| kept("name"), |name| json!(name)),
-                "description": description.as_ref().map_or_else(|| kept("description"), |text| json!(text)),
-            });
+            let body = renamed(&read.body, name.as_deref(), description.as_deref());
             let changed = client.put(&path, &body, read.generation).await?.body;
             Ok(Rendered::done(format!("changed application {application}"), changed))
         }
@@ -101,6 +97,15 @@ pub async fn run(client: &Client, verb: &Verb) -> Result<Rendered, Failure> {
             Ok(Rendered::done(format!("deleted application {application}"), deleted))
         }
     }
+}
+
+/// The body of an edit of name and description: what is not given stays as it was read.
+pub fn renamed(read: &Value, name: Option<&str>, description: Option<&str>) -> Value {
+    let kept = |field: &str, given: Option<&str>| match given {
+        Some(text) => json!(text),
+        None => read.get(field).cloned().unwrap_or_default(),
+    };
+    json!({"name": kept("name", name), "description": kept("description", description)})
 }
 
 /// The `id` of an answer.

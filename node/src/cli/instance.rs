@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::application::id_of;
+use super::application::{id_of, renamed};
 use super::client::Client;
 use super::failure::{Code, Failure};
 use super::output::{Column, Rendered};
@@ -111,11 +111,7 @@ pub async fn run(client: &Client, verb: &Verb) -> Result<Rendered, Failure> {
         } => {
             let path = path(which).await?;
             let read = client.get(&path).await?;
-            let kept = |field: &str| read.body.get(field).cloned().unwrap_or_default();
-            let body = json!({
-                "name": name.as_ref().map_or_else(|| kept("name"), |name| json!(name)),
-                "description": description.as_ref().map_or_else(|| kept("description"), |text| json!(text)),
-            });
+            let body = renamed(&read.body, name.as_deref(), description.as_deref());
             let changed = client.put(&path, &body, read.generation).await?.body;
             Ok(Rendered::done(format!("changed instance {which}"), changed))
         }
