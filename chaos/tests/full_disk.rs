@@ -180,6 +180,11 @@ async fn client(cluster: &DevCluster, node: u64) -> Result<Client> {
     Client::connect(&kv::as_root(&cluster.info, &cluster.node(node)?.kv)?, CALL_TIMEOUT).await
 }
 
+/// As [`client`], through a change of leader: while nobody leads the login is refused.
+async fn eventually_client(cluster: &DevCluster, node: u64) -> Result<Client> {
+    eventually("a login", READY_TIMEOUT, async || client(cluster, node).await.map(Some)).await
+}
+
 /// Clients of every node are refused while one disk has reached its reserve, and served again when it has left it.
 async fn shortage(cluster: &DevCluster, victim: u64, disk: &Disk) -> Result<()> {
     disk.fill(RESERVE_MIB / 2)?;
@@ -230,7 +235,7 @@ async fn fill_up(cluster: &DevCluster, victim: u64, disk: &Disk) -> Result<i64> 
     disk.fill(0)?;
     let pid = cluster.pid(victim)?;
     let other = victim % 3 + 1;
-    let mut client_of_other = client(cluster, other).await?;
+    let mut client_of_other = eventually_client(cluster, other).await?;
     let mut last = 0;
     for _ in 0..BIG_PUTS {
         if !process_alive(pid) {
@@ -240,7 +245,7 @@ async fn fill_up(cluster: &DevCluster, victim: u64, disk: &Disk) -> Result<i64> 
         match put.await {
             Ok(Ok(reply)) => last = revision(reply.header.as_ref()),
             // Nothing was promised; the loop ends with the node.
-            Ok(Err(_)) | Err(_) => client_of_other = client(cluster, other).await?,
+            Ok(Err(_)) | Err(_) => client_of_other = eventually_client(cluster, other).await?,
         }
     }
     gone(cluster, victim, READY_TIMEOUT)
