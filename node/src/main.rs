@@ -7,9 +7,10 @@ use quorate::cli;
 use quorate::commands::{self, BootstrapOptions, ConfigCommand, JoinOptions, JoinTokenOptions, ServeOptions};
 use quorate::dev::{self, DevOptions};
 
-/// Most of the hot path's allocations are small and freed on another thread, where the system's allocator takes locks.
+mod allocator;
+
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Mimalloc = allocator::Mimalloc;
 
 /// Quorate: three nodes that decide together which data center is active.
 #[derive(Parser)]

@@ -81,7 +81,7 @@ pub struct ClusterStatus {
 #[derive(Debug, Clone)]
 pub struct AppliedRevision {
     pub instance: Id,
-    pub events: Arc<RevisionEvents>,
+    pub events: RevisionEvents,
 }
 
 /// Answers opaque requests that other nodes send to this one while it leads ([`Handle::ask_leader`]).

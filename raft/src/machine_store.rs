@@ -30,7 +30,7 @@ const _: () = assert!((MAX_COMMANDS_PER_HOLD as u64) < state_hashes::STATE_HASH_
 /// Is told of what is applied, after it can be read. Must not block.
 pub(crate) trait ApplyObserver: Send + Sync + 'static {
     /// Revisions of keyspaces, in order.
-    fn revisions(&self, revisions: Vec<(Id, Arc<RevisionEvents>)>);
+    fn revisions(&self, revisions: Vec<(Id, RevisionEvents)>);
     /// Everything up to `index` can be read; with `wake`, reconcilers should look at the state.
     fn applied(&self, index: u64, wake: bool);
     /// The state as it was after the entry at `index`, one of those after which every node hashes it.
@@ -226,7 +226,7 @@ struct Hold<R> {
     last: Option<LogId>,
     bytes: u64,
     membership: Option<StoredMembership>,
-    revisions: Vec<(Id, Arc<RevisionEvents>)>,
+    revisions: Vec<(Id, RevisionEvents)>,
     wake: bool,
     replies: Vec<(R, Vec<Reply>)>,
     due: Option<(u64, State)>,

@@ -67,7 +67,7 @@ impl<RT: AsyncRuntime> Observers<RT> {
 }
 
 impl<RT: AsyncRuntime> ApplyObserver for Observers<RT> {
-    fn revisions(&self, revisions: Vec<(Id, Arc<RevisionEvents>)>) {
+    fn revisions(&self, revisions: Vec<(Id, RevisionEvents)>) {
         let applied = revisions.into_iter();
         self.revisions
             .publish(applied.map(|(instance, events)| AppliedRevision { instance, events }));

@@ -47,9 +47,10 @@ impl Ring {
 }
 
 fn cost_bytes(revision: &AppliedRevision) -> usize {
-    let events = revision.events.events.iter();
     OVERHEAD_BYTES
-        + events
+        + revision
+            .events
+            .iter()
             .map(|event| event.kv.key.len() + event.kv.value.len() + OVERHEAD_BYTES)
             .sum::<usize>()
 }
@@ -153,6 +154,7 @@ mod tests {
         let kv = KeyValue {
             key: "key".into(),
             value: vec![0; value_bytes].into(),
+            mod_revision: number,
             ..KeyValue::default()
         };
         let events = vec![Event {
@@ -161,16 +163,13 @@ mod tests {
         }];
         AppliedRevision {
             instance: Id::from_u128(1),
-            events: Arc::new(RevisionEvents {
-                revision: number,
-                events,
-            }),
+            events: RevisionEvents::new(events),
         }
     }
 
     fn received(follower: &mut Revisions) -> Option<Result<i64, RecvError>> {
         let received = follower.recv().now_or_never()?;
-        Some(received.map(|applied| applied.events.revision))
+        Some(received.map(|applied| applied.events.revision()))
     }
 
     #[test]

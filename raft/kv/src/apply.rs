@@ -1,15 +1,13 @@
 //! Changes: operations from the log, the machine's own writes, and the end of leases.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use crate::error::KvError;
 use crate::keyspace::Keyspace;
 use crate::op::*;
 use crate::txn::{self, Target};
-use crate::types::*;
 use crate::validate::validate;
+use crate::version::RevisionEvents;
 use crate::writer::Writer;
 
 /// Versions that each write sweeps after a compaction: more than one write adds, so that the sweep always arrives, and few
@@ -24,7 +22,7 @@ pub struct Applied {
     /// Revision of the keyspace after the operation.
     pub revision: i64,
     /// Events of the revision that the operation made, if it made one.
-    pub events: Option<Arc<RevisionEvents>>,
+    pub events: Option<RevisionEvents>,
 }
 
 impl Applied {
@@ -55,7 +53,7 @@ pub enum SystemWrite {
     },
 }
 
-pub(crate) type Outcome = Result<(KvResult, Option<Arc<RevisionEvents>>), KvError>;
+pub(crate) type Outcome = Result<(KvResult, Option<RevisionEvents>), KvError>;
 
 impl Keyspace {
     /// Executes an operation from the log. It is validated and the caller's permissions are checked again here; a refusal
@@ -78,7 +76,7 @@ impl Keyspace {
     /// The machine's own writes, all in one revision and in order, without permissions, whatever the alarms, and beyond the
     /// quota; above [`crate::MACHINE_RESERVE_BYTES`] more than that, they give up history to make room. `None` if nothing
     /// changed.
-    pub fn system_write(&mut self, writes: &[SystemWrite]) -> Option<Arc<RevisionEvents>> {
+    pub fn system_write(&mut self, writes: &[SystemWrite]) -> Option<RevisionEvents> {
         self.make_room_for_the_machine();
         let mut writer = Writer::new(&mut self.store, &mut self.leases);
         for write in writes {

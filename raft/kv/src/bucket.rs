@@ -56,7 +56,8 @@ impl Keyspace {
         before.sort_by_key(|version| (version.kv().mod_revision, version.sub()));
         let changes = self
             .store
-            .history_from(compacted)
+            .history
+            .from(compacted)
             .flat_map(|entry| entry.changes.as_slice());
         before.into_iter().chain(changes).map(BucketEntry)
     }

@@ -48,7 +48,7 @@ impl Keyspace {
         for version in self.compacted_versions(revision) {
             hasher.add(version);
         }
-        for entry in store.history_from(compact_revision + 1) {
+        for entry in store.history.from(compact_revision + 1) {
             if entry.changes.revision() > revision {
                 break;
             }

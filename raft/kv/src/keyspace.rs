@@ -1,7 +1,5 @@
 //! The keyspace as a value: construction, reads and accessors. Changes are in `apply`, permissions in `permission`.
 
-use std::sync::Arc;
-
 use crate::alarm::Alarms;
 use crate::auth::{Auth, UserView};
 use crate::error::KvError;
@@ -12,6 +10,7 @@ use crate::store::Store;
 use crate::txn::{self, Target};
 use crate::types::*;
 use crate::validate;
+use crate::version::RevisionEvents;
 
 /// Quota of a new keyspace, in accounted bytes, as etcd's default.
 pub const DEFAULT_QUOTA_BYTES: u64 = 2 * 1024 * 1024 * 1024;
@@ -108,11 +107,11 @@ impl Keyspace {
     /// # Errors
     ///
     /// [`KvError::Compacted`] below the compact revision.
-    pub fn events_from(&self, revision: i64) -> Result<impl Iterator<Item = Arc<RevisionEvents>>, KvError> {
+    pub fn events_from(&self, revision: i64) -> Result<impl Iterator<Item = RevisionEvents>, KvError> {
         if revision < self.store.compact_revision {
             return Err(KvError::Compacted);
         }
-        Ok(self.store.history_from(revision).map(|entry| entry.changes.to_events()))
+        Ok(self.store.history.from(revision).map(|entry| entry.changes.clone()))
     }
 
     /// The key as it stood just before `revision`, for `prev_kv` of a watch; `None` if it did not exist then or that state

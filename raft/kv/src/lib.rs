@@ -21,11 +21,13 @@ mod decode;
 mod encode;
 mod error;
 mod hashkv;
+mod history;
 mod import;
 mod key;
 mod keyrange;
 mod keyspace;
 mod lease;
+mod links;
 mod op;
 mod permission;
 mod range;
@@ -56,4 +58,4 @@ pub use types::*;
 pub use validate::{
     MAX_AUTH_NAME_BYTES, MAX_REQUEST_BYTES, MAX_TXN_DEPTH, MAX_TXN_OPS, op_writes_into, validate, validate_range,
 };
-pub use version::VERSION_OVERHEAD_BYTES;
+pub use version::{RevisionEvents, VERSION_OVERHEAD_BYTES};

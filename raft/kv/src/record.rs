@@ -179,7 +179,7 @@ impl Keyspace {
                     sub: version.sub(),
                 })
             });
-        let changes = store.history_from(compacted).flat_map(|entry| {
+        let changes = store.history.from(compacted).flat_map(|entry| {
             entry.changes.as_slice().iter().map(|version| {
                 RecordKind::Change(ChangeRecord {
                     deleted: version.is_tombstone(),

@@ -9,6 +9,7 @@ use crate::import::Importing;
 use crate::key::Key;
 use crate::keyspace::Keyspace;
 use crate::lease::{Granted, Leases, MAX_LEASE_TTL_SECONDS};
+use crate::links::Links;
 use crate::record::*;
 use crate::store::{FIRST_REVISION, NEVER_COMPACTED, Store};
 use crate::types::*;
@@ -49,7 +50,7 @@ pub(crate) struct Building {
     last_name: Option<String>,
     last_key: Option<Bytes>,
     /// Changes of the revision that is being read.
-    changes: Vec<Version>,
+    changes: Vec<Event>,
 }
 
 impl Building {
@@ -202,7 +203,8 @@ impl Building {
         let kv = compact_copy(kv);
         self.last_key = Some(kv.key.clone());
         let Keyspace { store, leases, .. } = &mut self.keyspace;
-        let version = Version::new(EventKind::Put, kv, sub);
+        let kind = EventKind::Put;
+        let version = Version::new(Event { kind, kv }, sub, Links::default());
         leases.reattach(&version.kv().key, 0, version.kv().lease);
         store.written_bytes += version.cost();
         store.current.insert(Key::new(&version.kv().key), version);
@@ -227,7 +229,7 @@ impl Building {
         if self
             .changes
             .first()
-            .is_some_and(|first| first.kv().mod_revision != kv.mod_revision)
+            .is_some_and(|first| first.kv.mod_revision != kv.mod_revision)
         {
             self.close_revision();
         }
@@ -242,16 +244,15 @@ impl Building {
         } else {
             EventKind::Put
         };
-        let sub = self.changes.len() as u32;
-        self.changes.push(Version::new(kind, kv, sub));
+        self.changes.push(Event { kind, kv });
         Ok(())
     }
 
     fn close_revision(&mut self) {
         let Keyspace { store, leases, .. } = &mut self.keyspace;
         let mut writer = Writer::new(store, leases);
-        for version in self.changes.drain(..) {
-            writer.install(version);
+        for change in self.changes.drain(..) {
+            writer.replay(change);
         }
         writer.commit();
     }

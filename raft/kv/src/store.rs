@@ -1,19 +1,24 @@
-//! The multi-version store: live keys, superseded versions, and the history of revisions.
+//! The multi-version store: live keys, what a compaction left of superseded versions, and the history of revisions.
 //!
 //! - `current` holds the newest version of every key that exists, so reads of the newest revision never meet a tombstone.
-//! - `older` holds what was superseded, and tombstones, by (key, revision); reads of the past look there.
-//! - `history` holds the events of every revision since the compact revision; watchers read it, and the sweep walks it to
-//!   find what a compaction made unreachable, so that no compaction ever scans the whole store.
+//! - `history` holds the events of every revision since the compact revision. Watchers read it; reads of the past follow the
+//!   links of a key's versions through it ([`crate::links`]); and the sweep walks it to find what a compaction made
+//!   unreachable, so that no compaction ever scans the whole store.
+//! - `older` holds what links lead to outside the history, by (key, revision): versions that were written before the compact
+//!   revision and superseded after it. It also holds every tombstone that can be read: where the versions of a deleted key
+//!   are found.
 //!
 //! Compaction moves one number. Everything that is observable (reads, sizes, hashes, snapshots) follows from that number
 //! and never from how far the sweep has come, so nodes may sweep at different speeds.
 
-use imbl::{OrdMap, Vector};
+use imbl::OrdMap;
 
 use crate::error::KvError;
+use crate::history::History;
 use crate::key::Key;
 use crate::keyrange::KeyRange;
-use crate::version::{HistoryEntry, Version};
+use crate::links::{Links, Place};
+use crate::version::Version;
 
 /// Revision of an empty store, as in etcd.
 pub(crate) const FIRST_REVISION: i64 = 1;
@@ -34,9 +39,7 @@ pub(crate) struct Store {
     pub(crate) compact_revision: i64,
     pub(crate) current: OrdMap<Key, Version>,
     pub(crate) older: OrdMap<(Key, i64), Version>,
-    pub(crate) history: Vector<HistoryEntry>,
-    /// Revision of the first entry of `history`; revisions have no gaps.
-    pub(crate) history_start: i64,
+    pub(crate) history: History,
     /// Accounted bytes of every version ever written here; what compaction freed is subtracted on reading.
     pub(crate) written_bytes: u64,
     /// CRC32C over every change since the beginning.
@@ -56,8 +59,7 @@ impl Store {
             compact_revision,
             current: OrdMap::new(),
             older: OrdMap::new(),
-            history: Vector::new(),
-            history_start: revision + 1,
+            history: History::starting_at(revision + 1),
             written_bytes: 0,
             change_digest: 0,
             cursor: SweepCursor {
@@ -71,7 +73,7 @@ impl Store {
     pub(crate) fn begin_after(&mut self, revision: i64) {
         debug_assert!(self.history.is_empty(), "history begins before its first revision");
         self.revision = revision;
-        self.history_start = revision + 1;
+        self.history = History::starting_at(revision + 1);
         self.cursor = SweepCursor {
             revision: revision + 1,
             index: 0,
@@ -81,21 +83,10 @@ impl Store {
     /// Accounted bytes of all versions that can still be read.
     pub(crate) fn size_bytes(&self) -> u64 {
         let freed = self
-            .history_at(self.compact_revision)
+            .history
+            .at(self.compact_revision)
             .map_or(0, |entry| entry.garbage_bytes);
         self.written_bytes - freed
-    }
-
-    pub(crate) fn history_at(&self, revision: i64) -> Option<&HistoryEntry> {
-        let index = usize::try_from(revision.checked_sub(self.history_start)?).ok()?;
-        self.history.get(index)
-    }
-
-    /// Entries of the history from `revision` on, ascending.
-    pub(crate) fn history_from(&self, revision: i64) -> impl Iterator<Item = &HistoryEntry> {
-        let skipped = revision.saturating_sub(self.history_start).max(0);
-        let skipped = usize::try_from(skipped).unwrap_or(usize::MAX).min(self.history.len());
-        self.history.focus().narrow(skipped..).into_iter()
     }
 
     /// Newest versions of the keys in `range`, ascending.
@@ -119,7 +110,12 @@ impl Store {
             .flatten()
             .peekable();
         let mut past = self.next_past_key(range, &(Key::new(range.start()), i64::MIN));
+        // Asked for what a compaction left where there was none: no key is looked at.
+        let none = revision <= FIRST_REVISION;
         std::iter::from_fn(move || {
+            if none {
+                return None;
+            }
             loop {
                 let live = current.peek().map(|(key, version)| (*key, *version));
                 let (key, newest) = match (live, past) {
@@ -134,7 +130,7 @@ impl Store {
                 }
                 let found = match newest {
                     Some(version) if version.kv().mod_revision <= revision => Some(version),
-                    _ => self.past_version(key, revision),
+                    _ => self.past_version(key, newest, revision),
                 };
                 if past.is_some_and(|other| other == key) {
                     past = self.next_past_key(range, &(key.clone(), i64::MAX));
@@ -150,15 +146,66 @@ impl Store {
     pub(crate) fn get_at(&self, key: &[u8], revision: i64) -> Option<&Version> {
         match self.current.get(key) {
             Some(version) if version.kv().mod_revision <= revision => Some(version),
-            _ => self
-                .past_version(&Key::new(key), revision)
-                .filter(|version| !version.is_tombstone()),
+            newest => self.past_version(&Key::new(key), newest, revision),
         }
     }
 
-    fn past_version(&self, key: &Key, revision: i64) -> Option<&Version> {
-        let (found, version) = self.older.get_prev(&(key.clone(), revision))?;
-        (found.0 == *key).then_some(version)
+    /// The key as it stood after `revision`, where its newest version, if it exists, is younger than that.
+    fn past_version(&self, key: &Key, newest: Option<&Version>, revision: i64) -> Option<&Version> {
+        let in_this_life = newest.and_then(|newest| self.version_before(key, newest, revision));
+        in_this_life.or_else(|| {
+            // The next deletion after that revision ended the life in which the key may have been.
+            let ((found, _), tombstone) = self.older.get_next(&(key.clone(), revision + 1))?;
+            let same = found == key;
+            same.then(|| self.version_before(key, tombstone, revision)).flatten()
+        })
+    }
+
+    /// Follows the links from a version that is younger than `revision` to the youngest that is not; `None` if the key was
+    /// created after `revision`.
+    fn version_before(&self, key: &Key, from: &Version, revision: i64) -> Option<&Version> {
+        let mut links = from.links();
+        loop {
+            let skip = links.skip().filter(|place| place.revision > revision);
+            let place = match skip {
+                Some(place) => place,
+                None => links.previous()?,
+            };
+            let version = self.history.version(place);
+            let version = version
+                .or_else(|| self.older.get(&(key.clone(), place.revision)))
+                .expect("a version that can be read is kept");
+            if place.revision <= revision {
+                return Some(version);
+            }
+            links = version.links();
+        }
+    }
+
+    /// Links of a version of `revision` that supersedes `replaced`.
+    pub(crate) fn links_after(history: &History, replaced: &Version, revision: i64) -> Links {
+        let before = replaced.links();
+        let mod_revision = replaced.kv().mod_revision;
+        // Nothing can read a version that its own revision replaced.
+        if mod_revision == revision {
+            return *before;
+        }
+        let skipped = before.skip().and_then(|place| history.version(place));
+        let place = Place {
+            revision: mod_revision,
+            sub: replaced.sub(),
+        };
+        Links::after(place, before, skipped.map(Version::links))
+    }
+
+    /// Takes a version that was just superseded; the history holds those that the sweep has not come to.
+    pub(crate) fn keep_superseded(&mut self, version: &Version) {
+        let revision = version.kv().mod_revision;
+        let swept = revision < self.cursor.revision || (revision == self.cursor.revision && self.cursor.index > 0);
+        if swept {
+            self.older
+                .insert((Key::new(&version.kv().key), revision), version.clone());
+        }
     }
 
     fn next_past_key(&self, range: KeyRange<'_>, from: &(Key, i64)) -> Option<&Key> {
@@ -183,13 +230,14 @@ impl Store {
         let mut left = budget_versions;
         while left > 0 && self.cursor.revision <= self.compact_revision {
             let entry = self
-                .history_at(self.cursor.revision)
+                .history
+                .at(self.cursor.revision)
                 .expect("the history reaches back to the sweep");
             let changes = entry.changes.clone();
             let versions = changes.as_slice();
             let end = versions.len().min(self.cursor.index.saturating_add(left));
             for version in &versions[self.cursor.index..end] {
-                self.drop_superseded_by(version);
+                self.settle(version);
             }
             left -= end - self.cursor.index;
             self.cursor.index = end;
@@ -202,28 +250,22 @@ impl Store {
         }
         // The compact revision itself stays: a watch may start there and must see its events.
         let keep_from = self.cursor.revision.min(self.compact_revision);
-        while self.history_start < keep_from {
-            self.history.pop_front();
-            self.history_start += 1;
-        }
+        self.history.drop_before(keep_from);
         self.cursor.revision <= self.compact_revision
     }
 
-    /// A version is unreachable once its successor is compacted, a tombstone once it is compacted itself.
-    fn drop_superseded_by(&mut self, version: &Version) {
+    /// A version is unreachable once its successor is compacted, a tombstone once it is compacted itself. One that was
+    /// superseded meanwhile may be needed after its revision has left the history.
+    fn settle(&mut self, version: &Version) {
         let (key, revision) = (Key::new(&version.kv().key), version.kv().mod_revision);
-        let before = self
-            .older
-            .get_prev(&(key.clone(), revision - 1))
-            .map(|(found, _)| found);
-        if let Some(found) = before.filter(|(found, _)| *found == key).cloned() {
-            self.older.remove(&found);
+        if let Some(previous) = version.links().previous() {
+            self.older.remove(&(key.clone(), previous.revision));
         }
+        let newest = self.current.get(key.as_slice());
         if version.is_tombstone() {
-            let own = (key, revision);
-            if self.older.get(&own).is_some_and(Version::is_tombstone) {
-                self.older.remove(&own);
-            }
+            self.older.remove(&(key, revision));
+        } else if newest.is_none_or(|newest| newest.kv().mod_revision != revision) {
+            self.older.insert((key, revision), version.clone());
         }
     }
 }
@@ -248,7 +290,7 @@ mod tests {
             keyspace.system_write(&[put(&one), delete(&other), put(&other), delete(&one)]);
             keyspace.system_write(&[put("live"), delete(&other)]);
         }
-        assert!(keyspace.store.older.len() > 100);
+        assert_eq!(keyspace.store.older.len(), 90, "tombstones");
         let compact = KvOp::Compact(CompactRequest {
             revision: keyspace.revision(),
         });
@@ -256,5 +298,42 @@ mod tests {
         while keyspace.sweep(3) {}
         let store = &keyspace.store;
         assert_eq!((store.current.len(), store.older.len(), store.history.len()), (1, 0, 1));
+    }
+
+    /// As many steps as a search in a tree would take, also where the history was compacted meanwhile.
+    #[test]
+    fn a_version_is_found_in_few_steps_whatever_the_number_of_those_after_it() {
+        const VERSIONS: i64 = 20_000;
+        let mut keyspace = Keyspace::new();
+        let put = SystemWrite::Put {
+            key: "k".into(),
+            value: "v".into(),
+        };
+        for written in 0..VERSIONS {
+            keyspace.system_write(std::slice::from_ref(&put));
+            if written == VERSIONS / 4 {
+                let revision = written / 2;
+                let compacted = keyspace.apply(None, &KvOp::Compact(CompactRequest { revision }));
+                assert!(compacted.result.is_ok());
+            }
+        }
+        let store = &keyspace.store;
+        for revision in (store.compact_revision.max(2)..store.revision).step_by(37) {
+            let mut links = store.current.get(&b"k"[..]).expect("the key lives").links();
+            let mut steps = 0;
+            let found = loop {
+                steps += 1;
+                let skip = links.skip().filter(|place| place.revision > revision);
+                let place = skip.or_else(|| links.previous()).expect("an earlier version");
+                if place.revision <= revision {
+                    break place.revision;
+                }
+                links = store.history.version(place).expect("within the history").links();
+            };
+            assert_eq!(found, revision);
+            assert!(steps <= 60, "{steps} steps to revision {revision}");
+            let read = store.get_at(b"k", revision).expect("it lived then");
+            assert_eq!(read.kv().mod_revision, revision);
+        }
     }
 }

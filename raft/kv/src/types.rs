@@ -236,15 +236,6 @@ pub struct Event {
     pub kv: KeyValue,
 }
 
-/// All events of one revision, shared by every watcher.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RevisionEvents {
-    /// The revision.
-    pub revision: i64,
-    /// Changes in the order in which they were made.
-    pub events: Vec<Event>,
-}
-
 /// What a permission allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]

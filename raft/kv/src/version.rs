@@ -1,10 +1,11 @@
 //! Versions of keys, and the changes of one revision, as the store holds them.
 //!
-//! The indexes and the history share every version: one allocation each, beside the bytes themselves, which are those of
-//! the request. Events for watchers are made from them when they are wanted.
+//! The indexes, the history and the watchers share every version: one allocation each, beside the bytes themselves, which are
+//! those of the request.
 
 use std::sync::Arc;
 
+use crate::links::Links;
 use crate::types::*;
 
 /// Accounted bytes of one version of a key beside its key and value: about what the indexes and the history take.
@@ -15,68 +16,95 @@ pub const VERSION_OVERHEAD_BYTES: u64 = 256;
 pub(crate) struct Version(Arc<Change>);
 
 struct Change {
-    kv: KeyValue,
-    kind: EventKind,
+    event: Event,
     /// Which change of its revision this was, from 0: etcd's sub-revision.
     sub: u32,
+    links: Links,
 }
 
 impl Version {
-    pub(crate) fn new(kind: EventKind, kv: KeyValue, sub: u32) -> Self {
-        Version(Arc::new(Change { kv, kind, sub }))
+    pub(crate) fn new(event: Event, sub: u32, links: Links) -> Self {
+        Version(Arc::new(Change { event, sub, links }))
     }
 
     pub(crate) fn kv(&self) -> &KeyValue {
-        &self.0.kv
+        &self.0.event.kv
     }
 
     pub(crate) fn sub(&self) -> u32 {
         self.0.sub
     }
 
+    /// Where the versions of the key before this one are.
+    pub(crate) fn links(&self) -> &Links {
+        &self.0.links
+    }
+
     pub(crate) fn is_tombstone(&self) -> bool {
-        self.0.kind == EventKind::Delete
+        self.0.event.kind == EventKind::Delete
     }
 
     /// Accounted size in bytes.
     pub(crate) fn cost(&self) -> u64 {
         (self.kv().key.len() + self.kv().value.len()) as u64 + VERSION_OVERHEAD_BYTES
     }
-
-    fn event(&self) -> Event {
-        Event {
-            kind: self.0.kind,
-            kv: self.0.kv.clone(),
-        }
-    }
 }
 
-/// All changes of one revision, in order; at least one.
+/// All events of one revision, at least one, in the order in which they were made. Every clone shares them with the store.
 #[derive(Clone)]
-pub(crate) enum Changes {
+pub struct RevisionEvents(Changes);
+
+#[derive(Clone)]
+enum Changes {
     /// Nearly every revision has one change only.
     One(Version),
     Many(Arc<Vec<Version>>),
 }
 
-impl Changes {
-    pub(crate) fn as_slice(&self) -> &[Version] {
-        match self {
-            Changes::One(version) => std::slice::from_ref(version),
-            Changes::Many(versions) => versions,
-        }
+impl RevisionEvents {
+    /// Events that belong together.
+    ///
+    /// # Panics
+    ///
+    /// If there are none.
+    pub fn new(events: impl IntoIterator<Item = Event>) -> Self {
+        let versions = (0..).zip(events);
+        let mut versions = versions.map(|(sub, event)| Version::new(event, sub, Links::default()));
+        let first = versions.next().expect("a revision has an event");
+        RevisionEvents::of(first, versions.collect())
     }
 
-    pub(crate) fn revision(&self) -> i64 {
+    pub(crate) fn of(first: Version, rest: Vec<Version>) -> Self {
+        RevisionEvents(match rest.is_empty() {
+            true => Changes::One(first),
+            false => Changes::Many(Arc::new(std::iter::once(first).chain(rest).collect())),
+        })
+    }
+
+    /// The revision.
+    pub fn revision(&self) -> i64 {
         self.as_slice()[0].kv().mod_revision
     }
 
-    pub(crate) fn to_events(&self) -> Arc<RevisionEvents> {
-        let events = self.as_slice().iter().map(Version::event).collect();
-        Arc::new(RevisionEvents {
-            revision: self.revision(),
-            events,
-        })
+    /// The events, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Event> {
+        self.as_slice().iter().map(|version| &version.0.event)
+    }
+
+    /// The event at a position.
+    ///
+    /// # Panics
+    ///
+    /// If there is none at that position.
+    pub fn at(&self, position: usize) -> &Event {
+        &self.as_slice()[position].0.event
+    }
+
+    pub(crate) fn as_slice(&self) -> &[Version] {
+        match &self.0 {
+            Changes::One(version) => std::slice::from_ref(version),
+            Changes::Many(versions) => versions,
+        }
     }
 
     /// CRC32C over the changes, continuing `digest`.
@@ -103,10 +131,16 @@ impl Changes {
     }
 }
 
-/// One revision of the history.
-#[derive(Clone)]
-pub(crate) struct HistoryEntry {
-    pub(crate) changes: Changes,
-    /// Accounted bytes of all versions that a compaction at this revision makes unreachable.
-    pub(crate) garbage_bytes: u64,
+impl PartialEq for RevisionEvents {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for RevisionEvents {}
+
+impl std::fmt::Debug for RevisionEvents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
 }

@@ -1,16 +1,15 @@
 //! Writing one revision: changes take effect at once, so that later operations of a transaction see them, and
 //! [`Writer::commit`] closes the revision.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use crate::key::Key;
 use crate::keyrange::KeyRange;
 use crate::lease::Leases;
+use crate::links::Links;
 use crate::store::Store;
 use crate::types::*;
-use crate::version::{Changes, HistoryEntry, Version};
+use crate::version::{RevisionEvents, Version};
 
 /// A revision being written. It cannot fail or be undone: callers check everything first.
 pub(crate) struct Writer<'a> {
@@ -56,7 +55,7 @@ impl<'a> Writer<'a> {
 
     /// Puts a key and returns its version before.
     pub(crate) fn put(&mut self, key: Bytes, value: Bytes, lease: i64) -> Option<Version> {
-        let mut kv = KeyValue {
+        let kv = KeyValue {
             key,
             value,
             lease,
@@ -64,11 +63,10 @@ impl<'a> Writer<'a> {
             mod_revision: self.revision,
             version: 1,
         };
-        if let Some(existing) = self.store.current.get(&kv.key[..]) {
-            kv.create_revision = existing.kv().create_revision;
-            kv.version = existing.kv().version + 1;
-        }
-        self.install(Version::new(EventKind::Put, kv, self.changes()))
+        self.install(kv, |kv, replaced| {
+            kv.create_revision = replaced.create_revision;
+            kv.version = replaced.version + 1;
+        })
     }
 
     /// Deletes every key of the range and returns the versions before, ascending.
@@ -82,65 +80,93 @@ impl<'a> Writer<'a> {
 
     /// Deletes one key; a key that does not exist changes nothing.
     pub(crate) fn delete(&mut self, key: Bytes) {
-        if self.store.current.contains_key(&key[..]) {
-            let kv = KeyValue {
-                key,
-                mod_revision: self.revision,
-                ..KeyValue::default()
-            };
-            self.install(Version::new(EventKind::Delete, kv, self.changes()));
+        if let Some(previous) = self.store.current.remove(&key[..]) {
+            self.bury(key, Some(previous));
         }
     }
 
-    /// Makes a version the newest of its key, as a change of this revision. A snapshot is replayed through this as well,
-    /// therefore a tombstone of a key that is already gone is accepted.
-    pub(crate) fn install(&mut self, version: Version) -> Option<Version> {
-        let key = &version.kv().key;
-        let previous = if version.is_tombstone() {
-            self.garbage_bytes += version.cost();
-            let previous = self.store.current.remove(&key[..]);
-            self.store.older.insert((Key::new(key), self.revision), version.clone());
-            previous
-        } else if let Some(slot) = self.store.current.get_mut(&key[..]) {
-            Some(std::mem::replace(slot, version.clone()))
-        } else {
-            self.store.current.insert(Key::new(key), version.clone());
-            None
-        };
-        let old_lease = previous.as_ref().map_or(0, |previous| previous.kv().lease);
-        self.leases.reattach(key, old_lease, version.kv().lease);
-        self.store.written_bytes += version.cost();
-        if let Some(previous) = &previous {
-            self.garbage_bytes += previous.cost();
-            let replaced = previous.kv();
-            // Nothing can read a version that its own revision replaced.
-            if replaced.mod_revision != self.revision {
-                self.store
-                    .older
-                    .insert((Key::new(&replaced.key), replaced.mod_revision), previous.clone());
+    /// Repeats a change that a snapshot holds, with the counters that it has there.
+    pub(crate) fn replay(&mut self, change: Event) {
+        match change.kind {
+            EventKind::Put => {
+                self.install(change.kv, |_, _| ());
+            }
+            EventKind::Delete => {
+                let key = change.kv.key;
+                // The key may be gone already: its versions before the compact revision are not in a snapshot.
+                let previous = self.store.current.remove(&key[..]);
+                self.bury(key, previous);
             }
         }
-        if self.first.is_none() {
-            self.first = Some(version);
-        } else {
-            self.rest.push(version);
-        }
+    }
+
+    /// Makes a version the newest of its key, as a change of this revision; `count` numbers one that replaces another.
+    fn install(&mut self, mut kv: KeyValue, count: impl FnOnce(&mut KeyValue, &KeyValue)) -> Option<Version> {
+        let (sub, revision) = (self.changes(), self.revision);
+        let Store { current, history, .. } = &mut *self.store;
+        let kind = EventKind::Put;
+        let (version, previous) = match current.get_mut(&kv.key[..]) {
+            Some(slot) => {
+                count(&mut kv, slot.kv());
+                let version = Version::new(Event { kind, kv }, sub, Store::links_after(history, slot, revision));
+                let previous = std::mem::replace(slot, version.clone());
+                (version, Some(previous))
+            }
+            None => {
+                let version = Version::new(Event { kind, kv }, sub, Links::default());
+                current.insert(Key::new(&version.kv().key), version.clone());
+                (version, None)
+            }
+        };
+        self.record(version, previous.as_ref());
         previous
     }
 
-    /// Closes the revision; without a change there is none.
-    pub(crate) fn commit(self) -> Option<Arc<RevisionEvents>> {
-        let first = self.first?;
-        let changes = match self.rest.is_empty() {
-            true => Changes::One(first),
-            false => Changes::Many(Arc::new(std::iter::once(first).chain(self.rest).collect())),
+    /// Records the deletion of a key whose version was taken out of the store.
+    fn bury(&mut self, key: Bytes, previous: Option<Version>) {
+        let kv = KeyValue {
+            key,
+            mod_revision: self.revision,
+            ..KeyValue::default()
         };
-        let events = changes.to_events();
+        let place = (Key::new(&kv.key), self.revision);
+        // Deleted, made again and deleted within one revision: the first deletion knows what was before it.
+        let links = match (self.store.older.get(&place), &previous) {
+            (Some(deleted), _) => *deleted.links(),
+            (None, Some(previous)) => Store::links_after(&self.store.history, previous, self.revision),
+            (None, None) => Links::default(),
+        };
+        let kind = EventKind::Delete;
+        let tombstone = Version::new(Event { kind, kv }, self.changes(), links);
+        self.garbage_bytes += tombstone.cost();
+        self.store.older.insert(place, tombstone.clone());
+        self.record(tombstone, previous.as_ref());
+    }
+
+    /// What every change leaves beside the indexes.
+    fn record(&mut self, version: Version, previous: Option<&Version>) {
+        let old_lease = previous.map_or(0, |previous| previous.kv().lease);
+        self.leases.reattach(&version.kv().key, old_lease, version.kv().lease);
+        self.store.written_bytes += version.cost();
+        if let Some(previous) = previous {
+            self.garbage_bytes += previous.cost();
+            // Nothing can read a version that its own revision replaced.
+            if previous.kv().mod_revision != self.revision {
+                self.store.keep_superseded(previous);
+            }
+        }
+        match self.first {
+            None => self.first = Some(version),
+            Some(_) => self.rest.push(version),
+        }
+    }
+
+    /// Closes the revision; without a change there is none.
+    pub(crate) fn commit(self) -> Option<RevisionEvents> {
+        let events = RevisionEvents::of(self.first?, self.rest);
         let store = self.store;
-        let garbage_before = store.history.back().map_or(0, |entry| entry.garbage_bytes);
-        store.change_digest = changes.digest(store.change_digest);
-        let garbage_bytes = garbage_before + self.garbage_bytes;
-        store.history.push_back(HistoryEntry { changes, garbage_bytes });
+        store.change_digest = events.digest(store.change_digest);
+        store.history.push(events.clone(), self.garbage_bytes);
         store.revision = self.revision;
         Some(events)
     }

@@ -2,8 +2,6 @@
 //!
 //! `apply` is deterministic and infallible: a refusal is a reply and changes nothing but the records of it.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use prost::Message;
 use quorate_kv::{Nothing, RevisionEvents};
@@ -43,7 +41,7 @@ pub struct Outcome {
     /// For the proposer.
     pub reply: Reply,
     /// Revisions that keyspaces got, in order; a repeated command has none.
-    pub revisions: Vec<(Id, Arc<RevisionEvents>)>,
+    pub revisions: Vec<(Id, RevisionEvents)>,
     pub wake: Wake,
     /// Set when the entry cannot be understood (it was written by a newer version): the node must stop and say this.
     /// Nothing was changed.
@@ -58,7 +56,7 @@ pub(crate) struct Context<'a> {
     pub author: &'a Principal,
     /// The node that took the command in; the leader where that is not known.
     pub node: u64,
-    pub revisions: Vec<(Id, Arc<RevisionEvents>)>,
+    pub revisions: Vec<(Id, RevisionEvents)>,
     pub wake: Wake,
 }
 

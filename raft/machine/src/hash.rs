@@ -63,7 +63,7 @@ impl State {
                 session.floor,
                 session.last_index,
                 session.replies.len() as u64,
-                session.bytes as u64,
+                session.replies.bytes() as u64,
             ];
             for value in bounds {
                 hash.update(value.to_be_bytes());

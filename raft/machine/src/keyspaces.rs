@@ -2,12 +2,9 @@
 //!
 //! `/mas-monitor/` is written by the machine alone: an operation that writes into it is refused whole.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use quorate_kv::{
-    AlarmKind, Applied, Keyspace, KvCaller, KvError, KvOp, KvReply, KvResult, RevisionEvents, SystemWrite,
-    op_adds_data, op_writes_into,
+    AlarmKind, Applied, Keyspace, KvCaller, KvError, KvOp, KvReply, KvResult, SystemWrite, op_adds_data, op_writes_into,
 };
 
 use crate::apply::Context;
@@ -171,7 +168,7 @@ pub(crate) fn system_write(
 }
 
 fn publish(context: &mut Context<'_>, instance: Id, applied: Applied) -> KvReply {
-    let events: Option<Arc<RevisionEvents>> = applied.events.clone();
+    let events = applied.events.iter().cloned();
     context.revisions.extend(events.map(|events| (instance, events)));
     applied.into_reply()
 }

@@ -31,6 +31,7 @@ pub mod planted;
 mod preview;
 mod principal;
 mod registry;
+mod replies;
 mod reply;
 mod ring;
 mod sdk_configuration;

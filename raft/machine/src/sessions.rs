@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use prost::Message;
 
 use crate::command::SessionStamp;
+use crate::replies::Replies;
 use crate::reply::Reply;
 use crate::state::State;
 
@@ -24,8 +24,7 @@ pub(crate) struct Session {
     pub incarnation: u64,
     /// Sequences below are answered for good: acknowledged, or dropped by a limit.
     pub floor: u64,
-    pub replies: OrdMap<u64, Arc<Reply>>,
-    pub bytes: usize,
+    pub replies: Replies,
     /// Log index of its last command: the order in which sessions go when there are too many.
     pub last_index: u64,
 }
@@ -72,7 +71,7 @@ impl Sessions {
             .get_mut(&stamp.node)
             .expect("the session was just made or found");
         session.last_index = index;
-        if let Some(reply) = session.replies.get(&stamp.sequence) {
+        if let Some(reply) = session.replies.get(stamp.sequence) {
             return Stamp::Repeat(reply.clone());
         }
         if stamp.sequence < session.floor {
@@ -95,10 +94,11 @@ impl Sessions {
     /// Keeps the reply of a command that [`Self::check`] called new.
     pub fn store(&mut self, stamp: &SessionStamp, reply: Reply) {
         let session = self.by_node.get_mut(&stamp.node).expect("store follows check");
-        session.bytes += reply.encoded_len();
-        session.replies.insert(stamp.sequence, Arc::new(reply));
-        while session.replies.len() > MAX_SESSION_REPLIES || session.bytes > MAX_SESSION_BYTES {
-            let lowest = session.drop_lowest().expect("a session over its limits holds a reply");
+        let new = session.replies.insert(stamp.sequence, reply);
+        assert!(new, "a command that has a reply is no new one");
+        while session.is_beyond_limits() {
+            let lowest = session.replies.drop_lowest();
+            let lowest = lowest.expect("a session over its limits holds a reply");
             session.floor = session.floor.max(lowest.saturating_add(1));
         }
     }
@@ -114,17 +114,14 @@ impl State {
 
 impl Session {
     fn raise_floor(&mut self, floor: u64) {
-        while self.replies.get_min().is_some_and(|(sequence, _)| *sequence < floor) {
-            self.drop_lowest();
+        while self.replies.lowest().is_some_and(|sequence| sequence < floor) {
+            self.replies.drop_lowest();
         }
         self.floor = self.floor.max(floor);
     }
 
-    fn drop_lowest(&mut self) -> Option<u64> {
-        let sequence = self.replies.get_min().map(|(sequence, _)| *sequence)?;
-        let reply = self.replies.remove(&sequence)?;
-        self.bytes -= reply.encoded_len();
-        Some(sequence)
+    pub fn is_beyond_limits(&self) -> bool {
+        self.replies.len() > MAX_SESSION_REPLIES || self.replies.bytes() > MAX_SESSION_BYTES
     }
 }
 
@@ -167,7 +164,7 @@ mod tests {
                 Stamp::New
             ));
         }
-        assert!(sessions.by_node[&1].bytes <= MAX_SESSION_BYTES);
+        assert!(sessions.by_node[&1].replies.bytes() <= MAX_SESSION_BYTES);
         assert!(matches!(send(&mut sessions, 1, 0, 0), Stamp::OutsideWindow));
         assert!(matches!(send(&mut sessions, u64::MAX, 0, 0), Stamp::Repeat(_)));
         // One reply beyond the limit by itself is not kept, and its repeat is not applied again.

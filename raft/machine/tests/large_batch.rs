@@ -104,8 +104,8 @@ fn a_hundred_monitors_switch_in_one_revision() {
         assert!(reply.monitors.iter().all(|monitor| monitor.epoch == epoch));
         assert_eq!(outcome.revisions.len(), 1, "one revision for all of them");
         let (_, revision) = &outcome.revisions[0];
-        assert_eq!(revision.revision, reply.revision);
-        assert_eq!(revision.events.len(), MONITORS as usize);
+        assert_eq!(revision.revision(), reply.revision);
+        assert_eq!(revision.iter().len(), MONITORS as usize);
         assert!(run.state.all_monitors().all(|monitor| monitor.active() == to));
     }
 }

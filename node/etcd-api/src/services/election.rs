@@ -192,7 +192,7 @@ impl Observer {
         let Ok(mut history) = keyspace.events_from(next_revision) else {
             return Ok(None);
         };
-        let change = history.find_map(|revision| revision.events.iter().find(|event| event.kv.key == key).cloned());
+        let change = history.find_map(|revision| revision.iter().find(|event| event.kv.key == key).cloned());
         match change {
             Some(event) if event.kind == EventKind::Put => {
                 let revision = event.kv.mod_revision;

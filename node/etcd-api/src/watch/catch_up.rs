@@ -30,9 +30,9 @@ pub(crate) fn read(keyspace: &Keyspace, next_revision: i64, span: &KeySpan, opti
     let mut bytes = 0;
     let mut last_revision = next_revision - 1;
     for revision in history.take(MAX_STEP_REVISIONS) {
-        last_revision = revision.revision;
+        last_revision = revision.revision();
         let mut encoder = Encoder::new(&revision, |key, revision| keyspace.value_before(key, revision));
-        for (position, event) in revision.events.iter().enumerate() {
+        for (position, event) in revision.iter().enumerate() {
             if span.contains(&event.kv.key) && options.wants(event) {
                 let encoded = encoder.encoded(position, options.prev_kv);
                 bytes += encoded.len();

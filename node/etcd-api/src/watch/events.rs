@@ -17,7 +17,7 @@ pub(crate) struct Encoder<'a, F> {
 
 impl<'a, F: FnMut(&[u8], i64) -> Option<KeyValue>> Encoder<'a, F> {
     pub(crate) fn new(events: &'a RevisionEvents, value_before: F) -> Self {
-        let count = events.events.len();
+        let count = events.iter().len();
         Encoder {
             events,
             value_before,
@@ -27,13 +27,13 @@ impl<'a, F: FnMut(&[u8], i64) -> Option<KeyValue>> Encoder<'a, F> {
     }
 
     pub(crate) fn encoded(&mut self, index: usize, prev_kv: bool) -> Bytes {
-        let event = &self.events.events[index];
+        let event = self.events.at(index);
         if !prev_kv {
             let slot = &mut self.plain[index];
             return slot.get_or_insert_with(|| encode(event, None)).clone();
         }
         let value_before = &mut self.value_before;
-        let revision = self.events.revision;
+        let revision = self.events.revision();
         let slot = &mut self.with_previous[index];
         // As etcd: a key that the event creates has no value before, even if the same revision has deleted one.
         let creates = event.kind == EventKind::Put && event.kv.create_revision == event.kv.mod_revision;
@@ -65,14 +65,11 @@ mod tests {
             ..KeyValue::default()
         };
         let event = |kind, kv| Event { kind, kv };
-        let events = RevisionEvents {
-            revision: 9,
-            events: vec![
-                event(EventKind::Delete, kv(0, 9)),
-                event(EventKind::Put, kv(9, 9)),
-                event(EventKind::Put, kv(5, 9)),
-            ],
-        };
+        let events = RevisionEvents::new([
+            event(EventKind::Delete, kv(0, 9)),
+            event(EventKind::Put, kv(9, 9)),
+            event(EventKind::Put, kv(5, 9)),
+        ]);
         let mut encoder = Encoder::new(&events, |_, _| Some(kv(5, 7)));
         let mut previous = |index| {
             let decoded = mvccpb::Event::decode(encoder.encoded(index, true)).expect("an event");

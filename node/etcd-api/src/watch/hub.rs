@@ -187,7 +187,7 @@ impl Shared {
         let Some(space) = spaces.get_mut(&applied.instance) else {
             return;
         };
-        let revision = applied.events.revision;
+        let revision = applied.events.revision();
         if revision <= space.position {
             return;
         }
@@ -254,24 +254,27 @@ impl Space {
         revision: &RevisionEvents,
         value_before: impl FnMut(&[u8], i64) -> Option<quorate_kv::KeyValue>,
     ) {
-        self.position = revision.revision;
+        self.position = revision.revision();
         let mut hits: Vec<(u64, usize)> = Vec::new();
-        for (position, event) in revision.events.iter().enumerate() {
+        for (position, event) in revision.iter().enumerate() {
             self.index
                 .for_each(&event.kv.key, |watcher| hits.push((watcher, position)));
+        }
+        if hits.is_empty() {
+            return;
         }
         // One response per watcher, with its events in the order of the revision.
         hits.sort_unstable();
         let mut encoder = Encoder::new(revision, value_before);
         for hits in hits.chunk_by(|a, b| a.0 == b.0) {
             let watcher = &self.synced[&hits[0].0];
-            if revision.revision < watcher.next_revision {
+            if revision.revision() < watcher.next_revision {
                 continue;
             }
             let options = watcher.options;
             let wanted = hits
                 .iter()
-                .filter(|(_, position)| options.wants(&revision.events[*position]));
+                .filter(|(_, position)| options.wants(revision.at(*position)));
             let events: Vec<_> = wanted
                 .map(|(_, position)| encoder.encoded(*position, options.prev_kv))
                 .collect();
@@ -280,11 +283,11 @@ impl Space {
             }
             let item = Item {
                 serial: watcher.serial,
-                revision: revision.revision,
+                revision: revision.revision(),
                 events,
             };
             if watcher.queue.push(item).is_err() {
-                self.set_aside(hits[0].0, revision.revision);
+                self.set_aside(hits[0].0, revision.revision());
             }
         }
     }

@@ -131,7 +131,7 @@ fn keys_that_are_kept_are_put_again_on_top() {
     assert_eq!(without.apply(None, &op).result, Err(KvError::ImportNotEmpty));
     let applied = target.apply_keeping(None, &op, b"/own/");
     assert_eq!(applied.revision, source.revision() + 1);
-    let events = applied.events.expect("the keys that stay").events.clone();
+    let events = applied.events.expect("the keys that stay");
     assert_eq!(
         events.iter().map(|event| &event.kv.key[..]).collect::<Vec<_>>(),
         [b"/own/a", b"/own/b"]

@@ -10,7 +10,7 @@ use crate::audit::AuditRecord;
 use crate::events::EventRecord;
 use crate::model::*;
 use crate::ring::{Ring, RingRecord};
-use crate::sessions::{MAX_SESSION_BYTES, MAX_SESSION_REPLIES, Session};
+use crate::sessions::Session;
 use crate::snapshot::check::{MAX_COUNTER, check};
 use crate::snapshot::records::*;
 use crate::snapshot::{SNAPSHOT_FORMAT_VERSION, SnapshotError};
@@ -113,15 +113,11 @@ impl StateDecoder {
         let Some(session) = self.state.sessions.by_node.get_mut(&record.node) else {
             return Err(SnapshotError::Inconsistent("a reply without its session"));
         };
-        session.bytes += record.reply.encoded_len();
-        let twice = session
-            .replies
-            .insert(record.sequence, Arc::new(record.reply))
-            .is_some();
-        if twice || record.sequence < session.floor {
+        let new = session.replies.insert(record.sequence, record.reply);
+        if !new || record.sequence < session.floor {
             return Err(SnapshotError::Inconsistent("a reply that its session cannot hold"));
         }
-        if session.replies.len() > MAX_SESSION_REPLIES || session.bytes > MAX_SESSION_BYTES {
+        if session.is_beyond_limits() {
             return Err(SnapshotError::Inconsistent("a session beyond its limits"));
         }
         Ok(())

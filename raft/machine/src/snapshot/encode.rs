@@ -49,8 +49,8 @@ fn records(state: &State) -> impl Iterator<Item = Kind> + '_ {
         let replies = session.replies.iter().map(|(sequence, reply)| {
             Kind::SessionReply(SessionReply {
                 node: *node,
-                sequence: *sequence,
-                reply: (**reply).clone(),
+                sequence,
+                reply: reply.clone(),
             })
         });
         std::iter::once(Kind::Session(head)).chain(replies)

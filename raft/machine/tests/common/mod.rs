@@ -147,7 +147,7 @@ pub fn check_revisions(state: &State, outcome: &Outcome) {
     let mut last: BTreeMap<String, Bytes> = BTreeMap::new();
     for (instance, revision) in &outcome.revisions {
         assert!(state.keyspace(instance).is_some(), "a revision of an unknown keyspace");
-        for event in &revision.events {
+        for event in revision.iter() {
             let key = String::from_utf8_lossy(&event.kv.key).into_owned();
             if !key.starts_with(RESERVED_PREFIX) || !key.ends_with("/active") {
                 continue;

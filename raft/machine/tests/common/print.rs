@@ -21,7 +21,7 @@ fn named(names: &Names, text: &str) -> String {
 pub fn outcome(state: &State, names: &Names, outcome: &Outcome, events_before: u64) -> String {
     let mut out = format!("  {}\n", reply(names, &outcome.reply));
     for (_, revision) in &outcome.revisions {
-        for event in &revision.events {
+        for event in revision.iter() {
             let key = String::from_utf8_lossy(&event.kv.key);
             let short = named(names, &key).replace("/mas-monitor/", "");
             let line = match event.kind {
@@ -31,7 +31,7 @@ pub fn outcome(state: &State, names: &Names, outcome: &Outcome, events_before: u
                 EventKind::Put => format!("put {short} = {}", String::from_utf8_lossy(&event.kv.value)),
                 EventKind::Delete => format!("delete {short}"),
             };
-            out.push_str(&format!("  r{} {line}\n", revision.revision));
+            out.push_str(&format!("  r{} {line}\n", revision.revision()));
         }
     }
     if let Some(reason) = &outcome.halt {

@@ -167,7 +167,7 @@ impl Script {
             Err(refusal) => self.refusal(*refusal),
         }
         if let Some(events) = &applied.events {
-            assert_eq!(events.revision, applied.revision);
+            assert_eq!(events.revision(), applied.revision);
             self.say(&format!("revision {}", applied.revision));
         }
         assert_eq!(applied.revision, self.keyspace.revision());

@@ -84,9 +84,9 @@ pub fn txn(out: &mut String, indent: usize, response: &TxnResponse) {
 }
 
 pub fn events(out: &mut String, revision: &RevisionEvents) {
-    line(out, 2, &format!("@{}", revision.revision));
-    for event in &revision.events {
-        assert_eq!(event.kv.mod_revision, revision.revision);
+    line(out, 2, &format!("@{}", revision.revision()));
+    for event in revision.iter() {
+        assert_eq!(event.kv.mod_revision, revision.revision());
         match event.kind {
             EventKind::Put => line(out, 4, &format!("put {}", kv(&event.kv))),
             EventKind::Delete => line(out, 4, &format!("delete {}", text(&event.kv.key))),
