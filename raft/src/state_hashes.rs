@@ -25,7 +25,7 @@ pub struct StateHash {
 }
 
 /// Cluster time between two hashes, for every full MiB of stored keys and values: a core hashes a MiB in about 4 ms.
-const PAUSE_MS_PER_MIB: u64 = 1_000;
+const PAUSE_MS_PER_MIB: u64 = 250;
 
 /// Chooses the indexes at which states are hashed, alike on every node: from the index, cluster time and the state's size,
 /// which are the same everywhere. A node that has just started may take one more than the others.

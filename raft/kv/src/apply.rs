@@ -10,8 +10,8 @@ use crate::validate::validate;
 use crate::version::RevisionEvents;
 use crate::writer::Writer;
 
-/// Versions that each write sweeps after a compaction: more than one write adds, so that the sweep always arrives, and few
-/// enough not to be felt.
+/// Versions that each write sweeps after a compaction, beside twice as many as it added itself: more than were added, so that
+/// the sweep always arrives, and few enough not to be felt.
 const SWEEP_PER_WRITE_VERSIONS: usize = 8;
 
 /// What an operation did.
@@ -88,7 +88,7 @@ impl Keyspace {
             }
         }
         let events = writer.commit();
-        self.store.sweep(SWEEP_PER_WRITE_VERSIONS);
+        self.sweep_after(events.as_ref());
         events
     }
 
@@ -105,16 +105,21 @@ impl Keyspace {
 
     fn finish(&mut self, checked: Result<(), KvError>, execute: impl FnOnce(&mut Keyspace) -> Outcome) -> Applied {
         let outcome = checked.and_then(|()| execute(self));
-        self.store.sweep(SWEEP_PER_WRITE_VERSIONS);
         let (result, events) = match outcome {
             Ok((result, events)) => (Ok(result), events),
             Err(refusal) => (Err(refusal), None),
         };
+        self.sweep_after(events.as_ref());
         Applied {
             result,
             revision: self.store.revision,
             events,
         }
+    }
+
+    fn sweep_after(&mut self, events: Option<&RevisionEvents>) {
+        let added = events.map_or(0, |events| events.iter().len());
+        self.store.sweep(SWEEP_PER_WRITE_VERSIONS + 2 * added);
     }
 
     fn execute(&mut self, op: &KvOp, kept_prefix: &[u8]) -> Outcome {

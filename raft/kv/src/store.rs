@@ -300,6 +300,28 @@ mod tests {
         assert_eq!((store.current.len(), store.older.len(), store.history.len()), (1, 0, 1));
     }
 
+    /// Without this, memory grows beyond the quota although little of it can be read.
+    #[test]
+    fn the_sweep_arrives_where_every_revision_has_many_changes() {
+        const KEYS: usize = 128;
+        let mut keyspace = Keyspace::new();
+        let writes: Vec<SystemWrite> = (0..KEYS)
+            .map(|number| SystemWrite::Put {
+                key: format!("k{number}").into(),
+                value: "v".into(),
+            })
+            .collect();
+        let mut longest = 0;
+        for _ in 0..100 {
+            keyspace.system_write(&writes);
+            let revision = keyspace.revision();
+            let compacted = keyspace.apply(None, &KvOp::Compact(CompactRequest { revision }));
+            assert!(compacted.result.is_ok());
+            longest = longest.max(keyspace.store.history.len());
+        }
+        assert!(longest <= 3, "{longest} revisions are kept of which one can be read");
+    }
+
     /// As many steps as a search in a tree would take, also where the history was compacted meanwhile.
     #[test]
     fn a_version_is_found_in_few_steps_whatever_the_number_of_those_after_it() {
