@@ -127,14 +127,13 @@ impl Cluster {
     /// Addresses for one more member; gives its index.
     pub fn new_place(&mut self) -> usize {
         // What earlier places were given is free as well until their members run.
-        let taken = |port: &u16| {
-            let mut places = self.places.iter();
-            places.any(|place| place.client == *port || place.peer == *port)
-        };
-        let mut ports = free_ports(2);
-        while ports.iter().any(taken) {
-            ports = free_ports(2);
-        }
+        let given: Vec<u16> = self
+            .places
+            .iter()
+            .flat_map(|place| [place.client, place.peer])
+            .collect();
+        let mut ports = free_ports(given.len() + 2);
+        ports.retain(|port| !given.contains(port));
         self.places.push(Place {
             name: format!("m{}", self.places.len() + 1),
             client: ports[0],

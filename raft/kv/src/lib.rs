@@ -35,6 +35,7 @@ mod record;
 mod restore;
 mod space;
 mod store;
+mod sweep;
 mod txn;
 mod txn_types;
 mod types;

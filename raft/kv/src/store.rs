@@ -18,6 +18,7 @@ use crate::history::History;
 use crate::key::Key;
 use crate::keyrange::KeyRange;
 use crate::links::{Links, Place};
+use crate::sweep::SweepCursor;
 use crate::version::Version;
 
 /// Revision of an empty store, as in etcd.
@@ -25,13 +26,6 @@ pub(crate) const FIRST_REVISION: i64 = 1;
 
 /// What etcd holds for "never compacted"; compaction to revision 0 is therefore possible once.
 pub(crate) const NEVER_COMPACTED: i64 = -1;
-
-/// Next event the sweep will look at.
-#[derive(Clone, Copy)]
-struct SweepCursor {
-    revision: i64,
-    index: usize,
-}
 
 #[derive(Clone)]
 pub(crate) struct Store {
@@ -44,7 +38,7 @@ pub(crate) struct Store {
     pub(crate) written_bytes: u64,
     /// CRC32C over every change since the beginning.
     pub(crate) change_digest: u32,
-    cursor: SweepCursor,
+    pub(crate) cursor: SweepCursor,
 }
 
 impl Store {
@@ -62,10 +56,7 @@ impl Store {
             history: History::starting_at(revision + 1),
             written_bytes: 0,
             change_digest: 0,
-            cursor: SweepCursor {
-                revision: revision + 1,
-                index: 0,
-            },
+            cursor: SweepCursor::starting_at(revision + 1),
         }
     }
 
@@ -74,10 +65,7 @@ impl Store {
         debug_assert!(self.history.is_empty(), "history begins before its first revision");
         self.revision = revision;
         self.history = History::starting_at(revision + 1);
-        self.cursor = SweepCursor {
-            revision: revision + 1,
-            index: 0,
-        };
+        self.cursor = SweepCursor::starting_at(revision + 1);
     }
 
     /// Accounted bytes of all versions that can still be read.
@@ -103,19 +91,15 @@ impl Store {
     ///
     /// Correct for revisions from the compact revision on; callers check that.
     pub(crate) fn scan_at<'a>(&'a self, range: KeyRange<'a>, revision: i64) -> impl Iterator<Item = &'a Version> {
-        let mut current = range
-            .bounds()
+        // No key is that old. Snapshots ask for those before a compaction also where there was none.
+        let bounds = range.bounds().filter(|_| revision > FIRST_REVISION);
+        let mut past = bounds.and_then(|_| self.next_past_key(range, &(Key::new(range.start()), i64::MIN)));
+        let mut current = bounds
             .map(|bounds| self.current.range::<_, [u8]>(bounds))
             .into_iter()
             .flatten()
             .peekable();
-        let mut past = self.next_past_key(range, &(Key::new(range.start()), i64::MIN));
-        // Asked for what a compaction left where there was none: no key is looked at.
-        let none = revision <= FIRST_REVISION;
         std::iter::from_fn(move || {
-            if none {
-                return None;
-            }
             loop {
                 let live = current.peek().map(|(key, version)| (*key, *version));
                 let (key, newest) = match (live, past) {
@@ -135,8 +119,8 @@ impl Store {
                 if past.is_some_and(|other| other == key) {
                     past = self.next_past_key(range, &(key.clone(), i64::MAX));
                 }
-                if let Some(version) = found.filter(|version| !version.is_tombstone()) {
-                    return Some(version);
+                if found.is_some() {
+                    return found;
                 }
             }
         })
@@ -198,16 +182,6 @@ impl Store {
         Links::after(place, before, skipped.map(Version::links))
     }
 
-    /// Takes a version that was just superseded; the history holds those that the sweep has not come to.
-    pub(crate) fn keep_superseded(&mut self, version: &Version) {
-        let revision = version.kv().mod_revision;
-        let swept = revision < self.cursor.revision || (revision == self.cursor.revision && self.cursor.index > 0);
-        if swept {
-            self.older
-                .insert((Key::new(&version.kv().key), revision), version.clone());
-        }
-    }
-
     fn next_past_key(&self, range: KeyRange<'_>, from: &(Key, i64)) -> Option<&Key> {
         let ((key, _), _) = self.older.get_next(from)?;
         range.contains(key.as_slice()).then_some(key)
@@ -224,103 +198,11 @@ impl Store {
         self.compact_revision = revision;
         Ok(())
     }
-
-    /// Looks at no more than `budget_versions` events and drops what they made unreachable. True while work remains.
-    pub(crate) fn sweep(&mut self, budget_versions: usize) -> bool {
-        let mut left = budget_versions;
-        while left > 0 && self.cursor.revision <= self.compact_revision {
-            let entry = self
-                .history
-                .at(self.cursor.revision)
-                .expect("the history reaches back to the sweep");
-            let changes = entry.changes.clone();
-            let versions = changes.as_slice();
-            let end = versions.len().min(self.cursor.index.saturating_add(left));
-            for version in &versions[self.cursor.index..end] {
-                self.settle(version);
-            }
-            left -= end - self.cursor.index;
-            self.cursor.index = end;
-            if end == versions.len() {
-                self.cursor = SweepCursor {
-                    revision: self.cursor.revision + 1,
-                    index: 0,
-                };
-            }
-        }
-        // The compact revision itself stays: a watch may start there and must see its events.
-        let keep_from = self.cursor.revision.min(self.compact_revision);
-        self.history.drop_before(keep_from);
-        self.cursor.revision <= self.compact_revision
-    }
-
-    /// A version is unreachable once its successor is compacted, a tombstone once it is compacted itself. One that was
-    /// superseded meanwhile may be needed after its revision has left the history.
-    fn settle(&mut self, version: &Version) {
-        let (key, revision) = (Key::new(&version.kv().key), version.kv().mod_revision);
-        if let Some(previous) = version.links().previous() {
-            self.older.remove(&(key.clone(), previous.revision));
-        }
-        let newest = self.current.get(key.as_slice());
-        if version.is_tombstone() {
-            self.older.remove(&(key, revision));
-        } else if newest.is_none_or(|newest| newest.kv().mod_revision != revision) {
-            self.older.insert((key, revision), version.clone());
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use crate::*;
-
-    /// What no read can reach is gone from memory too, which nothing outside can see.
-    #[test]
-    fn a_full_sweep_leaves_only_live_keys_and_the_compact_revision() {
-        let mut keyspace = Keyspace::new();
-        let put = |key: &str| SystemWrite::Put {
-            key: key.to_owned().into(),
-            value: "v".into(),
-        };
-        let delete = |key: &str| SystemWrite::Delete {
-            key: key.to_owned().into(),
-        };
-        for round in 0..50 {
-            let (one, other) = (format!("k{}", round % 7), format!("k{}", round % 5));
-            keyspace.system_write(&[put(&one), delete(&other), put(&other), delete(&one)]);
-            keyspace.system_write(&[put("live"), delete(&other)]);
-        }
-        assert_eq!(keyspace.store.older.len(), 90, "tombstones");
-        let compact = KvOp::Compact(CompactRequest {
-            revision: keyspace.revision(),
-        });
-        assert!(keyspace.apply(None, &compact).result.is_ok());
-        while keyspace.sweep(3) {}
-        let store = &keyspace.store;
-        assert_eq!((store.current.len(), store.older.len(), store.history.len()), (1, 0, 1));
-    }
-
-    /// Without this, memory grows beyond the quota although little of it can be read.
-    #[test]
-    fn the_sweep_arrives_where_every_revision_has_many_changes() {
-        const KEYS: usize = 128;
-        let mut keyspace = Keyspace::new();
-        let writes: Vec<SystemWrite> = (0..KEYS)
-            .map(|number| SystemWrite::Put {
-                key: format!("k{number}").into(),
-                value: "v".into(),
-            })
-            .collect();
-        let mut longest = 0;
-        for _ in 0..100 {
-            keyspace.system_write(&writes);
-            let revision = keyspace.revision();
-            let compacted = keyspace.apply(None, &KvOp::Compact(CompactRequest { revision }));
-            assert!(compacted.result.is_ok());
-            longest = longest.max(keyspace.store.history.len());
-        }
-        assert!(longest <= 3, "{longest} revisions are kept of which one can be read");
-    }
 
     /// As many steps as a search in a tree would take, also where the history was compacted meanwhile.
     #[test]

@@ -167,8 +167,8 @@ pub(crate) fn system_write(
     keyspace.revision()
 }
 
-fn publish(context: &mut Context<'_>, instance: Id, applied: Applied) -> KvReply {
-    let events = applied.events.iter().cloned();
+fn publish(context: &mut Context<'_>, instance: Id, mut applied: Applied) -> KvReply {
+    let events = applied.events.take();
     context.revisions.extend(events.map(|events| (instance, events)));
     applied.into_reply()
 }
