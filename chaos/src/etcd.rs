@@ -54,13 +54,14 @@ impl Client {
         Self::connect_with_window(options, timeout, STREAM_WINDOW_BYTES).await
     }
 
-    /// The same with room for only so many bytes of each stream, and of all together, that nobody has read.
+    /// The same with room for only so many bytes of each stream that nobody has read. All together have more: from their room
+    /// the library takes how many small frames it bears from a server.
     pub async fn connect_with_window(options: &ConnectOptions, timeout: Duration, window_bytes: u32) -> Result<Self> {
         let scheme = if options.ca.is_some() { "https" } else { "http" };
         let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", options.endpoint))?
             .tcp_nodelay(true)
             .initial_stream_window_size(window_bytes)
-            .initial_connection_window_size(window_bytes)
+            .initial_connection_window_size(window_bytes.max(STREAM_WINDOW_BYTES))
             .connect_timeout(timeout);
         if let Some(ca) = &options.ca {
             let tls = ClientTlsConfig::new().ca_certificate(tonic::transport::Certificate::from_pem(ca));
@@ -104,6 +105,11 @@ impl Client {
             grpc: self.grpc.clone(),
             token,
         })
+    }
+
+    /// The token of the login; `None` without one.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_ref().and_then(|token| token.to_str().ok())
     }
 
     /// Any unary call, by its path (`/etcdserverpb.KV/Put`).

@@ -71,7 +71,8 @@ impl Default for Timers {
 /// How much log is kept in memory and on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// A snapshot is made after this many entries, or commands.
+    /// A snapshot is made after this many entries, or after this many commands if the log has grown by as much as the last
+    /// snapshot was long; four times as many are enough by themselves.
     pub snapshot_every_entries: u64,
     /// … or after this many bytes of entries, whichever comes first.
     pub snapshot_every_bytes: u64,

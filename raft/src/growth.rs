@@ -1,5 +1,8 @@
 //! Bounds the log by bytes and commands, beside openraft's bound by entries: a snapshot after so many of them, and a purge of what lies
 //! further back than so many bytes behind it.
+//!
+//! A snapshot holds the whole state. Of a large one under many small commands each would write far more than the log did, so commands
+//! alone are no reason before the log has grown by as much as the last snapshot was long, up to four times as many.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +18,10 @@ use crate::network::Transport;
 const CHECK_INTERVAL_MS: u64 = 200;
 /// Purges are as fine as this part of the bytes kept behind a snapshot.
 const MARKS_PER_KEPT: u64 = 16;
+/// So many times the commands are reason enough whatever the state is: after a crash they are all applied again.
+const MAX_COMMANDS_FACTOR: u64 = 4;
+/// A snapshot of this length costs so little that it is no reason to wait.
+const SMALL_SNAPSHOT_BYTES: u64 = 4 << 20;
 /// Marks at most; beyond it the oldest are forgotten, which delays a purge.
 const MAX_MARKS: usize = 1_024;
 
@@ -32,6 +39,8 @@ struct Counted {
     at_snapshot: u64,
     /// Commands applied since then.
     commands: u64,
+    /// Length of the last snapshot; 0 before the first one.
+    snapshot_bytes: u64,
     /// (log index, total up to it), at some distance from each other.
     marks: VecDeque<(u64, u64)>,
     mark_every: u64,
@@ -75,9 +84,22 @@ impl LogGrowth {
         counted.commands = 0;
     }
 
-    /// Commands applied since the last snapshot was begun.
-    pub fn since_snapshot_commands(&self) -> u64 {
-        self.counted().commands
+    /// A snapshot of this length was written, installed or found at the start; 0 where none could be written, so that the next one is
+    /// not put off for its sake.
+    pub fn snapshot_is(&self, bytes: u64) {
+        self.counted().snapshot_bytes = bytes;
+    }
+
+    /// Whether the next snapshot is to be made.
+    fn is_snapshot_due(&self, retention: Retention) -> bool {
+        let counted = self.counted();
+        let bytes = counted.total - counted.at_snapshot;
+        // openraft counts entries, and an entry may hold many commands.
+        let many = counted.commands >= retention.snapshot_every_entries;
+        let worth_it = counted.snapshot_bytes <= SMALL_SNAPSHOT_BYTES
+            || bytes >= counted.snapshot_bytes
+            || counted.commands >= retention.snapshot_every_entries.saturating_mul(MAX_COMMANDS_FACTOR);
+        bytes >= retention.snapshot_every_bytes || many && worth_it
     }
 
     /// Bytes applied since the last snapshot was begun.
@@ -112,10 +134,9 @@ pub(crate) async fn bound_log<RT: AsyncRuntime, T: Transport>(core: Arc<Core<RT,
         }
         let growth = &core.growth;
         // Asking again while one is being made changes nothing: the count begins anew when the state is cut.
-        let due = growth.since_snapshot_bytes() >= retention.snapshot_every_bytes
-            // openraft counts entries, and an entry may hold many commands.
-            || growth.since_snapshot_commands() >= retention.snapshot_every_entries;
-        if due && let Err(error) = core.raft.trigger().snapshot().await {
+        if growth.is_snapshot_due(retention)
+            && let Err(error) = core.raft.trigger().snapshot().await
+        {
             tracing::debug!("no snapshot was made: {error}");
         }
         let snapshot = {
@@ -140,14 +161,43 @@ mod tests {
         let growth = LogGrowth::new(160);
         growth.applied(1, 1, 100);
         growth.applied(2, 1, 50);
-        assert_eq!(
-            (growth.since_snapshot_commands(), growth.since_snapshot_bytes()),
-            (2, 150)
-        );
+        assert_eq!(growth.since_snapshot_bytes(), 150);
         growth.snapshot_begun();
         growth.applied(3, 1, 7);
-        assert_eq!(growth.since_snapshot_commands(), 1);
         assert_eq!(growth.since_snapshot_bytes(), 7);
+    }
+
+    #[test]
+    fn a_large_state_is_written_again_only_after_as_much_log() {
+        let retention = Retention {
+            snapshot_every_entries: 100,
+            snapshot_every_bytes: 32 << 20,
+            ..Retention::default()
+        };
+        let growth = LogGrowth::new(160);
+        growth.applied(1, 99, 10);
+        assert!(!growth.is_snapshot_due(retention), "99 commands");
+        growth.applied(2, 1, 10);
+        assert!(growth.is_snapshot_due(retention), "100 commands");
+        growth.snapshot_begun();
+        growth.snapshot_is(SMALL_SNAPSHOT_BYTES);
+        assert!(!growth.is_snapshot_due(retention), "nothing since");
+        growth.applied(3, 100, 10);
+        assert!(growth.is_snapshot_due(retention), "a small state");
+        growth.snapshot_begun();
+        growth.snapshot_is(16 << 20);
+        growth.applied(4, 399, (16 << 20) - 1);
+        assert!(!growth.is_snapshot_due(retention), "less than the state");
+        growth.applied(5, 1, 1);
+        assert!(growth.is_snapshot_due(retention), "as much as the state");
+        growth.snapshot_begun();
+        growth.snapshot_is(16 << 20);
+        growth.applied(6, 400, 1);
+        assert!(growth.is_snapshot_due(retention), "too many commands to apply again");
+        growth.snapshot_begun();
+        growth.snapshot_is(64 << 20);
+        growth.applied(7, 1, 32 << 20);
+        assert!(growth.is_snapshot_due(retention), "the bound by bytes");
     }
 
     #[test]

@@ -125,6 +125,7 @@ impl<RT: AsyncRuntime> StateMachine<RT> {
         for blob in parts.store.list()? {
             match load(&blob, &parts.cluster_id) {
                 Ok(found) => {
+                    parts.growth.snapshot_is(blob.length);
                     loaded = Some(found);
                     break;
                 }
@@ -338,6 +339,7 @@ impl<RT: AsyncRuntime> RaftStateMachine<TypeConfig<RT>> for StateMachine<RT> {
             cluster_id: self.cluster_id.clone(),
             content: Some(SnapshotContent { meta, state }),
             measures: self.measures.clone(),
+            growth: self.growth.clone(),
         }
     }
 
@@ -345,6 +347,7 @@ impl<RT: AsyncRuntime> RaftStateMachine<TypeConfig<RT>> for StateMachine<RT> {
         let begun = RT::Instant::now();
         let cluster_id = self.cluster_id.clone();
         let name = snapshot.name.clone();
+        let length = snapshot.length;
         let (found, state) = run(self.store.as_ref(), move || {
             load(&snapshot, &cluster_id).map_err(|error| io::Error::other(format!("snapshot {name}: {error}")))
         })
@@ -364,6 +367,7 @@ impl<RT: AsyncRuntime> RaftStateMachine<TypeConfig<RT>> for StateMachine<RT> {
         self.membership = meta.last_membership.clone();
         self.clock.observe(last_time_ms);
         self.growth.snapshot_begun();
+        self.growth.snapshot_is(length);
         self.measures.snapshot_install.record(begun.elapsed());
         self.observer.replaced(self.applied_index());
         Ok(())

@@ -25,14 +25,14 @@ pub struct StateHash {
 }
 
 /// Cluster time between two hashes, for every full MiB of stored keys and values: a core hashes a MiB in about 4 ms.
-const PAUSE_MS_PER_MIB: u64 = 250;
+const PAUSE_MS_PER_MIB: u64 = 1_000;
 
 /// Chooses the indexes at which states are hashed, alike on every node: from the index, cluster time and the state's size,
 /// which are the same everywhere. A node that has just started may take one more than the others.
 #[derive(Default)]
 pub(crate) struct Cadence {
-    /// Cluster time at the last index that could have been chosen.
-    candidate_ms: Option<u64>,
+    /// Cluster time and slot length at the last index that could have been chosen.
+    candidate: Option<(u64, u64)>,
 }
 
 impl Cadence {
@@ -43,10 +43,12 @@ impl Cadence {
             && self.begins_slot(state.last_time_ms(), pause_ms(state.stored_bytes()))
     }
 
-    /// True if `now_ms` is in another slot of `pause_ms` than the candidate before it.
+    /// True if `now_ms` is in another slot of `pause_ms` than the candidate before it, or the slots have just changed: a young state
+    /// that grows as fast as they do would never come to the end of one.
     fn begins_slot(&mut self, now_ms: u64, pause_ms: u64) -> bool {
-        let before = self.candidate_ms.replace(now_ms);
-        pause_ms == 0 || before.is_none_or(|before_ms| before_ms / pause_ms != now_ms / pause_ms)
+        let before = self.candidate.replace((now_ms, pause_ms));
+        let same = |(before_ms, of_ms): (u64, u64)| of_ms == pause_ms && before_ms / pause_ms == now_ms / pause_ms;
+        pause_ms == 0 || !before.is_some_and(same)
     }
 }
 
@@ -112,7 +114,7 @@ impl StateHashes {
                 hashes: self.clone(),
                 ended: false,
             };
-            self.store.run(Box::new(move || work.run()));
+            self.store.run_behind(Box::new(move || work.run()));
         }
     }
 }
@@ -225,11 +227,15 @@ mod tests {
     #[test]
     fn a_large_state_is_due_once_in_a_slot_that_grows_with_it() {
         assert_eq!(pause_ms((1 << 20) - 1), 0);
-        assert_eq!(pause_ms(1 << 20), 256);
-        assert_eq!(pause_ms(100 << 20), 32_768);
+        assert_eq!(pause_ms(1 << 20), 1_024);
+        assert_eq!(pause_ms(100 << 20), 131_072);
         let mut cadence = Cadence::default();
         let due = [1_000, 1_010, 1_020, 1_030, 2_050, 2_060].map(|now_ms| cadence.begins_slot(now_ms, 1_024));
         assert_eq!(due, [true, false, false, true, true, false]);
+        // A state that grows is hashed with every doubling.
+        let due = [(3_000, 4_096), (3_010, 4_096), (3_020, 8_192), (3_030, 8_192)]
+            .map(|(now_ms, pause)| cadence.begins_slot(now_ms, pause));
+        assert_eq!(due, [true, false, true, false]);
         // Who starts later goes on alike after its first one.
         let mut later = Cadence::default();
         let due = [1_020, 1_030, 2_050, 2_060].map(|now_ms| later.begins_slot(now_ms, 1_024));

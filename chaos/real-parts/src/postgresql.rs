@@ -105,7 +105,7 @@ impl Postgresql {
         let data = server.data_directory();
         let hba = ["all", "replication"].map(|database| {
             let kind = server.options.connection_type;
-            format!("{kind} {database} all 127.0.0.1/32 scram-sha-256\n")
+            format!("{kind} {database} all 127.0.0.0/8 scram-sha-256\n")
         });
         fs::write(data.join("pg_hba.conf"), hba.concat())?;
         server.configure()?;

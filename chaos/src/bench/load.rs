@@ -1,8 +1,12 @@
 //! The load generator: closed loop, few connections with many streams, the same for both systems.
 
+mod calls;
+mod connection;
+mod requests;
+
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -11,9 +15,7 @@ use tokio::task::JoinSet;
 
 use super::peers::Peer;
 use crate::accounting::cpu_time;
-use crate::etcd::{
-    Client, Compare, CompareTarget, ConnectOptions, PutRequest, RangeRequest, RequestOp, RequestOpKind, TxnRequest,
-};
+use crate::etcd::{Client, ConnectOptions, PutRequest, RequestOp, RequestOpKind, TxnRequest};
 
 /// What clients do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,36 +62,21 @@ const FILL_BATCH: u64 = 100;
 
 /// Runs `clients` for `duration` after a second of warm-up.
 pub async fn run(peer: &Peer, operation: Operation, clients: usize, duration: Duration) -> Result<Figures> {
-    let mut connections = Vec::new();
-    for options in peer.access() {
-        for _ in 0..CONNECTIONS_PER_NODE.min(clients) {
-            connections.push(Client::connect(&options, CONNECT_TIMEOUT).await?);
-        }
-    }
-    let (stop, counting) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let mut tasks = Vec::new();
-    for index in 0..clients {
-        let client = connections
-            [index * CONNECTIONS_PER_NODE % connections.len() + index % CONNECTIONS_PER_NODE.min(clients)]
-        .clone();
-        tasks.push(tokio::spawn(one_client(
-            client,
-            operation,
-            index as u64,
-            stop.clone(),
-            counting.clone(),
-        )));
-    }
+    let calls = calls::open(peer, operation, clients).await?;
+    let phase = Arc::new(AtomicU8::new(calls::WARMING_UP));
+    let tasks: Vec<_> = calls
+        .into_iter()
+        .map(|calls| tokio::spawn(calls.run(phase.clone())))
+        .collect();
     tokio::time::sleep(Duration::from_secs(1)).await;
     let (before, started) = (cpu_time(&peer.pids())?, Instant::now());
-    counting.store(true, Ordering::Relaxed);
+    phase.store(calls::COUNTING, Ordering::Relaxed);
     tokio::time::sleep(duration).await;
-    counting.store(false, Ordering::Relaxed);
+    phase.store(calls::ENDING, Ordering::Relaxed);
     let (elapsed, used) = (started.elapsed(), cpu_time(&peer.pids())? - before);
-    stop.store(true, Ordering::Relaxed);
     let (mut latencies, mut failures) = (Vec::new(), 0);
     for task in tasks {
-        let (own, failed) = task.await?;
+        let (own, failed) = task.await??;
         latencies.extend(own);
         failures += failed;
     }
@@ -101,79 +88,6 @@ pub async fn run(peer: &Peer, operation: Operation, clients: usize, duration: Du
         server_cpu: used / u32::try_from(count)?,
         failures,
     })
-}
-
-async fn one_client(
-    mut client: Client,
-    operation: Operation,
-    seed: u64,
-    stop: Arc<AtomicBool>,
-    counting: Arc<AtomicBool>,
-) -> (Vec<Duration>, usize) {
-    let value = Bytes::from(vec![b'x'; VALUE_BYTES]);
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let (mut latencies, mut failures) = (Vec::with_capacity(4096), 0);
-    while !stop.load(Ordering::Relaxed) {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        let key = Bytes::copy_from_slice(&(state % KEYS).to_be_bytes());
-        let started = Instant::now();
-        let done = match operation {
-            Operation::Put => client
-                .put_with(PutRequest {
-                    key,
-                    value: value.clone(),
-                    ..PutRequest::default()
-                })
-                .await
-                .is_ok(),
-            Operation::Get => client
-                .range(RangeRequest {
-                    key,
-                    ..RangeRequest::default()
-                })
-                .await
-                .is_ok(),
-            Operation::Transaction => client.txn(transaction(key, &value, state)).await.is_ok(),
-        };
-        if counting.load(Ordering::Relaxed) {
-            if done {
-                latencies.push(started.elapsed());
-            } else {
-                failures += 1;
-            }
-        }
-    }
-    (latencies, failures)
-}
-
-fn transaction(key: Bytes, value: &Bytes, random: u64) -> TxnRequest {
-    const GREATER: i32 = 1;
-    const CREATE_REVISION: i32 = 1;
-    let operation = |kind| vec![RequestOp { request: Some(kind) }];
-    if random & (1 << 40) == 0 {
-        let range = RangeRequest {
-            key,
-            ..RangeRequest::default()
-        };
-        return TxnRequest {
-            success: operation(RequestOpKind::Range(range)),
-            ..TxnRequest::default()
-        };
-    }
-    let present = Compare {
-        result: GREATER,
-        target: CREATE_REVISION,
-        key: key.clone(),
-        operand: Some(CompareTarget::CreateRevision(0)),
-        range_end: Bytes::new(),
-    };
-    TxnRequest {
-        compare: vec![present],
-        success: operation(RequestOpKind::Put(put(key, value))),
-        failure: Vec::new(),
-    }
 }
 
 fn put(key: Bytes, value: &Bytes) -> PutRequest {

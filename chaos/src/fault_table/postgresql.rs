@@ -62,8 +62,8 @@ impl PostgresqlSubject {
     /// How the monitor's account may come to dc1: `host` or `hostssl`.
     async fn admit(&self, kind: &str) -> Result<()> {
         let rules = format!(
-            "COPY (SELECT '{kind} all {} 127.0.0.1/32 scram-sha-256' UNION ALL \
-             SELECT 'host all all 127.0.0.1/32 scram-sha-256') TO PROGRAM 'cat > pg_hba.conf'",
+            "COPY (SELECT '{kind} all {} 127.0.0.0/8 scram-sha-256' UNION ALL \
+             SELECT 'host all all 127.0.0.0/8 scram-sha-256') TO PROGRAM 'cat > pg_hba.conf'",
             MONITOR.user
         );
         // Who matches no earlier line must not slip through the last one.

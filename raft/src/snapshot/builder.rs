@@ -12,8 +12,9 @@ use std::time::Duration;
 use openraft::{AsyncRuntime, Instant, RaftSnapshotBuilder};
 use quorate_machine::State;
 
-use super::{Snapshot, SnapshotBlob, SnapshotMeta, SnapshotStore, run, write_snapshot};
+use super::{Snapshot, SnapshotBlob, SnapshotMeta, SnapshotStore, run_behind, write_snapshot};
 use crate::codec::StoredMembership;
+use crate::growth::LogGrowth;
 use crate::measures::Measures;
 use crate::types::TypeConfig;
 
@@ -33,6 +34,7 @@ pub(crate) struct Builder {
     /// Taken by the first build.
     pub content: Option<SnapshotContent>,
     pub measures: Arc<Measures>,
+    pub growth: LogGrowth,
 }
 
 impl<RT: AsyncRuntime> RaftSnapshotBuilder<TypeConfig<RT>> for Builder {
@@ -47,10 +49,12 @@ impl<RT: AsyncRuntime> RaftSnapshotBuilder<TypeConfig<RT>> for Builder {
         match self.write(content).await {
             Ok(built) => {
                 self.measures.snapshot_build.record(begun.elapsed());
+                self.growth.snapshot_is(built.snapshot.length);
                 Ok(built)
             }
             Err(error) => {
                 self.measures.snapshots_failed.fetch_add(1, Ordering::Relaxed);
+                self.growth.snapshot_is(0);
                 tracing::error!("no snapshot was written, and the log cannot be shortened: {error}");
                 RT::sleep(Duration::from_millis(FAILURE_PAUSE_MS)).await;
                 Ok(nothing())
@@ -63,8 +67,8 @@ impl Builder {
     async fn write(&self, content: SnapshotContent) -> io::Result<Snapshot> {
         let store = self.store.clone();
         let cluster_id = self.cluster_id.clone();
-        run(self.store.as_ref(), move || {
-            let mut sink = store.create()?;
+        run_behind(self.store.as_ref(), move || {
+            let mut sink = store.create_behind()?;
             let SnapshotContent { meta, state } = content;
             write_snapshot(&mut sink, &cluster_id, &meta, &state).map_err(io::Error::other)?;
             let (term, index) = meta.last_log_id.map_or((0, 0), |id| (id.leader_id.term, id.index));

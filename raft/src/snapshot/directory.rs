@@ -9,19 +9,30 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use super::store::{SnapshotBlob, SnapshotSink, SnapshotStore};
+use crate::priority::step_back;
 
 /// How many finished snapshots are kept.
 const KEPT_SNAPSHOTS: usize = 2;
 const SUFFIX: &str = ".snapshot";
 const TEMPORARY_SUFFIX: &str = ".partial";
 const BUFFER_BYTES: usize = 256 * 1024;
+/// Written pages of a file that nobody waits for are flushed every so many bytes: one flush of everything at the end would hold
+/// up those of the log meanwhile.
+const FLUSH_EVERY_BYTES: usize = 1 << 20;
+/// Where nobody waits for the file, the disk is left to others for so many times as long as each flush took.
+const REST_PER_FLUSH: u32 = 3;
+/// All rests of one file: the log grows until it is there.
+const MAX_RESTS: Duration = Duration::from_secs(10);
+
+/// Numbers temporary files: threads of a node that was stopped may still be writing when it runs again in the same process.
+static CREATED: AtomicU64 = AtomicU64::new(0);
 
 /// The snapshots of one node.
 pub(crate) struct DirectoryStore {
     directory: PathBuf,
-    created: AtomicU64,
 }
 
 impl DirectoryStore {
@@ -36,7 +47,6 @@ impl DirectoryStore {
         }
         Ok(Self {
             directory: directory.to_owned(),
-            created: AtomicU64::new(0),
         })
     }
 }
@@ -98,19 +108,54 @@ struct FileSink {
     temporary: PathBuf,
     /// `None` once finished.
     file: Option<BufWriter<File>>,
+    /// What it does beside writing; `None` where somebody waits.
+    behind: Option<Behind>,
+}
+
+/// How a file is written that nobody waits for.
+#[derive(Default)]
+struct Behind {
+    /// Bytes written since the last flush.
+    unflushed: usize,
+    rested: Duration,
+}
+
+impl Behind {
+    /// Flushes now and then, and rests after it.
+    fn wrote(&mut self, file: &File, bytes: usize) -> io::Result<()> {
+        self.unflushed += bytes;
+        if self.unflushed < FLUSH_EVERY_BYTES {
+            return Ok(());
+        }
+        self.unflushed = 0;
+        let begun = Instant::now();
+        file.sync_data()?;
+        let rest = (begun.elapsed() * REST_PER_FLUSH).min(MAX_RESTS.saturating_sub(self.rested));
+        self.rested += rest;
+        // Nobody wakes this thread.
+        std::thread::park_timeout(rest);
+        Ok(())
+    }
 }
 
 impl FileSink {
     fn file(&mut self) -> io::Result<&mut BufWriter<File>> {
-        self.file
-            .as_mut()
-            .ok_or_else(|| io::Error::other("the snapshot is finished"))
+        self.file.as_mut().ok_or_else(is_finished)
     }
+}
+
+fn is_finished() -> io::Error {
+    io::Error::other("the snapshot is finished")
 }
 
 impl Write for FileSink {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.file()?.write(buffer)
+        let file = self.file.as_mut().ok_or_else(is_finished)?;
+        let written = file.write(buffer)?;
+        if let Some(behind) = &mut self.behind {
+            behind.wrote(file.get_ref(), written)?;
+        }
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -151,16 +196,27 @@ impl Drop for FileSink {
     }
 }
 
-impl SnapshotStore for DirectoryStore {
-    fn create(&self) -> io::Result<Box<dyn SnapshotSink>> {
-        let number = self.created.fetch_add(1, Ordering::Relaxed);
+impl DirectoryStore {
+    fn begin(&self, behind: Option<Behind>) -> io::Result<Box<dyn SnapshotSink>> {
+        let number = CREATED.fetch_add(1, Ordering::Relaxed);
         let temporary = self.directory.join(format!("{number}{TEMPORARY_SUFFIX}"));
         let file = BufWriter::with_capacity(BUFFER_BYTES, File::create(&temporary)?);
         Ok(Box::new(FileSink {
             directory: self.directory.clone(),
             temporary,
             file: Some(file),
+            behind,
         }))
+    }
+}
+
+impl SnapshotStore for DirectoryStore {
+    fn create(&self) -> io::Result<Box<dyn SnapshotSink>> {
+        self.begin(None)
+    }
+
+    fn create_behind(&self) -> io::Result<Box<dyn SnapshotSink>> {
+        self.begin(Some(Behind::default()))
     }
 
     fn list(&self) -> io::Result<Vec<SnapshotBlob>> {
@@ -175,6 +231,13 @@ impl SnapshotStore for DirectoryStore {
         if let Err(error) = spawned {
             tracing::error!("cannot start a thread for a snapshot: {error}");
         }
+    }
+
+    fn run_behind(&self, work: Box<dyn FnOnce() + Send>) {
+        self.run(Box::new(move || {
+            step_back();
+            work();
+        }));
     }
 }
 
@@ -193,6 +256,18 @@ mod tests {
         let mut reader = (blob.open)(offset).expect("an open file");
         reader.read_to_end(&mut content).expect("a sound file");
         content
+    }
+
+    #[test]
+    fn a_snapshot_of_many_flushes_is_whole() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = DirectoryStore::open(directory.path()).expect("a directory");
+        let content: Vec<u8> = (0..2 * FLUSH_EVERY_BYTES + 7).map(|at| (at % 251) as u8).collect();
+        let blob = written(&store, 9, &content);
+        assert!(read(&blob, 0) == content);
+        let mut sink = store.create_behind().expect("a directory");
+        sink.write_all(&content).expect("room");
+        assert!(read(&sink.finish(1, 10).expect("room"), 0) == content);
     }
 
     #[test]

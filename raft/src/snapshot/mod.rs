@@ -19,7 +19,7 @@ pub(crate) use format::{SnapshotError, read_snapshot, verify_snapshot, write_sna
 pub(crate) use memory::MemoryStore;
 #[cfg(test)]
 pub(crate) use store::SnapshotSink;
-pub(crate) use store::{SnapshotBlob, SnapshotStore, read_range, run};
+pub(crate) use store::{SnapshotBlob, SnapshotStore, read_range, run, run_behind};
 
 use crate::codec::CommittedLeaderId;
 use crate::types::Member;

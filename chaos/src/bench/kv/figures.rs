@@ -46,13 +46,14 @@ pub enum Target {
 }
 
 impl Target {
-    fn is_met(self, ours: f64, theirs: f64) -> Option<bool> {
+    /// `None` without a target, or where what it asks for was not measured.
+    fn is_met(self, ours: Option<f64>, theirs: Option<f64>) -> Option<bool> {
         match self {
             Self::None => None,
-            Self::RatioAtLeast(times) => Some(ours >= times * theirs),
-            Self::RatioAtMost(times) => Some(ours <= times * theirs),
-            Self::AtMost(limit) => Some(ours <= limit),
-            Self::AtMostAndBelowPeer(limit) => Some(ours <= limit && ours < theirs),
+            Self::RatioAtLeast(times) => Some(ours? >= times * theirs?),
+            Self::RatioAtMost(times) => Some(ours? <= times * theirs?),
+            Self::AtMost(limit) => Some(ours? <= limit),
+            Self::AtMostAndBelowPeer(limit) => Some(ours? <= limit && ours? < theirs?),
         }
     }
 
@@ -136,22 +137,24 @@ impl Table {
         println!("| --- | --- | --- | --- | --- | --- |");
         for line in &self.lines {
             let Line { figure, ours, theirs } = line;
-            let (ours, theirs) = (median(ours), median(theirs));
+            let measured = |values: &[f64]| (!values.is_empty()).then(|| median(values));
+            let (ours, theirs) = (measured(ours), measured(theirs));
             let verdict = match figure.target.is_met(ours, theirs) {
                 Some(true) => "met",
                 Some(false) => "missed",
-                None => "",
+                None if figure.target == Target::None => "",
+                None => "not measured",
             };
-            let ratio = if theirs > 0.0 {
-                format!("{:.2}", ours / theirs)
-            } else {
-                "–".to_owned()
+            let print = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| figure.unit.print(value));
+            let ratio = match (ours, theirs) {
+                (Some(ours), Some(theirs)) if theirs > 0.0 => format!("{:.2}", ours / theirs),
+                _ => "–".to_owned(),
             };
             println!(
                 "| {} | {} | {} | {ratio} | {} | {verdict} |",
                 figure.measure,
-                figure.unit.print(ours),
-                figure.unit.print(theirs),
+                print(ours),
+                print(theirs),
                 figure.target.print(figure.unit),
             );
         }
@@ -171,12 +174,16 @@ mod tests {
 
     #[test]
     fn targets_are_judged() {
-        assert_eq!(Target::RatioAtLeast(3.0).is_met(29.0, 10.0), Some(false));
-        assert_eq!(Target::RatioAtLeast(3.0).is_met(30.0, 10.0), Some(true));
-        assert_eq!(Target::RatioAtMost(0.5).is_met(5.0, 10.0), Some(true));
-        assert_eq!(Target::AtMost(0.0).is_met(1.0, 0.0), Some(false));
-        assert_eq!(Target::AtMostAndBelowPeer(96.0).is_met(90.0, 80.0), Some(false));
-        assert_eq!(Target::None.is_met(1.0, 1.0), None);
+        let is_met = |target: Target, ours, theirs| target.is_met(Some(ours), Some(theirs));
+        assert_eq!(is_met(Target::RatioAtLeast(3.0), 29.0, 10.0), Some(false));
+        assert_eq!(is_met(Target::RatioAtLeast(3.0), 30.0, 10.0), Some(true));
+        assert_eq!(is_met(Target::RatioAtMost(0.5), 5.0, 10.0), Some(true));
+        assert_eq!(is_met(Target::AtMost(0.0), 1.0, 0.0), Some(false));
+        assert_eq!(is_met(Target::AtMostAndBelowPeer(96.0), 90.0, 80.0), Some(false));
+        assert_eq!(is_met(Target::None, 1.0, 1.0), None);
+        // A system that gave no figure has reached nothing.
+        assert_eq!(Target::AtMost(1.5).is_met(None, Some(1.0)), None);
+        assert_eq!(Target::RatioAtMost(0.5).is_met(Some(0.0), None), None);
     }
 
     #[test]

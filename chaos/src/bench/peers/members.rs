@@ -1,6 +1,5 @@
 //! Three members started by etcd's flags, in plaintext: real etcd, or ours in its `etcd` personality.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -12,9 +11,12 @@ use tokio::process::{Child, Command};
 use super::System;
 use crate::bench::{Programs, directory};
 use crate::etcd::{Client, ConnectOptions};
+use crate::ports::{self, PortOffset};
 use crate::wire::etcdserverpb as pb;
 
-const COUNT: usize = 3;
+/// Of clients and of peers, of each member. A member that comes back finds them free: they are below those that the system gives to
+/// connections.
+const PORTS: [(u16, u16); 3] = [(2379, 2380), (22379, 22380), (32379, 32380)];
 /// How long a change of members may be refused because the cluster has not settled.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
@@ -27,8 +29,7 @@ pub struct Members {
     /// Before the flags.
     arguments: &'static [&'static str],
     directory: TempDir,
-    /// Of clients and of peers.
-    ports: Vec<(u16, u16)>,
+    offset: PortOffset,
     children: Vec<Child>,
 }
 
@@ -44,10 +45,10 @@ impl Members {
             program,
             arguments,
             directory: directory()?,
-            ports: free_ports()?,
+            offset: ports::take()?,
             children: Vec::new(),
         };
-        for number in 0..COUNT {
+        for number in 0..PORTS.len() {
             let child = members.command(number, "new")?.spawn();
             members
                 .children
@@ -63,8 +64,16 @@ impl Members {
 
     /// Client addresses, `ip:port`.
     pub fn endpoints(&self) -> Vec<String> {
-        let address = |(client, _): &(u16, u16)| format!("127.0.0.1:{client}");
-        self.ports.iter().map(address).collect()
+        let number = 0..PORTS.len();
+        number
+            .map(|number| format!("127.0.0.1:{}", self.ports(number).0))
+            .collect()
+    }
+
+    /// Of clients and of peers.
+    fn ports(&self, number: usize) -> (u16, u16) {
+        let (client, peer) = PORTS[number];
+        (client + self.offset.value, peer + self.offset.value)
     }
 
     /// The processes of the members that run.
@@ -77,9 +86,9 @@ impl Members {
     }
 
     fn command(&self, number: usize, state: &str) -> Result<Command> {
-        let place = |(member, (_, peer)): (usize, &(u16, u16))| format!("m{member}={}", url(*peer));
-        let initial: Vec<String> = self.ports.iter().enumerate().map(place).collect();
-        let (client, peer) = self.ports[number];
+        let place = |member| format!("m{member}={}", url(self.ports(member).1));
+        let initial: Vec<String> = (0..PORTS.len()).map(place).collect();
+        let (client, peer) = self.ports(number);
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -123,7 +132,7 @@ impl Members {
         let list: pb::MemberListResponse = client
             .unary("/etcdserverpb.Cluster/MemberList", pb::MemberListRequest::default())
             .await?;
-        let peer = url(self.ports[number].1);
+        let peer = url(self.ports(number).1);
         let gone = list.members.iter().find(|member| member.peer_ur_ls.contains(&peer));
         let remove = pb::MemberRemoveRequest {
             id: gone.context("the member is not in the list")?.id,
@@ -164,14 +173,6 @@ where
         }
         tokio::time::sleep(POLL).await;
     }
-}
-
-fn free_ports() -> Result<Vec<(u16, u16)>> {
-    let free = || TcpListener::bind(("127.0.0.1", 0));
-    let pairs: Vec<(TcpListener, TcpListener)> = (0..COUNT).map(|_| Ok((free()?, free()?))).collect::<Result<_>>()?;
-    let ports =
-        |(client, peer): &(TcpListener, TcpListener)| Ok((client.local_addr()?.port(), peer.local_addr()?.port()));
-    pairs.iter().map(ports).collect()
 }
 
 fn url(port: u16) -> String {

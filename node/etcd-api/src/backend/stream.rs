@@ -84,12 +84,18 @@ pub(crate) fn snapshot_stream(
     permit: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<SnapshotResponse, Status>> + Send {
     let (responses, received) = mpsc::channel(MAX_WAITING_CHUNKS);
-    tokio::task::spawn_blocking(move || {
+    // Clients' other calls go first. Where no thread can be started, the stream ends without its checksum.
+    let writer = std::thread::Builder::new().name("snapshot-stream".to_owned());
+    let started = writer.spawn(move || {
+        quorate_raft::step_back();
         let layout = layout(&backend);
         // Nobody is left to be told.
         let _ = run(&backend, layout, responses);
         drop(permit);
     });
+    if let Err(error) = started {
+        tracing::error!("cannot start a thread for a snapshot: {error}");
+    }
     stream::unfold(received, |mut received| async {
         let response = received.recv().await?;
         Some((response, received))
