@@ -3,6 +3,7 @@
 //! A node that the registry names and consensus does not know yet becomes a learner; a learner that has caught up becomes a
 //! voter, unless it is to stay one. A member that the registry no longer names is removed from consensus.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -17,8 +18,10 @@ use crate::identity::{NodeProfile, Registrar, node_record};
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Time for one change of the membership.
 const CHANGE_DEADLINE: Duration = Duration::from_secs(10);
-/// Entries that a learner may be behind when it becomes a voter.
+/// Entries that a learner may be behind when it becomes a voter…
 const CAUGHT_UP_ENTRIES: u64 = 256;
+/// … what was committed so many looks ago: what it says of itself is a heartbeat old, and thousands of entries come meanwhile.
+const LOOKS_BACK: usize = 3;
 /// Members that a cluster may have, learners included.
 const MAX_MEMBERS: usize = 9;
 /// Times that another id is tried when two nodes join at once.
@@ -91,18 +94,24 @@ async fn take_place(handle: &Handle, mut profile: NodeProfile, place: &NodeRecor
 pub async fn run(handle: Handle, heartbeats: Arc<Heartbeats>) {
     let mut interval = tokio::time::interval(LOOK_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut committed = VecDeque::new();
     loop {
         interval.tick().await;
+        committed.push_back(handle.status().borrow().committed_index);
+        if committed.len() > LOOKS_BACK {
+            committed.pop_front();
+        }
         if !handle.is_leader() {
             continue;
         }
-        if let Err(error) = align(&handle, &heartbeats).await {
+        let committed_before = committed.front().copied().unwrap_or_default();
+        if let Err(error) = align(&handle, &heartbeats, committed_before).await {
             tracing::warn!("cannot change the members of consensus: {error}");
         }
     }
 }
 
-async fn align(handle: &Handle, heartbeats: &Heartbeats) -> Result<(), quorate_raft::CallError> {
+async fn align(handle: &Handle, heartbeats: &Heartbeats, committed_before: u64) -> Result<(), quorate_raft::CallError> {
     let status = handle.status().borrow().clone();
     let Some(nodes) = registry(handle) else {
         return Ok(());
@@ -122,7 +131,7 @@ async fn align(handle: &Handle, heartbeats: &Heartbeats) -> Result<(), quorate_r
         } else if !node.learner
             && heartbeats
                 .applied_index(node.id)
-                .is_some_and(|applied| applied.saturating_add(CAUGHT_UP_ENTRIES) >= status.committed_index)
+                .is_some_and(|applied| applied.saturating_add(CAUGHT_UP_ENTRIES) >= committed_before)
         {
             tracing::info!(node = node.id, "a learner has caught up and becomes a voter");
             handle.promote(vec![node.id], CHANGE_DEADLINE).await?;
