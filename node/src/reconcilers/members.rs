@@ -21,7 +21,7 @@ const CHANGE_DEADLINE: Duration = Duration::from_secs(10);
 /// Entries that a learner may be behind when it becomes a voter…
 const CAUGHT_UP_ENTRIES: u64 = 256;
 /// … what was committed so many looks ago: what it says of itself is a heartbeat old, and thousands of entries come meanwhile.
-const LOOKS_BACK: usize = 3;
+const LOOKS_BACK: usize = 2;
 /// Members that a cluster may have, learners included.
 const MAX_MEMBERS: usize = 9;
 /// Times that another id is tried when two nodes join at once.
@@ -94,24 +94,39 @@ async fn take_place(handle: &Handle, mut profile: NodeProfile, place: &NodeRecor
 pub async fn run(handle: Handle, heartbeats: Arc<Heartbeats>) {
     let mut interval = tokio::time::interval(LOOK_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut committed = VecDeque::new();
+    let mut commits = Commits::default();
     loop {
         interval.tick().await;
-        committed.push_back(handle.status().borrow().committed_index);
-        if committed.len() > LOOKS_BACK {
-            committed.pop_front();
-        }
+        commits.note(handle.status().borrow().committed_index);
         if !handle.is_leader() {
             continue;
         }
-        let committed_before = committed.front().copied().unwrap_or_default();
-        if let Err(error) = align(&handle, &heartbeats, committed_before).await {
+        if let Err(error) = align(&handle, &heartbeats, &commits).await {
             tracing::warn!("cannot change the members of consensus: {error}");
         }
     }
 }
 
-async fn align(handle: &Handle, heartbeats: &Heartbeats, committed_before: u64) -> Result<(), quorate_raft::CallError> {
+/// What was committed at the last looks, the oldest first.
+#[derive(Default)]
+struct Commits(VecDeque<u64>);
+
+impl Commits {
+    fn note(&mut self, committed: u64) {
+        self.0.push_back(committed);
+        if self.0.len() > LOOKS_BACK + 1 {
+            self.0.pop_front();
+        }
+    }
+
+    /// True for a learner that said some time ago that it had applied so much.
+    fn has_caught_up(&self, applied: u64) -> bool {
+        let before = self.0.front();
+        before.is_some_and(|before| applied.saturating_add(CAUGHT_UP_ENTRIES) >= *before)
+    }
+}
+
+async fn align(handle: &Handle, heartbeats: &Heartbeats, commits: &Commits) -> Result<(), quorate_raft::CallError> {
     let status = handle.status().borrow().clone();
     let Some(nodes) = registry(handle) else {
         return Ok(());
@@ -131,7 +146,7 @@ async fn align(handle: &Handle, heartbeats: &Heartbeats, committed_before: u64) 
         } else if !node.learner
             && heartbeats
                 .applied_index(node.id)
-                .is_some_and(|applied| applied.saturating_add(CAUGHT_UP_ENTRIES) >= committed_before)
+                .is_some_and(|applied| commits.has_caught_up(applied))
         {
             tracing::info!(node = node.id, "a learner has caught up and becomes a voter");
             handle.promote(vec![node.id], CHANGE_DEADLINE).await?;
@@ -175,4 +190,24 @@ pub(crate) fn peer_address(registered: &str) -> String {
     let first = registered.split(',').next().unwrap_or_default();
     let address = first.split_once("://").map_or(first, |(_, address)| address);
     address.trim_end_matches('/').to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_learner_catches_up_under_steady_writes_and_not_by_standing_still() {
+        const PER_LOOK: u64 = 2_000;
+        let mut commits = Commits::default();
+        assert!(!commits.has_caught_up(0), "nothing is known yet");
+        commits.note(PER_LOOK);
+        assert!(!commits.has_caught_up(PER_LOOK - CAUGHT_UP_ENTRIES - 1));
+        assert!(commits.has_caught_up(PER_LOOK - CAUGHT_UP_ENTRIES));
+        for look in 2..=10 {
+            commits.note(look * PER_LOOK);
+        }
+        assert!(commits.has_caught_up(9 * PER_LOOK), "its word is a look old");
+        assert!(!commits.has_caught_up(7 * PER_LOOK));
+    }
 }

@@ -94,11 +94,7 @@ fn key() -> Bytes {
 }
 
 fn put() -> PutRequest {
-    PutRequest {
-        key: key(),
-        value: vec![b'x'; VALUE_BYTES].into(),
-        ..PutRequest::default()
-    }
+    super::put(key(), &vec![b'x'; VALUE_BYTES].into())
 }
 
 fn get() -> RangeRequest {

@@ -79,26 +79,28 @@ fn run(backend: &Backend, layout: Layout, responses: mpsc::Sender<SnapshotRespon
 }
 
 /// Streams the database file of a moment; `permit` is held until the end.
+///
+/// # Errors
+///
+/// If the system has no thread for it.
 pub(crate) fn snapshot_stream(
     backend: Backend,
     permit: OwnedSemaphorePermit,
-) -> impl Stream<Item = Result<SnapshotResponse, Status>> + Send {
+) -> Result<impl Stream<Item = Result<SnapshotResponse, Status>> + Send, Status> {
     let (responses, received) = mpsc::channel(MAX_WAITING_CHUNKS);
-    // Clients' other calls go first. Where no thread can be started, the stream ends without its checksum.
     let writer = std::thread::Builder::new().name("snapshot-stream".to_owned());
     let started = writer.spawn(move || {
+        // Clients' other calls go first.
         quorate_raft::step_back();
         let layout = layout(&backend);
         // Nobody is left to be told.
         let _ = run(&backend, layout, responses);
         drop(permit);
     });
-    if let Err(error) = started {
-        tracing::error!("cannot start a thread for a snapshot: {error}");
-    }
-    stream::unfold(received, |mut received| async {
+    started.map_err(|error| Status::resource_exhausted(format!("quorate: no thread for a snapshot: {error}")))?;
+    let responses = stream::unfold(received, |mut received| async {
         let response = received.recv().await?;
         Some((response, received))
-    })
-    .map(Ok)
+    });
+    Ok(responses.map(Ok))
 }

@@ -107,7 +107,7 @@ impl pb::maintenance_server::Maintenance for Services {
         context.authorize_admin(&context.client(&request)).await?;
         let permit = Arc::clone(&context.snapshots).try_acquire_owned();
         let permit = permit.map_err(|_| too_many_requests())?;
-        let stream = snapshot_stream(Backend::now(context)?, permit);
+        let stream = snapshot_stream(Backend::now(context)?, permit)?;
         Ok(Response::new(Box::pin(stream)))
     }
 
