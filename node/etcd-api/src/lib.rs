@@ -17,6 +17,7 @@ mod attempts;
 mod backend;
 mod body;
 pub mod bolt;
+mod caller;
 mod certificates;
 mod clients;
 mod context;

@@ -12,7 +12,8 @@ use tonic::body::Body;
 use tower_service::Service as _;
 
 use crate::body::{Arrivals, MeteredBody, RequestBody};
-use crate::context::{Connection, Context};
+use crate::caller::Connection;
+use crate::context::Context;
 use crate::gateway;
 use crate::gateway::websocket::{self, AfterUpgrade};
 use crate::pages;

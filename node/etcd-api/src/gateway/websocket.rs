@@ -33,7 +33,7 @@ use self::gauge::{Gauge, Gauged};
 use super::Call;
 use super::input::MAX_VALUE_BYTES;
 use crate::body::Arrivals;
-use crate::context::Connection;
+use crate::caller::Connection;
 
 /// How often the client is asked whether it is still there.
 const PING_EVERY: Duration = Duration::from_secs(30);

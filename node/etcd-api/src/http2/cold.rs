@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use super::calls::Mailbox;
 use super::head::{BadHead, RequestHead};
 use crate::body::RequestBody;
-use crate::context::Connection;
+use crate::caller::Connection;
 use crate::route::Routes;
 
 /// A task's message: the stream that it works for, and what became of it.

@@ -15,7 +15,7 @@ use super::frame::{self, Announced, HEAD_BYTES, Head, MAX_PAYLOAD_BYTES, MAX_WIN
 use super::frame::{Reason, Violation, violation};
 use super::head::{Heads, MAX_HEADER_BYTES};
 use super::stream::{Caller, Stream, Work};
-use crate::context::{Connection, Token};
+use crate::caller::{Connection, Token};
 use crate::route::Routes;
 use crate::services::hot::{Done, Read};
 

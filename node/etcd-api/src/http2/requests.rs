@@ -15,7 +15,7 @@ use super::protocol::{
 };
 use super::stream::{Caller, Message, Service, Stream, Unsent, Work};
 use crate::body::{ARRIVAL_TIMEOUT, Room};
-use crate::context::{Client, Token};
+use crate::caller::{Client, Token};
 use crate::services::hot::{self, Begun, HotCall};
 
 /// Tokens of one connection that are remembered: usually there is one.

@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 use super::cold::Inbound;
 use super::head::RequestHead;
 use crate::body::{PREFIX_BYTES, Room};
-use crate::context::Client;
+use crate::caller::Client;
 use crate::errors::message_too_large;
 use crate::metrics::Calls;
 use crate::route::MAX_MESSAGE_BYTES;

@@ -10,7 +10,8 @@ use quorate_kv::{AlarmAction, AlarmKind, AlarmRequest, KvOp, KvResult};
 use tonic::Status;
 
 use super::kv::wrong_result;
-use crate::context::{Client, Context, member_id};
+use crate::caller::Client;
+use crate::context::{Context, member_id};
 use crate::errors;
 use crate::pb::etcdserverpb as pb;
 

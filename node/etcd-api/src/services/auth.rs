@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 
 use super::Services;
 use crate::attempts::name;
-use crate::context::Client;
+use crate::caller::Client;
 use crate::credentials::{Attempt, Credentials};
 use crate::errors::kv_status;
 use crate::pb::etcdserverpb as pb;

@@ -10,7 +10,8 @@ use tonic::{Request, Response, Status};
 
 use super::Services;
 use super::queue::{self, Place, without_code};
-use crate::context::{Client, Context};
+use crate::caller::Client;
+use crate::context::Context;
 use crate::pb::v3electionpb as pb;
 use crate::watch::{KeySpan, RangeEnd, changed};
 

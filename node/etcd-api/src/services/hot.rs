@@ -14,7 +14,8 @@ use tonic::Status;
 
 use super::kv as service;
 use crate::body::PREFIX_BYTES;
-use crate::context::{Client, Context};
+use crate::caller::Client;
+use crate::context::Context;
 use crate::errors::{kv_status, server_stopped};
 use crate::pb::etcdserverpb as pb;
 

@@ -6,7 +6,8 @@ use quorate_kv::{ImportAction, ImportStep, KvOp};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Services;
-use crate::context::{Client, Context};
+use crate::caller::Client;
+use crate::context::Context;
 use crate::pb::quoratepb as pb;
 use crate::random::random_u64;
 

@@ -7,7 +7,8 @@ use quorate_kv::{self as kv, Keyspace, KvOp, KvResult};
 use tonic::{Request, Response, Status};
 
 use super::Services;
-use crate::context::{Client, Context};
+use crate::caller::Client;
+use crate::context::Context;
 use crate::convert;
 use crate::errors::kv_status;
 use crate::pb::etcdserverpb as pb;

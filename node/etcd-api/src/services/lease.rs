@@ -10,7 +10,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::Services;
 use super::kv::wrong_result;
-use crate::context::{Client, Context};
+use crate::caller::Client;
+use crate::context::Context;
 use crate::errors;
 use crate::pb::etcdserverpb as pb;
 use crate::random::random_u64;
@@ -178,7 +179,6 @@ impl KeepAlive {
         let revoke = KvOp::LeaseRevoke(LeaseRevokeRequest { id });
         let may_keep = |keyspace: &Keyspace, caller| keyspace.check_op(Some(&caller), &revoke);
         self.context.authorize(&self.client, may_keep).await?;
-        self.context.read_acknowledged().await?;
         // Before the renewal, so that the revision never tells of a revoke that came after it.
         let header = Some(self.context.current_header()?);
         let renewed = self.context.leases.renew(self.context.instance, id).await;

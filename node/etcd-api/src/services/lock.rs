@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status};
 
 use super::Services;
 use super::queue::{self, Place, without_code};
-use crate::context::Client;
+use crate::caller::Client;
 use crate::pb::v3lockpb as pb;
 
 impl Services {

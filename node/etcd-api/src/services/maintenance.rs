@@ -9,7 +9,8 @@ use tonic::{Request, Response, Status};
 
 use super::{Services, alarms};
 use crate::backend::{Backend, snapshot_stream};
-use crate::context::{Client, EMULATED_CLUSTER_VERSION, EMULATED_VERSION, REQUEST_TIMEOUT, member_id};
+use crate::caller::Client;
+use crate::context::{EMULATED_CLUSTER_VERSION, EMULATED_VERSION, REQUEST_TIMEOUT, member_id};
 use crate::errors::{call_status, kv_status, too_many_requests};
 use crate::pb::etcdserverpb as pb;
 use crate::pb::etcdserverpb::downgrade_request::DowngradeAction;
@@ -26,10 +27,8 @@ impl pb::maintenance_server::Maintenance for Services {
     /// Needs a user, as in etcd, and answers without a leader.
     async fn status(&self, request: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
         let context = &self.0;
-        if let Err(error) = context.read_acknowledged().await {
-            tracing::debug!("the status may be a little behind: {error}");
-        }
-        context.authorize_user(&context.client(&request)).await?;
+        let client = context.client(&request);
+        context.authorize_user_without_leader(&client).await?;
         let (revision, size, quota) =
             context.keyspace(|keyspace| (keyspace.revision(), keyspace.size_bytes(), keyspace.quota_bytes()))?;
         // The standing is published at some pace; the state above may be ahead of it.
@@ -71,7 +70,6 @@ impl pb::maintenance_server::Maintenance for Services {
     /// Compares between members of one version only; it covers everything that a snapshot holds.
     async fn hash(&self, request: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
         let context = &self.0;
-        context.read_acknowledged().await?;
         context.authorize_admin(&context.client(&request)).await?;
         let backend = Backend::now(context)?;
         let revision = backend.keyspace().revision();
@@ -85,7 +83,6 @@ impl pb::maintenance_server::Maintenance for Services {
     /// Of this member's keyspace as it is, as in etcd: without a revision, members that lag answer differently.
     async fn hash_kv(&self, request: Request<pb::HashKvRequest>) -> Result<Response<pb::HashKvResponse>, Status> {
         let context = &self.0;
-        context.read_acknowledged().await?;
         context.authorize_admin(&context.client(&request)).await?;
         let keyspace = context.keyspace_view()?;
         let revision = keyspace.revision();
@@ -103,7 +100,6 @@ impl pb::maintenance_server::Maintenance for Services {
 
     async fn snapshot(&self, request: Request<pb::SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
         let context = &self.0;
-        context.read_acknowledged().await?;
         context.authorize_admin(&context.client(&request)).await?;
         let permit = Arc::clone(&context.snapshots).try_acquire_owned();
         let permit = permit.map_err(|_| too_many_requests())?;

@@ -11,7 +11,8 @@ use tonic::{Code, Status};
 
 use super::kv::{local_range, wrong_result};
 use super::lease::random_lease_id;
-use crate::context::{Client, Context};
+use crate::caller::Client;
+use crate::context::Context;
 use crate::watch::{KeySpan, changed};
 
 /// Time to live, in seconds, of a lease that the server grants because the caller named none, as etcd's.

@@ -28,7 +28,8 @@ pub(crate) fn read(keyspace: &Keyspace, next_revision: i64, span: &KeySpan, opti
     };
     let mut events: Vec<Bytes> = Vec::new();
     let mut bytes = 0;
-    let mut last_revision = next_revision - 1;
+    // Where no revision has a change any more, everything is looked at: the first revision of a keyspace never has one.
+    let mut last_revision = keyspace.revision().max(next_revision - 1);
     for revision in history.take(MAX_STEP_REVISIONS) {
         last_revision = revision.revision();
         let mut encoder = Encoder::new(&revision, |key, revision| keyspace.value_before(key, revision));

@@ -3,7 +3,9 @@
 use quorate_etcd_api::pb::etcdserverpb as pb;
 use quorate_raft::testing::{TestCluster, three_nodes};
 
-use crate::support::{Login, Node, bootstrap, turn};
+use tonic::Status;
+
+use crate::support::{Login, Node, authenticate, bootstrap, turn};
 
 /// Writes of each test: enough for a follower to be caught behind.
 const WRITES: usize = 150;
@@ -119,6 +121,35 @@ async fn hashes_and_status_cover_what_the_node_acknowledged() {
         assert!(header.expect("header").revision >= revision);
     }
     following.cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_user_is_a_stranger_at_the_node_that_deleted_it() {
+    let mut following = following().await;
+    let mut root = following.node.root().await;
+    let channel = following.node.channel().await;
+    for number in 0..WRITES {
+        let name = format!("u{number}");
+        let user = pb::AuthUserAddRequest {
+            name: name.clone(),
+            password: "p".into(),
+            ..Default::default()
+        };
+        root.auth.user_add(user).await.expect("added");
+        let token = authenticate(channel.clone(), &name, "p").await.expect("token");
+        let mut login = Login::new(channel.clone(), Some(&token));
+        let user = pb::AuthUserDeleteRequest { name };
+        root.auth.user_delete(user).await.expect("deleted");
+        let refused = keep_alive_once(&mut login).await.expect_err("refused");
+        assert_eq!(refused.message(), "etcdserver: invalid auth token", "{number}");
+    }
+    following.cluster.stop_all().await;
+}
+
+async fn keep_alive_once(login: &mut Login) -> Result<(), Status> {
+    let requests = futures_util::stream::iter([pb::LeaseKeepAliveRequest { id: 1 }]);
+    let mut answers = login.lease.lease_keep_alive(requests).await?.into_inner();
+    answers.message().await.map(drop)
 }
 
 /// A node that passes on what switches authentication off must not refuse strangers after it said so.

@@ -156,6 +156,27 @@ async fn history_comes_whole_in_order_and_filters_apply() {
     assert_eq!(watch.events(1).await[0].r#type(), EventType::Delete);
 }
 
+/// No change made revision 1, so there is nothing of it to be read, ever.
+#[tokio::test]
+async fn history_of_a_keyspace_that_nobody_wrote_to_is_read_to_its_end() {
+    let node = Node::start().await;
+    let mut root = node.root().await;
+    let mut watch = Watching::open(&mut root).await;
+    let created = watch
+        .create(pb::WatchCreateRequest {
+            start_revision: 1,
+            ..on("k")
+        })
+        .await;
+    assert_eq!(created.header.expect("header").revision, 1);
+    watch
+        .send(RequestUnion::ProgressRequest(pb::WatchProgressRequest {}))
+        .await;
+    assert_eq!(watch.next().await.header.expect("header").revision, 1);
+    let put = root.put("k", "v").await;
+    assert_eq!(revision(&watch.events(1).await[0]), put);
+}
+
 #[tokio::test]
 async fn a_start_below_the_compaction_is_created_and_then_cancelled() {
     let node = Node::start().await;

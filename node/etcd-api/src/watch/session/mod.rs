@@ -14,7 +14,8 @@ use futures_util::FutureExt;
 use tokio::time::Interval;
 use tonic::{Status, Streaming};
 
-use crate::context::{Client, Context};
+use crate::caller::Client;
+use crate::context::Context;
 use crate::errors;
 use crate::pb::etcdserverpb::{self as pb, WatchResponse};
 use crate::random::random_u64;
