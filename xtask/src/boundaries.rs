@@ -13,6 +13,7 @@ use crate::steps::root;
 const ALLOWED: &[(&str, &[&str])] = &[
     ("quorate-kv", &[]),
     ("quorate-machine", &["quorate-kv"]),
+    ("base2histogram", &[]),
     ("quorate-raft", &["quorate-machine", "quorate-kv"]),
     ("quorate-probes", &["quorate-machine"]),
     ("quorate-etcd-api", &["quorate-raft", "quorate-machine", "quorate-kv"]),

@@ -63,6 +63,11 @@ const RESERVED_FROM: &[u8] = b"/mas-monitor/";
 /// … to here.
 const RESERVED_TO: &[u8] = b"/mas-monitor0";
 
+/// Whether the operation is a transaction that names no key.
+fn asks_nothing(operation: &Operation) -> bool {
+    matches!(operation, Operation::Txn(txn) if transactions::asks_nothing(txn))
+}
+
 /// Whether the operation names a span whose end lies not beyond its start.
 fn spans_nothing(operation: &Operation) -> bool {
     let empty = |key: &[u8], range_end: &[u8]| !range_end.is_empty() && *range_end != [0] && key >= range_end;
@@ -102,16 +107,18 @@ impl Generator {
         if self.random.random_ratio(1, WATCH_EVERY_ROUNDS) && !compacts {
             return self.watch_round(world, change);
         }
+        // Nobody has a token yet when authentication begins, and strangers are answered otherwise (difference 5 there).
+        let no_tokens = matches!(change, Operation::AuthEnable(_));
         let reads = self.random.random_range(0..=MAX_READS);
-        Round {
-            change: self.step(change, world),
-            reads: (0..reads)
-                .map(|_| {
-                    let read = self.read(world);
-                    self.step(read, world)
-                })
-                .collect(),
-        }
+        let change = self.step(change, world);
+        let reads = (0..reads)
+            .map(|_| {
+                let read = self.read(world);
+                self.step(read, world)
+            })
+            .filter(|read| !(no_tokens && asks_nothing(&read.operation)))
+            .collect();
+        Round { change, reads }
     }
 
     fn watch_round(&mut self, world: &World, change: Operation) -> Round {
@@ -136,7 +143,7 @@ impl Generator {
     fn caller(&mut self, operation: &Operation, world: &World) -> Caller {
         // A transaction that asks for nothing is answered to strangers by etcd (`docs/etcd-differences.md`).
         // Who may read a span that holds no key depends on the shape of a tree there.
-        if matches!(operation, Operation::Txn(txn) if transactions::asks_nothing(txn)) || spans_nothing(operation) {
+        if asks_nothing(operation) || spans_nothing(operation) {
             return Caller::User("root".to_owned());
         }
         // Nothing may leave the sequence locked out for good.

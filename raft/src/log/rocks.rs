@@ -19,7 +19,7 @@ use super::watermark::Watermark;
 
 /// Segments kept for reuse; overwriting one syncs without a journal commit.
 const RECYCLED_FILES: usize = 4;
-const MEMTABLE_BYTES: usize = 16 << 20;
+const MEMTABLE_BYTES: usize = 8 << 20;
 const BYTES_PER_SYNC: u64 = 1 << 20;
 /// RocksDB's own text log: how large a file and how many.
 const INFO_LOG_BYTES: usize = 1 << 20;
