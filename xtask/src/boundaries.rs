@@ -51,6 +51,8 @@ const OWNERS: &[(&str, &str)] = &[
     ("mongodb", "quorate-probes"),
     ("oracledb", "quorate-probes"),
 ];
+/// Workspace crates in the place of a registry's, by `[patch.crates-io]`.
+const STAND_INS: &[&str] = &["base2histogram"];
 /// Crates that speak to real databases themselves and are no part of the appliance.
 const OUTSIDE: &[&str] = &["quorate-chaos", "quorate-real-parts"];
 
@@ -74,6 +76,7 @@ pub fn check() -> Result<()> {
         }
     }
     check_versions_stand_once(&members, &mut problems)?;
+    check_stand_ins(&metadata, &mut problems);
     if !problems.is_empty() {
         bail!("boundaries crossed:\n  {}", problems.join("\n  "));
     }
@@ -166,6 +169,18 @@ fn reachable(from: &str, graph: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet
         }
     }
     seen
+}
+
+/// cargo takes a registry's package again, and says it in a warning only, where a newer version than that of the stand-in is out.
+fn check_stand_ins(metadata: &Value, problems: &mut Vec<String>) {
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    for package in packages.filter(|package| !package["source"].is_null()) {
+        if let Some(name) = package["name"].as_str().filter(|name| STAND_INS.contains(name)) {
+            problems.push(format!(
+                "{name} comes from a registry, not from [patch.crates-io]: give the stand-in the version that Cargo.lock has"
+            ));
+        }
+    }
 }
 
 /// A member's manifest names versions by `workspace = true` only.

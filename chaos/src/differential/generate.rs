@@ -107,7 +107,8 @@ impl Generator {
         if self.random.random_ratio(1, WATCH_EVERY_ROUNDS) && !compacts {
             return self.watch_round(world, change);
         }
-        // Nobody has a token yet when authentication begins, and strangers are answered otherwise (difference 5 there).
+        // Nobody has a token yet when authentication begins, and strangers are answered otherwise (difference 5 of
+        // `docs/etcd-differences.md`).
         let no_tokens = matches!(change, Operation::AuthEnable(_));
         let reads = self.random.random_range(0..=MAX_READS);
         let change = self.step(change, world);

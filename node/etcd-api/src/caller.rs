@@ -147,8 +147,8 @@ impl Context {
         self.authorize_here(client, check).await
     }
 
-    /// As [`Self::authorize`], where a moment's delay of what is allowed does no harm: `apply` checks a proposal again. A denial
-    /// is checked again on the newest state, because this node may lag behind the grant.
+    /// As [`Self::authorize`], for who waits for what is acknowledged, or for proposals, which `apply` checks again. A denial is
+    /// checked again on the newest state, because this node may lag behind the grant.
     pub(crate) async fn authorize_here<T>(
         &self,
         client: &Client,
@@ -184,10 +184,15 @@ impl Context {
 
     /// As [`Self::authorize_user`], also where this node has lost contact before it applied what it acknowledged.
     pub(crate) async fn authorize_user_without_leader(&self, client: &Client) -> Result<(), Status> {
-        if let Err(error) = self.read_acknowledged().await {
-            tracing::debug!("the state may be a little behind: {error}");
+        match self.read_acknowledged().await {
+            Ok(()) => self.authorize_here(client, is_user).await,
+            Err(error) => {
+                tracing::debug!("the state may be a little behind: {error}");
+                let checked =
+                    self.keyspace(|keyspace| client.caller(keyspace).and_then(|caller| is_user(keyspace, caller)));
+                checked?.map_err(errors::kv_status)
+            }
         }
-        self.authorize_here(client, is_user).await
     }
 }
 

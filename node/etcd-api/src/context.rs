@@ -146,8 +146,11 @@ impl Context {
                     Ok(caller)
                 })
                 .await?;
-            if !validated_first {
-                quorate_kv::validate(&op).map_err(errors::kv_status)?;
+            if !validated_first && let Err(error) = quorate_kv::validate(&op) {
+                // It goes no further, so no `apply` looks at the caller again.
+                self.authorize(client, |keyspace, caller| keyspace.check_op(Some(&caller), &op))
+                    .await?;
+                return Err(errors::kv_status(error));
             }
             let encoded;
             (encoded, op) = self.encode_proposal(caller, client, op);
@@ -172,7 +175,7 @@ impl Context {
         match quorate_kv::validate(op) {
             Err(error) => {
                 if error == KvError::RequestTooLarge {
-                    self.authorize_here(client, |_, _| Ok(())).await?;
+                    self.authorize(client, |_, _| Ok(())).await?;
                 }
                 Err(errors::kv_status(error))
             }

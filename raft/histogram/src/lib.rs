@@ -2,8 +2,8 @@
 //!
 //! The original makes tables for sixteen precisions with its first histogram, 27 MiB that stay for the life of a node; the library
 //! uses one of them, and nothing reads its figures here (`docs/decisions/140-a-histogram-without-tables.md`). This one counts
-//! by powers of two. It has the part of the interface that the library calls and deliberately nothing more: what the
-//! appliance measures itself is in `raft/src/measures.rs`.
+//! by powers of two. It has the part of the interface that the library calls: what the appliance measures itself is in
+//! `raft/src/measures.rs`.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -83,7 +83,7 @@ impl<T> Histogram<T> {
         let mut below = 0;
         for (bucket, count) in self.counts.iter().enumerate() {
             below += u128::from(*count);
-            if below >= rank && below > 0 {
+            if below >= rank {
                 return bucket.checked_sub(1).map_or(0, |bit| 1 << bit);
             }
         }
@@ -120,7 +120,6 @@ impl AsciiChart {
 
     /// With one more row.
     #[must_use]
-    #[expect(clippy::should_implement_trait, reason = "the name is the original's")]
     pub fn add(mut self, name: impl Into<String>, histogram: Histogram) -> Self {
         self.rows.push((name.into(), histogram));
         self

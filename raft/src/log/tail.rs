@@ -12,7 +12,11 @@ use crate::codec::{Entry, LogId};
 
 /// Encoded bytes that the tail keeps at most; entries not yet stored are kept beyond it. The state keeps copies of its own of
 /// what came in batches, so that this is memory beside it.
-pub const MAX_TAIL_BYTES: usize = 4 << 20;
+pub const MAX_TAIL_BYTES: usize = 8 << 20;
+const _: () = assert!(
+    MAX_TAIL_BYTES >= 2 * super::writer::MAX_BATCH_BYTES,
+    "a group that was written is read again before the next one has taken its place"
+);
 /// Entries that the tail keeps at most; those not yet stored are kept beyond it.
 pub const MAX_TAIL_ENTRIES: usize = 65_536;
 

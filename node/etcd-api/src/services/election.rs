@@ -12,6 +12,7 @@ use super::Services;
 use super::queue::{self, Place, without_code};
 use crate::caller::Client;
 use crate::context::Context;
+use crate::errors;
 use crate::pb::v3electionpb as pb;
 use crate::watch::{KeySpan, RangeEnd, changed};
 
@@ -196,6 +197,10 @@ impl Observer {
         let change = history.find_map(|revision| revision.iter().find(|event| event.kv.key == key).cloned());
         match change {
             Some(event) if event.kind == EventKind::Put => {
+                let caller = self.client.named_caller(&keyspace);
+                keyspace
+                    .check_range(Some(&caller), &key, &[])
+                    .map_err(errors::kv_status)?;
                 let revision = event.kv.mod_revision;
                 self.following = Some((key, revision + 1));
                 Ok(Some(self.response(event.kv, revision)))

@@ -151,6 +151,8 @@ pub(super) async fn wait_for_turn(
         max_create_revision: revision - 1,
         ..RangeRequest::default()
     };
+    // The leader's reply may be here before the state has this key, and then those before it may not be here either.
+    context.read_acknowledged().await?;
     loop {
         let (found, seen) = local_range(context, client, &before)?;
         let Some(predecessor) = found.kvs.into_iter().next() else {

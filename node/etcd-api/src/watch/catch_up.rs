@@ -28,7 +28,8 @@ pub(crate) fn read(keyspace: &Keyspace, next_revision: i64, span: &KeySpan, opti
     };
     let mut events: Vec<Bytes> = Vec::new();
     let mut bytes = 0;
-    // Where no revision has a change any more, everything is looked at: the first revision of a keyspace never has one.
+    // Where no revision has a change any more, everything is looked at: the first revision of a keyspace never has one, nor that
+    // which an import began after.
     let mut last_revision = keyspace.revision().max(next_revision - 1);
     for revision in history.take(MAX_STEP_REVISIONS) {
         last_revision = revision.revision();

@@ -222,8 +222,13 @@ impl Shared {
             };
             match keyspace.events_from(space.position + 1) {
                 Ok(history) => {
+                    let before = space.position;
                     for events in history.take(CATCH_UP_REVISIONS) {
                         space.dispatch(&events, |key, revision| keyspace.value_before(key, revision));
+                    }
+                    // Revisions without a change: those that an import began after.
+                    if space.position == before {
+                        space.position = keyspace.revision();
                     }
                 }
                 Err(_) => {

@@ -1,6 +1,7 @@
 //! What a node has acknowledged, it shows: also a follower, whose clients are answered with the leader's reply.
 
 use quorate_etcd_api::pb::etcdserverpb as pb;
+use quorate_etcd_api::pb::v3electionpb;
 use quorate_raft::testing::{TestCluster, three_nodes};
 
 use tonic::Status;
@@ -13,6 +14,7 @@ const WRITES: usize = 150;
 struct Following {
     cluster: TestCluster,
     node: Node,
+    leader: u64,
     _directory: tempfile::TempDir,
     _turn: tokio::sync::OwnedSemaphorePermit,
 }
@@ -29,6 +31,7 @@ async fn following() -> Following {
     Following {
         cluster,
         node,
+        leader,
         _directory: directory,
         _turn: turn,
     }
@@ -150,6 +153,62 @@ async fn keep_alive_once(login: &mut Login) -> Result<(), Status> {
     let requests = futures_util::stream::iter([pb::LeaseKeepAliveRequest { id: 1 }]);
     let mut answers = login.lease.lease_keep_alive(requests).await?.into_inner();
     answers.message().await.map(drop)
+}
+
+/// Who stands in a queue waits for those who came before through another node, however far this one is behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_leads_before_its_turn_at_a_node_that_is_behind() {
+    let mut following = following().await;
+    let leader = Node::on(following.cluster.node(following.leader).clone(), |_| {}).await;
+    let (mut before, mut root) = (leader.root().await, following.node.root().await);
+    let lease = pb::LeaseGrantRequest { id: 1, ttl: 600 };
+    root.lease.lease_grant(lease).await.expect("granted");
+    let mut waited = 0;
+    for number in 0..WRITES {
+        let first = format!("e{number}/0");
+        let mut campaigner = root.clone();
+        let request = v3electionpb::CampaignRequest {
+            name: format!("e{number}").into(),
+            lease: 1,
+            value: "the next one".into(),
+        };
+        // At the same time, so that both keys may come to this node with one message.
+        let mut campaign = std::pin::pin!(campaigner.election.campaign(request));
+        let queued = async {
+            let created = before.put(&first, "the leader").await;
+            while count_below(&mut before, &format!("e{number}")).await < 2 {}
+            // The answer to the campaigner, if there were one, would be here before this one.
+            count_below(&mut root, &format!("e{number}")).await;
+            created
+        };
+        let mut queued = std::pin::pin!(queued);
+        tokio::select! {
+            elected = &mut campaign => {
+                let elected = elected.expect("elected").into_inner().leader.expect("leader").rev;
+                let created = queued.await;
+                assert!(elected < created, "{number}: two lead, since {created} and since {elected}");
+            }
+            _ = &mut queued => {
+                waited += 1;
+                let key = first.clone().into();
+                let delete = pb::DeleteRangeRequest { key, ..Default::default() };
+                following.node.root().await.kv.delete_range(delete).await.expect("deleted");
+                campaign.await.expect("elected");
+            }
+        }
+    }
+    assert!(waited > 0, "nobody came before the campaigner");
+    following.cluster.stop_all().await;
+}
+
+async fn count_below(login: &mut Login, name: &str) -> i64 {
+    let request = pb::RangeRequest {
+        key: format!("{name}/").into(),
+        range_end: format!("{name}0").into(),
+        count_only: true,
+        ..Default::default()
+    };
+    login.kv.range(request).await.expect("range").into_inner().count
 }
 
 /// A node that passes on what switches authentication off must not refuse strangers after it said so.

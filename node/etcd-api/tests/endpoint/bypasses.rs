@@ -4,6 +4,7 @@ use quorate_etcd_api::pb::authpb;
 use quorate_etcd_api::pb::etcdserverpb as pb;
 use quorate_etcd_api::pb::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use quorate_etcd_api::pb::etcdserverpb::request_op::Request as Op;
+use quorate_etcd_api::pb::v3electionpb;
 use tonic::{Code, Status};
 
 use crate::support::{Login, Node};
@@ -370,4 +371,31 @@ async fn a_watch_outlives_a_new_password_and_ends_with_its_permission() {
     let end = end.expect("answer").expect("the watcher ends");
     let reason = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
     assert_eq!((end.canceled, end.cancel_reason.as_str()), (true, reason));
+}
+
+#[tokio::test]
+async fn an_observer_hears_nothing_of_a_leader_it_may_no_longer_read() {
+    let node = Node::start().await;
+    let (mut root, mut alice) = alice(&node).await;
+    root.put("a/e/1", "first").await;
+    let name = bytes::Bytes::from_static(b"a/e");
+    let request = v3electionpb::LeaderRequest { name };
+    let mut leaders = alice.election.observe(request).await.expect("stream").into_inner();
+    let value = |answer: v3electionpb::LeaderResponse| answer.kv.expect("leader").value;
+    let first = leaders.message().await.expect("answer").expect("a leader");
+    assert_eq!(value(first), "first");
+    root.put("a/e/1", "second").await;
+    let second = leaders.message().await.expect("answer").expect("its next value");
+    assert_eq!(value(second), "second");
+    let revoke = pb::AuthUserRevokeRoleRequest {
+        name: "alice".to_owned(),
+        role: "some".to_owned(),
+    };
+    root.auth.user_revoke_role(revoke).await.expect("revoked");
+    root.put("a/e/1", "secret").await;
+    let refused = tokio::time::timeout(crate::support::PATIENCE, leaders.message())
+        .await
+        .expect("in time")
+        .expect_err("refused");
+    assert_eq!(refused.message(), "etcdserver: permission denied");
 }

@@ -50,10 +50,14 @@ impl Session {
             request.key = bytes::Bytes::from_static(&[0]);
         }
         let key = request.key.clone();
-        let created = match self.permitted(&request).await {
-            Err(reason) => Err(reason),
-            Ok(user) => self.add(request, current).map(|watch_id| (watch_id, user)),
+        let permitted = match self.permitted(&request).await {
+            Ok(permitted) => permitted,
+            Err(failure) => {
+                self.failure = Some(failure);
+                return;
+            }
         };
+        let created = permitted.and_then(|user| self.add(request, current).map(|watch_id| (watch_id, user)));
         self.outbox.push_back(match created {
             Ok((watch_id, user)) => {
                 let (clients, source) = (&self.context.clients, &self.client.source);
@@ -76,22 +80,38 @@ impl Session {
         });
     }
 
-    /// The user, if the caller may watch this range, or the reason of the refusal as etcd puts it.
-    async fn permitted(&self, request: &pb::WatchCreateRequest) -> Result<String, String> {
+    /// The user, if the caller may watch this range, or the reason of the refusal as etcd puts it. An error where this node cannot
+    /// tell: a client takes a refusal for good.
+    async fn permitted(&self, request: &pb::WatchCreateRequest) -> Result<Result<String, String>, Status> {
         if request.start_revision < 0 {
-            return Err(KvError::Compacted.text().to_owned());
+            return Ok(Err(KvError::Compacted.text().to_owned()));
         }
         // Before the range end is normalised: a "\0" that stands for something else must not widen what was asked for.
-        let permitted = self.context.authorize(&self.client, |keyspace, caller| {
+        let permitted = self.context.authorize_here(&self.client, |keyspace, caller| {
             keyspace.check_range(Some(&caller), &request.key, &request.range_end)?;
             Ok(caller.user)
         });
-        permitted.await.map_err(|status| {
-            let told = [KvError::InvalidAuthToken, KvError::AuthOldRevision, KvError::UserEmpty];
-            let known = told.into_iter().find(|error| error.text() == status.message());
-            let told = errors::kv_status(known.unwrap_or(KvError::PermissionDenied));
-            format!("rpc error: code = {:?} desc = {}", told.code(), told.message())
-        })
+        let status = match permitted.await {
+            Ok(user) => return Ok(Ok(user)),
+            Err(status) => status,
+        };
+        let told = [
+            KvError::InvalidAuthToken,
+            KvError::AuthOldRevision,
+            KvError::UserEmpty,
+            KvError::PermissionDenied,
+        ];
+        match told.into_iter().find(|error| error.text() == status.message()) {
+            Some(error) => {
+                let told = errors::kv_status(error);
+                Ok(Err(format!(
+                    "rpc error: code = {:?} desc = {}",
+                    told.code(),
+                    told.message()
+                )))
+            }
+            None => Err(status),
+        }
     }
 
     /// Adds a watcher and gives its id, or the reason of the refusal.
