@@ -176,6 +176,7 @@ mod tests {
         op(Request::RequestPut(pb::PutRequest {
             key: bytes(key),
             ignore_value: true,
+            ignore_lease: true,
             ..Default::default()
         }))
     }
@@ -189,7 +190,7 @@ mod tests {
     }
 
     fn keeps(op: &pb::RequestOp) -> bool {
-        matches!(&op.request, Some(Request::RequestPut(put)) if put.ignore_value)
+        matches!(&op.request, Some(Request::RequestPut(put)) if put.ignore_value || put.ignore_lease)
     }
 
     #[test]

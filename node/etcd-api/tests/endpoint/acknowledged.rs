@@ -3,7 +3,6 @@
 use quorate_etcd_api::pb::etcdserverpb as pb;
 use quorate_etcd_api::pb::v3electionpb;
 use quorate_raft::testing::{TestCluster, three_nodes};
-
 use tonic::Status;
 
 use crate::support::{Login, Node, authenticate, bootstrap, turn};
