@@ -51,6 +51,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a port that is not open yet looks for its instance.
 const READY_RECHECK: Duration = Duration::from_millis(10);
 
+/// How long one of the reads may take that a port waits for before it opens; it is made again.
+const READY_READ_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How often a port looks whether users or roles have changed: no entry announces it.
 const AUTH_RECHECK: Duration = Duration::from_millis(100);
 
@@ -266,7 +269,8 @@ async fn count_leader_changes(mut status: watch::Receiver<ClusterStatus>, metric
     }
 }
 
-/// Waits until this node can serve the instance; gives the cluster's id.
+/// Waits until this node can serve the instance; gives the cluster's id. After a restart its state may be behind what it told
+/// its clients before, which a serializable read or a watch from now would show: it opens with what is committed by then.
 async fn ready(door: &KvDoor) -> Result<Id, DoorError> {
     let mut status = door.handle.status();
     let mut wakeups = door.handle.wakeups();
@@ -277,7 +281,9 @@ async fn ready(door: &KvDoor) -> Result<Id, DoorError> {
             state.keyspace(&door.instance)?;
             state.cluster_id()
         });
-        if let Some(cluster) = cluster.filter(|_| serving) {
+        if let Some(cluster) = cluster.filter(|_| serving)
+            && door.handle.read_index(READY_READ_TIMEOUT).await.is_ok()
+        {
             return Ok(cluster);
         }
         // The instance may come with an entry or a snapshot, neither of which has to show in the standing.

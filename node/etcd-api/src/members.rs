@@ -101,6 +101,17 @@ pub trait MemberKeeper: Send + Sync + 'static {
     async fn change(&self, change: MemberChange) -> Result<u64, MemberError>;
 }
 
+/// What the registry holds as addresses, as URLs: a member of a cluster that stands in for etcd has its URLs there.
+pub(crate) fn urls(addresses: &str) -> Vec<String> {
+    let addresses = addresses.split(',').filter(|address| !address.is_empty());
+    addresses
+        .map(|address| match address.contains("://") {
+            true => address.to_owned(),
+            false => format!("https://{address}"),
+        })
+        .collect()
+}
+
 /// Checks peer URLs as etcd does: `http` or `https`, a host, a port, no path.
 pub(crate) fn check_urls(urls: &[String]) -> Result<(), MemberError> {
     let good = |url: &String| {

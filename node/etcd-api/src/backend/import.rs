@@ -11,7 +11,7 @@ use std::path::Path;
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use prost::Message;
-use quorate_kv::{ImportWriter, KeyValue, MAX_REQUEST_BYTES, Permission, UserCredential};
+use quorate_kv::{ImportWriter, KeyValue, MAX_REQUEST_BYTES, Permission, PermissionType, UserCredential};
 
 use super::LeaseEntry;
 use crate::bolt::{BoltError, BoltFile, Entry};
@@ -270,11 +270,22 @@ impl SnapshotFile {
             let role = authpb::Role::decode(entry.value).map_err(|_| Content("a role is damaged"))?;
             let mut held: Vec<Permission> = role.key_permission.into_iter().map(Permission::from).collect();
             held.sort_by(|a, b| (&a.key, &a.range_end).cmp(&(&b.key, &b.range_end)));
+            held.dedup_by(|later, first| merge(first, later));
             roles.push((text(&role.name)?, held));
             Ok(())
         })?;
         Ok(roles)
     }
+}
+
+/// Adds what `later` permits to `first` where both are of one range. An etcd may hold a range twice: it looks for the one to
+/// change among sorted permissions by a comparison of their first keys alone.
+fn merge(first: &mut Permission, later: &Permission) -> bool {
+    let same = (&first.key, &first.range_end) == (&later.key, &later.range_end);
+    if same && first.perm_type != later.perm_type {
+        first.perm_type = PermissionType::ReadWrite as i32;
+    }
+    same
 }
 
 fn text(bytes: &[u8]) -> Result<String, SnapshotError> {

@@ -12,6 +12,7 @@ use quorate_kv::Keyspace;
 use crate::bolt::{Contents, Visit};
 use crate::context::{Context, EMULATED_CLUSTER_VERSION, member_id};
 use crate::errors;
+use crate::members::urls;
 use crate::pb::authpb;
 
 pub use import::{SnapshotError, SnapshotFile};
@@ -68,9 +69,9 @@ impl Backend {
                 json: format!(
                     r#"{{"id":{},"peerURLs":[{}],"name":{},"clientURLs":[{}]}}"#,
                     id(node.id),
-                    json_text(&format!("https://{}", node.peer)),
+                    json_urls(&node.peer),
                     json_text(&node.name),
-                    json_text(&format!("https://{}", node.kv)),
+                    json_urls(&node.kv),
                 ),
             };
             let members: Vec<MemberEntry> = state.nodes().map(member).collect();
@@ -212,6 +213,12 @@ impl Contents for Backend {
             _ => Ok(()),
         }
     }
+}
+
+/// Addresses of the registry as JSON strings, with commas between them.
+fn json_urls(addresses: &str) -> String {
+    let urls = urls(addresses);
+    urls.iter().map(|url| json_text(url)).collect::<Vec<_>>().join(",")
 }
 
 /// A JSON string.

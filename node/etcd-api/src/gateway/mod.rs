@@ -75,7 +75,7 @@ where
     let mut input = Input::new(body, &arrivals);
     let first = match shape {
         // Who watches may take its time between two requests, the first one included.
-        Shape::Both | Shape::BothEndless => input.next().await,
+        Shape::Both => input.next().await,
         Shape::Unary | Shape::Answers => in_time(input.next()).await,
     };
     let first = match first.and_then(|json| json.map(|json| message(wanted, &json)).transpose()) {
@@ -85,7 +85,7 @@ where
     let body = match shape {
         // An empty body is an empty message.
         Shape::Unary | Shape::Answers => Body::new(Full::new(first.unwrap_or_else(|| framed(&[])))),
-        Shape::Both | Shape::BothEndless => Body::new(requests(first, input, wanted, shape)),
+        Shape::Both => Body::new(requests(first, input, wanted)),
     };
     let mut inner = Request::new(body);
     *inner.method_mut() = Method::POST;
@@ -127,12 +127,7 @@ fn framed(wire: &[u8]) -> Bytes {
 }
 
 /// The requests of a stream, read while the service asks for them.
-fn requests(
-    first: Option<Bytes>,
-    input: Input,
-    wanted: usize,
-    shape: Shape,
-) -> impl HttpBody<Data = Bytes, Error = Status> {
+fn requests(first: Option<Bytes>, input: Input, wanted: usize) -> impl HttpBody<Data = Bytes, Error = Status> {
     let rest = stream::unfold(Some(input), move |input| async move {
         let mut input = input?;
         match input
@@ -141,8 +136,6 @@ fn requests(
             .and_then(|json| json.map(|json| message(wanted, &json)).transpose())
         {
             Ok(Some(frame)) => Some((Ok(Frame::data(frame)), Some(input))),
-            // The client says no more but goes on listening, until it closes the connection.
-            Ok(None) if shape == Shape::BothEndless => std::future::pending().await,
             Ok(None) => None,
             Err(status) => Some((Err(status), None)),
         }

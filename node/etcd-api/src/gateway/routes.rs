@@ -7,10 +7,8 @@ pub(super) enum Shape {
     Unary,
     /// One request, a stream of answers.
     Answers,
-    /// A stream of each; it ends when the requests do.
+    /// A stream of each.
     Both,
-    /// A stream of each; answers go on after the last request, as a watch does.
-    BothEndless,
 }
 
 /// A path below `/v3/`, the method behind it, and its shape.
@@ -20,7 +18,7 @@ const ROUTES: [(&str, &str, Shape); 51] = [
     ("kv/deleterange", "/etcdserverpb.KV/DeleteRange", Shape::Unary),
     ("kv/txn", "/etcdserverpb.KV/Txn", Shape::Unary),
     ("kv/compaction", "/etcdserverpb.KV/Compact", Shape::Unary),
-    ("watch", "/etcdserverpb.Watch/Watch", Shape::BothEndless),
+    ("watch", "/etcdserverpb.Watch/Watch", Shape::Both),
     ("lease/grant", "/etcdserverpb.Lease/LeaseGrant", Shape::Unary),
     ("lease/revoke", "/etcdserverpb.Lease/LeaseRevoke", Shape::Unary),
     ("kv/lease/revoke", "/etcdserverpb.Lease/LeaseRevoke", Shape::Unary),

@@ -98,7 +98,8 @@ impl Protocol {
         match event {
             Event::Taken(bytes) => {
                 let bytes = i64::try_from(bytes).unwrap_or(i64::MAX).min(service.waiting_bytes);
-                service.waiting_bytes -= bytes;
+                // There is always room for less.
+                let _ = service.wait_for(-bytes);
                 self.give_back_on(id, bytes);
                 self.give_back(bytes);
             }

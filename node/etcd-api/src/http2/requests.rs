@@ -151,6 +151,7 @@ impl Protocol {
         Ok(Service {
             inbound,
             waiting_bytes: 0,
+            waiting: Room::new(Arc::clone(self.routes.arrivals())),
             room,
             head_sent: false,
             _task: AbortOnDropHandle::new(tokio::spawn(answering)),
@@ -188,10 +189,15 @@ impl Protocol {
         match &mut stream.work {
             Work::Collecting(message) => answer = message.push(data).err(),
             Work::Service(service) => {
-                service.inbound.push(data);
                 let waiting = i64::try_from(data.len()).unwrap_or(i64::MAX);
-                service.waiting_bytes += waiting;
                 free -= waiting;
+                // A client that takes no answer leaves its task no turn to read what it sends.
+                if service.wait_for(waiting).is_err() {
+                    self.give_back(free);
+                    self.reset(id, Reason::EnhanceYourCalm);
+                    return Ok(());
+                }
+                service.inbound.push(data);
             }
             _ => {}
         }

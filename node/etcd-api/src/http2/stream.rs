@@ -96,10 +96,25 @@ pub(crate) struct Service {
     pub(crate) inbound: Arc<Inbound>,
     /// Bytes of the request that the task has not taken.
     pub(crate) waiting_bytes: i64,
+    /// What they take of the room for messages under way.
+    pub(crate) waiting: Room,
     /// Gets a place whenever a part of the answer is on its way.
     pub(crate) room: Arc<Semaphore>,
     pub(crate) head_sent: bool,
     pub(crate) _task: AbortOnDropHandle<()>,
+}
+
+impl Service {
+    /// Notes that so many bytes more of the request wait, or fewer.
+    ///
+    /// # Errors
+    ///
+    /// "too many requests" if the port has no room for them.
+    pub(crate) fn wait_for(&mut self, bytes: i64) -> Result<(), Status> {
+        self.waiting_bytes += bytes;
+        let waiting = usize::try_from(self.waiting_bytes).unwrap_or(0);
+        self.waiting.hold_message(waiting)
+    }
 }
 
 /// The answer's part that waits for windows.

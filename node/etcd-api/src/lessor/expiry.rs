@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use quorate_machine::{Command, ExpireLease, Principal, PrincipalKind, Proposal, RefusalCode, Reply, ReplyKind};
-use tokio::time::{Instant, MissedTickBehavior};
+use quorate_raft::ClusterStatus;
+use tokio::sync::watch;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::Shared;
 use super::table::LeaseKey;
@@ -21,22 +23,52 @@ const MAX_CONCURRENT_PROPOSALS: usize = 64;
 /// Wait for the outcome of an expiry; without one it is proposed again in the next sweep.
 const EXPIRY_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// A sweep that comes this late was held up with the whole process, of which this node's standing may not tell yet.
+const LATE_SWEEP: Duration = Duration::from_secs(1);
+
 pub(super) async fn run(shared: &Shared) {
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut status = shared.handle.status();
+    // Whether leases could not be renewed here for a time, since the last sweep that knew of it.
+    let mut interrupted = false;
     loop {
-        sweep.tick().await;
+        interrupted |= wait(&mut sweep, &mut status).await;
         let Some(term) = shared.leading_term() else {
+            interrupted = true;
             continue;
         };
         let existing = existing_leases(shared);
-        let due = shared
-            .table()
-            .sweep(term, &existing, Instant::now(), MAX_SWEEP_EXPIRIES);
+        let due = {
+            let (mut table, now) = (shared.table(), Instant::now());
+            if std::mem::take(&mut interrupted) {
+                table.refresh(&existing, now);
+            }
+            table.sweep(term, &existing, now, MAX_SWEEP_EXPIRIES)
+        };
         stream::iter(due)
             .for_each_concurrent(MAX_CONCURRENT_PROPOSALS, |key| expire(shared, term, key))
             .await;
     }
+}
+
+/// Waits for the next sweep; true if this node did not serve at some moment until then.
+async fn wait(sweep: &mut Interval, status: &mut watch::Receiver<ClusterStatus>) -> bool {
+    let began = Instant::now();
+    let mut interrupted = false;
+    loop {
+        interrupted |= !status.borrow_and_update().serving;
+        tokio::select! {
+            _ = sweep.tick() => break,
+            // An error comes when consensus has stopped, after which this node leads no more.
+            changed = status.changed() => if changed.is_err() {
+                sweep.tick().await;
+                break;
+            },
+        }
+    }
+    interrupted |= !status.borrow().serving;
+    interrupted || began.elapsed() > LATE_SWEEP
 }
 
 fn existing_leases(shared: &Shared) -> Vec<(LeaseKey, i64)> {

@@ -64,6 +64,16 @@ impl Table {
         Some(entry.expires.saturating_duration_since(now))
     }
 
+    /// Gives every lease its full time to live again, as a new term does: nobody could renew it while this node led without a
+    /// quorum. One whose expiry was proposed stays marked, because that proposal may still be applied.
+    pub(super) fn refresh(&mut self, existing: &[(LeaseKey, i64)], now: Instant) {
+        for (key, ttl_seconds) in existing {
+            if let Some(entry) = self.leases.get_mut(key).filter(|entry| !entry.expiring) {
+                entry.expires = now + seconds(*ttl_seconds);
+            }
+        }
+    }
+
     /// Takes over the leases that exist (with their times to live in seconds), forgets the others, and marks at most
     /// `max_due` of those that ran out, or whose expiry had no outcome, as expiring. Gives the marked ones.
     pub(super) fn sweep(
@@ -136,6 +146,20 @@ mod tests {
         let later = start + Duration::from_secs(100);
         assert_eq!(table.sweep(2, &[(KEY, 5)], later, 10), []);
         assert_eq!(table.remaining(2, KEY, later), Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn a_refreshed_lease_starts_at_its_full_time_unless_its_expiry_is_under_way() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let other = (KEY.0, KEY.1 + 1, 2);
+        let existing = [(KEY, 5), (other, 60)];
+        let mut table = Table::default();
+        table.sweep(1, &existing, at(0), 10);
+        assert_eq!(table.sweep(1, &existing, at(5), 10), [KEY]);
+        table.refresh(&existing, at(100));
+        assert_eq!(table.remaining(1, other, at(100)), Some(Duration::from_secs(60)));
+        assert_eq!(table.sweep(1, &existing, at(100), 10), [KEY]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::Services;
 use crate::caller::Client;
 use crate::context::{Context, member_id};
 use crate::errors::kv_status;
-use crate::members::{MemberChange, MemberError, check_urls};
+use crate::members::{MemberChange, MemberError, check_urls, urls};
 use crate::pb::etcdserverpb as pb;
 
 #[tonic::async_trait]
@@ -143,15 +143,4 @@ fn members(context: &Context) -> Vec<pb::Member> {
         is_learner: learns(node),
     };
     context.handle.read(|state| state.nodes().map(member).collect())
-}
-
-/// What the registry holds as addresses, as URLs: a member of a cluster that stands in for etcd has its URLs there.
-fn urls(addresses: &str) -> Vec<String> {
-    let addresses = addresses.split(',').filter(|address| !address.is_empty());
-    addresses
-        .map(|address| match address.contains("://") {
-            true => address.to_owned(),
-            false => format!("https://{address}"),
-        })
-        .collect()
 }

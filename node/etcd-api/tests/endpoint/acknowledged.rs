@@ -95,6 +95,68 @@ async fn watches_from_now_begin_after_what_the_node_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn progress_is_told_of_what_the_node_acknowledged() {
+    let mut following = following().await;
+    let mut root = following.node.root().await;
+    let request = |union| pb::WatchRequest {
+        request_union: Some(union),
+    };
+    let (requests, requested) = tokio::sync::mpsc::channel(2);
+    let create = pb::WatchCreateRequest {
+        key: "other".into(),
+        ..Default::default()
+    };
+    let create = request(pb::watch_request::RequestUnion::CreateRequest(create));
+    requests.send(create).await.expect("room");
+    let requested = tokio_stream::wrappers::ReceiverStream::new(requested);
+    let mut responses = root.watch.watch(requested).await.expect("stream").into_inner();
+    assert!(responses.message().await.expect("response").expect("created").created);
+    for number in 0..WRITES {
+        let revision = root.put("k", number.to_string()).await;
+        let progress = pb::watch_request::RequestUnion::ProgressRequest(pb::WatchProgressRequest {});
+        requests.send(request(progress)).await.expect("room");
+        let told = responses.message().await.expect("response").expect("progress");
+        let told = told.header.expect("header").revision;
+        assert!(told >= revision, "progress to {told} after {revision} was acknowledged");
+    }
+    following.cluster.stop_all().await;
+}
+
+/// A restart changes nothing of that: the port opens once the state holds what the node acknowledged in its earlier life.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_node_shows_what_it_acknowledged_before() {
+    /// While the node is gone.
+    const LATER_WRITES: usize = 2_000;
+    let Following {
+        mut cluster,
+        mut node,
+        leader,
+        _directory,
+        _turn,
+    } = following().await;
+    let follower = node.handle.node_id();
+    let acknowledged = node.root().await.put("k", "acknowledged").await;
+    node.close().await;
+    cluster.kill(follower).await;
+    let leading = Node::on(cluster.node(leader).clone(), |_| {}).await;
+    let root = leading.root().await;
+    let puts = (0..LATER_WRITES).map(|number| {
+        let mut root = root.clone();
+        async move { root.put(&format!("later/{number}"), "v").await }
+    });
+    let written = futures_util::future::join_all(puts).await;
+    let newest = written.into_iter().max().expect("some");
+    cluster.restart(follower).await;
+    let node = Node::on(cluster.node(follower).clone(), |_| {}).await;
+    let mut root = node.root().await;
+    let opened = opened_at(&mut root).await;
+    assert!(opened >= newest, "a watch from {opened} would tell of {newest} again");
+    let read = root.kv.range(serializable("k", "")).await.expect("range").into_inner();
+    assert_eq!(read.kvs[0].mod_revision, acknowledged);
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hashes_and_status_cover_what_the_node_acknowledged() {
     let mut following = following().await;
     let mut root = following.node.root().await;

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream;
 use quorate_etcd_api::pb::etcdserverpb as pb;
+use quorate_raft::testing::{three_nodes, wait_until};
 use tonic::Code;
 
-use crate::support::{Login, Node, PATIENCE, SDK_PASSWORD};
+use crate::support::{Login, Node, PATIENCE, SDK_PASSWORD, bootstrap, turn};
 
 async fn grant(root: &mut Login, ttl: i64) -> i64 {
     let granted = root
@@ -146,4 +147,42 @@ async fn a_lease_that_nobody_renews_takes_its_keys_with_it_and_a_renewed_one_sta
     // A time to live below the minimum of two seconds is raised to it; an expiry is never early.
     assert!(start.elapsed() >= Duration::from_millis(1900), "{:?}", start.elapsed());
     assert!(root.get("kept").await.is_some());
+}
+
+/// Nobody could renew it meanwhile, and a client renews as soon as it can: etcd's leader steps down without a quorum and starts
+/// every lease anew when it leads again; ours may lead on in its term.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_survives_a_time_without_a_quorum_that_is_longer_than_its_own() {
+    const TTL_SECONDS: i64 = 4;
+    /// Several sweeps.
+    const AFTERWARDS: Duration = Duration::from_millis(1500);
+    let _turn = turn().await;
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let mut cluster = three_nodes(directory.path()).await;
+    let leader = cluster.wait_for_leader().await;
+    bootstrap(cluster.node(leader), 3).await;
+    let node = Node::on(cluster.node(leader).clone(), |_| {}).await;
+    let mut root = node.root().await;
+    let lease = grant(&mut root, TTL_SECONDS).await;
+    put_leased(&mut root, "k", lease).await;
+    let others: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
+    assert_eq!(keep_alive(&mut root, vec![lease]).await, [TTL_SECONDS]);
+    for id in &others {
+        cluster.kill(*id).await;
+    }
+    let lost = Instant::now();
+    let term = cluster.node(leader).status().borrow().term;
+    wait_until("the lease would have run out", || {
+        lost.elapsed() > Duration::from_secs(TTL_SECONDS.unsigned_abs() + 1)
+    })
+    .await;
+    for id in &others {
+        cluster.restart(*id).await;
+    }
+    assert_eq!(cluster.wait_for_leader().await, leader);
+    assert_eq!(cluster.node(leader).status().borrow().term, term, "it leads on");
+    tokio::time::sleep(AFTERWARDS).await;
+    assert_eq!(keep_alive(&mut root, vec![lease]).await, [TTL_SECONDS]);
+    assert!(root.get("k").await.is_some());
+    cluster.stop_all().await;
 }

@@ -22,6 +22,7 @@ mod real_etcd;
 mod snapshot;
 mod strangers;
 mod support;
+mod unread;
 mod watch;
 mod watch_like_etcd;
 mod websocket;

@@ -349,6 +349,21 @@ async fn progress_is_told_for_the_whole_stream_and_never_overtakes() {
     }
 }
 
+/// As clients do that make their requests of a list: etcd goes on with what was asked for.
+#[tokio::test]
+async fn a_stream_whose_client_has_nothing_more_to_ask_goes_on() {
+    let node = Node::start().await;
+    let mut root = node.root().await;
+    let mut watch = Watching::open(&mut root).await;
+    watch.create(on("k")).await;
+    let (closed, _) = mpsc::channel(1);
+    watch.requests = closed;
+    for number in 0..3 {
+        let written = root.put("k", number.to_string()).await;
+        assert_eq!(revision(&watch.events(1).await[0]), written);
+    }
+}
+
 #[tokio::test]
 async fn a_stalled_consumer_gets_everything_later_and_others_at_once() {
     let node = Node::start().await;

@@ -73,11 +73,14 @@ pub(crate) struct Session {
     next_watch_id: i64,
     /// The watcher that caught up last, so that each has its turn.
     last_caught_up: u64,
-    progress_requested: bool,
+    /// Progress was asked for, when the newest revision was this one.
+    progress_requested: Option<i64>,
     progress_timer: Interval,
     turns: u64,
     /// Why the stream cannot go on. A stream never ends cleanly by itself, because older SDK watchers take that for good.
     failure: Option<Status>,
+    /// No request comes any more.
+    asked_all: bool,
     ended: bool,
 }
 
@@ -97,10 +100,11 @@ impl Session {
             next_serial: 0,
             next_watch_id: 0,
             last_caught_up: 0,
-            progress_requested: false,
+            progress_requested: None,
             progress_timer: progress::timer(),
             turns: 0,
             failure: None,
+            asked_all: false,
             ended: false,
             context,
         }
@@ -117,7 +121,8 @@ impl Session {
                 self.check_permits();
             }
             self.turns += 1;
-            if self.turns.is_multiple_of(REQUEST_TURNS)
+            if !self.asked_all
+                && self.turns.is_multiple_of(REQUEST_TURNS)
                 && let Some(request) = self.inbound.message().now_or_never()
             {
                 self.handle(request).await;
@@ -152,9 +157,9 @@ impl Session {
             // An error comes with the end of the port, which is noticed above.
             _ = self.auth_revision.changed() => self.check_permits(),
             () = queue.wake.notified() => {}
-            request = self.inbound.message() => self.handle(request).await,
+            request = self.inbound.message(), if !self.asked_all => self.handle(request).await,
             _ = self.progress_timer.tick() => self.notify_progress(),
-            () = tokio::time::sleep(progress::PROGRESS_RETRY), if self.progress_requested => {}
+            () = tokio::time::sleep(progress::PROGRESS_RETRY), if self.progress_requested.is_some() => {}
         }
     }
 

@@ -22,28 +22,35 @@ pub(super) fn timer() -> Interval {
 }
 
 impl Session {
+    /// Notes a progress request: its answer is at least the newest revision of now, as etcd's is.
+    pub(super) fn request_progress(&mut self) {
+        self.progress_requested = Some(self.newest_revision());
+    }
+
+    fn newest_revision(&self) -> i64 {
+        let newest = self.context.keyspace(|keyspace| keyspace.revision());
+        newest.unwrap_or_default()
+    }
+
     /// Answers a progress request once every watcher is synced and everything up to the answer's revision is sent.
     pub(super) fn answer_progress_request(&mut self) -> bool {
-        if !self.progress_requested {
+        let Some(asked_at) = self.progress_requested else {
             return false;
-        }
-        let newest = self
-            .context
-            .keyspace(|keyspace| keyspace.revision())
-            .unwrap_or_default();
+        };
+        let newest = self.newest_revision();
         let floor = self.watchers.values().map(|watcher| watcher.progress_floor).max();
         // As etcd: no answer without watchers, nor before the revision that one of them waits for.
         let Some(floor) = floor.filter(|floor| *floor <= newest) else {
-            self.progress_requested = false;
+            self.progress_requested = None;
             return false;
         };
         let all_synced = self
             .watchers
             .values()
             .all(|watcher| matches!(watcher.place, Place::Synced(_)));
-        let reached = all_synced.then(|| self.progress_from(floor)).flatten();
+        let reached = all_synced.then(|| self.progress_from(floor.max(asked_at))).flatten();
         if let Some(revision) = reached {
-            self.progress_requested = false;
+            self.progress_requested = None;
             self.push_progress(NO_WATCH_ID, revision);
         }
         reached.is_some()

@@ -18,10 +18,18 @@ const MAX_WATCHES_PER_STREAM: usize = 100_000;
 
 impl Session {
     pub(super) async fn handle(&mut self, request: Result<Option<pb::WatchRequest>, Status>) {
-        // A broken stream and one that the client closed need no answer.
-        let Ok(Some(request)) = request else {
-            self.ended = true;
-            return;
+        let request = match request {
+            Ok(Some(request)) => request,
+            // As etcd: a client that has nothing more to ask still wants its events.
+            Ok(None) => {
+                self.asked_all = true;
+                return;
+            }
+            // A broken stream needs no answer.
+            Err(_) => {
+                self.ended = true;
+                return;
+            }
         };
         // "From now" and the revision of every answer count from what this node has told its clients.
         if let Err(failure) = self.context.read_acknowledged().await {
@@ -31,7 +39,7 @@ impl Session {
         match request.request_union {
             Some(RequestUnion::CreateRequest(request)) => self.create(request).await,
             Some(RequestUnion::CancelRequest(request)) => self.cancel(request.watch_id),
-            Some(RequestUnion::ProgressRequest(_)) => self.progress_requested = true,
+            Some(RequestUnion::ProgressRequest(_)) => self.request_progress(),
             None => {}
         }
     }
