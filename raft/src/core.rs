@@ -17,7 +17,7 @@ use crate::fast_election::FastElection;
 use crate::growth::LogGrowth;
 use crate::handle::{CallError, Committed, LeaderRequestHandler};
 use crate::log::{LogReader, LogStore};
-use crate::machine_store::{MachineParts, OpenError, SharedState, StateMachine};
+use crate::machine_store::{ApplyObserver, MachineParts, OpenError, SharedState, StateMachine};
 use crate::measures::{ConsensusMetrics, Measures};
 use crate::network::wire::{Answer, AnswerKind, AskOutcome, Call, CallKind};
 use crate::network::{AskSlot, Peer, PeerNetworks, PeerServer, PeerServerParts, Purpose, Transport, answer_ask};
@@ -185,6 +185,8 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
             growth: growth.clone(),
             measures: measures.clone(),
         })?;
+        // What a snapshot holds is not applied again: without this, readers of an idle cluster would wait for an entry.
+        observers.applied(machine.applied_index(), false);
         let state = machine.shared();
         let networks = PeerNetworks::new(
             node_id,
