@@ -250,10 +250,13 @@ impl AsyncWrite for Watched {
     }
 }
 
+/// Only what found no connection was certainly never sent: tonic's `Unavailable` also stands for a connection on which a request
+/// was written and which then fell silent.
 fn lost(status: Status) -> TransportError {
-    match status.code() {
-        tonic::Code::Unavailable => TransportError::Unreachable(status.message().to_owned()),
-        _ => TransportError::Lost(status.to_string()),
+    let mut sources = std::iter::successors(std::error::Error::source(&status), |error| error.source());
+    match sources.any(|error| error.is::<tonic::ConnectError>()) {
+        true => TransportError::Unreachable(status.message().to_owned()),
+        false => TransportError::Lost(status.to_string()),
     }
 }
 

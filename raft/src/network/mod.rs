@@ -59,10 +59,10 @@ pub enum StreamKind {
 /// Why a peer could not be reached or did not answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum TransportError {
-    /// No connection could be made.
+    /// No connection could be made: nothing was sent.
     #[error("unreachable: {0}")]
     Unreachable(String),
-    /// The connection was lost, or the peer gave no valid answer.
+    /// The connection was lost, or the peer gave no valid answer: it may have done what it was asked.
     #[error("connection lost: {0}")]
     Lost(String),
 }
