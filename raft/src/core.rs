@@ -2,25 +2,23 @@
 //!
 //! A real node is a core on tokio with gRPC ([`crate::start()`]); the simulation runs the same core on virtual time.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::storage::RaftLogStorage;
 use openraft::{AsyncRuntime, Config, SnapshotPolicy};
-use prost::Message;
 
 use crate::clock::{ClusterClock, WallClock};
 use crate::fast_election::FastElection;
 use crate::growth::LogGrowth;
-use crate::handle::{CallError, Committed, LeaderRequestHandler};
+use crate::handle::{CallError, Committed};
 use crate::log::{LogReader, LogStore};
 use crate::machine_store::{ApplyObserver, MachineParts, OpenError, SharedState, StateMachine};
 use crate::measures::{ConsensusMetrics, Measures};
-use crate::network::wire::{Answer, AnswerKind, AskOutcome, Call, CallKind};
-use crate::network::{AskSlot, Peer, PeerNetworks, PeerServer, PeerServerParts, Purpose, Transport, answer_ask};
+use crate::network::{AskSlot, PeerNetworks, PeerServer, PeerServerParts, Transport};
 use crate::node_requests::NodeAskSlot;
 use crate::observers::Observers;
 use crate::propose::{LeaderDoor, LeaderRounds, Pump, ReadRounds, Session, WithoutQuorum};
@@ -44,8 +42,6 @@ const REPLICATION_LAG_ENTRIES: u64 = 50_000;
 const MAX_PAYLOAD_ENTRIES: u64 = 4_096;
 /// Purged in steps of at least this many entries.
 const PURGE_BATCH_ENTRIES: u64 = 1_000;
-/// Pause between attempts to reach a leader.
-const RETRY_PAUSE_MS: u64 = 10;
 
 /// Times of elections, in milliseconds. The leader's lease is `election_max_ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,7 +156,8 @@ pub(crate) struct Core<RT: AsyncRuntime, T> {
     session: Arc<Session>,
     rounds: Arc<LeaderRounds>,
     reads: Arc<ReadRounds>,
-    asked: AskSlot,
+    /// Who answers requests to the leader here.
+    pub asked: AskSlot,
     /// Who answers requests of other nodes here.
     pub node_asked: NodeAskSlot,
     transport: T,
@@ -274,13 +271,13 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
         deadline: Duration,
         without_quorum: WithoutQuorum,
     ) -> Result<Committed, CallError> {
-        self.check_serving()?;
+        self.standings.check_serving()?;
         let mut ticket = self.session.enqueue(proposal, without_quorum)?;
         if let Ok(answer) = RT::timeout(deadline, &mut ticket.answer).await {
             return answer.unwrap_or(Err(CallError::Stopped));
         }
         let sent = ticket.withdraw();
-        match self.check_serving() {
+        match self.standings.check_serving() {
             Ok(()) => Err(CallError::TimedOut),
             Err(CallError::NoLeader) if sent => Err(CallError::TimedOutLeaderLost),
             Err(error) => Err(error),
@@ -289,7 +286,7 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
 
     /// See [`crate::Handle::read_index`].
     pub async fn read_index(&self, deadline: Duration) -> Result<(), CallError> {
-        self.check_serving()?;
+        self.standings.check_serving()?;
         let reading = async {
             let index = self.reads.read_index().await?;
             self.observers.wait_applied(index).await;
@@ -309,7 +306,7 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
         let waiting = async {
             let look = Duration::from_millis(SERVING_AFTER_CONTACT_MS);
             while RT::timeout(look, self.observers.wait_applied(index)).await.is_err() {
-                self.check_serving()?;
+                self.standings.check_serving()?;
             }
             Ok(())
         };
@@ -327,51 +324,6 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
         RT::timeout(deadline, confirming)
             .await
             .unwrap_or(Err(CallError::TimedOut))
-    }
-
-    /// See [`crate::Handle::ask_leader`].
-    pub async fn ask_leader(&self, request: Bytes, deadline: Duration) -> Result<Bytes, CallError> {
-        let asking = async {
-            loop {
-                self.check_serving()?;
-                let standing = self.standings.now();
-                let outcome = match standing.leader {
-                    Some(_) if standing.leading => {
-                        answer_ask(&self.asked, &self.standings, self.node_id, request.clone()).await
-                    }
-                    Some(leader) => self.ask_remote(&leader, request.clone()).await?,
-                    None => AskOutcome::NotLeader(crate::network::wire::Nothing {}),
-                };
-                match outcome {
-                    AskOutcome::Answer(answer) => return Ok(answer),
-                    AskOutcome::Refused(text) => return Err(CallError::Remote(text)),
-                    AskOutcome::NotLeader(_) => RT::sleep(Duration::from_millis(RETRY_PAUSE_MS)).await,
-                }
-            }
-        };
-        RT::timeout(deadline, asking).await.unwrap_or(Err(CallError::TimedOut))
-    }
-
-    async fn ask_remote(&self, leader: &Peer, request: Bytes) -> Result<AskOutcome, CallError> {
-        let frame = Call {
-            kind: Some(CallKind::Ask(request)),
-        }
-        .encode_to_vec();
-        let again = AskOutcome::NotLeader(crate::network::wire::Nothing {});
-        match self.transport.call(leader, Purpose::Control, frame.into()).await {
-            Ok(frame) => match Answer::decode(frame).ok().and_then(|answer| answer.kind) {
-                Some(AnswerKind::Ask(reply)) => Ok(reply.outcome.unwrap_or(again)),
-                _ => Err(CallError::Remote("the leader's answer cannot be understood".to_owned())),
-            },
-            // Never sent: it may go to the next leader.
-            Err(crate::network::TransportError::Unreachable(_)) => Ok(again),
-            Err(crate::network::TransportError::Lost(_)) => Err(CallError::TimedOutLeaderLost),
-        }
-    }
-
-    /// Sets who answers [`Self::ask_leader`] here.
-    pub fn set_leader_request_handler(&self, handler: Arc<dyn LeaderRequestHandler>) {
-        *self.asked.write().unwrap_or_else(PoisonError::into_inner) = Some(handler);
     }
 
     /// What consensus measures of itself; `log` is what only the log knows.
@@ -398,18 +350,6 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
     /// What carries calls to peers.
     pub(crate) fn transport(&self) -> &T {
         &self.transport
-    }
-
-    fn check_serving(&self) -> Result<(), CallError> {
-        let (stopped, serving) = self
-            .standings
-            .with(|standing| (standing.fatal.is_some(), standing.serving));
-        match () {
-            () if stopped => Err(CallError::Stopped),
-            // The published standing follows the fence at some distance.
-            () if !serving || self.standings.is_fenced() => Err(CallError::NoLeader),
-            () => Ok(()),
-        }
     }
 }
 

@@ -243,9 +243,20 @@ impl Handle {
         self.running.core.confirm_leadership(deadline).await
     }
 
-    /// Sends an opaque request to the leader's [`LeaderRequestHandler`] (locally if this node leads).
+    /// Sends an opaque request to the leader's [`LeaderRequestHandler`] (locally if this node leads). It is asked again only
+    /// while no leader can have got it.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::TimedOutLeaderLost`] if the leader that may have got it was lost: whether it was carried out is unknown.
     pub async fn ask_leader(&self, request: Bytes, deadline: Duration) -> Result<Bytes, CallError> {
         self.running.core.ask_leader(request, deadline).await
+    }
+
+    /// As [`Handle::ask_leader`], for a request that does no harm when it is carried out more than once: it is asked again when
+    /// a leader is lost, takes long or has a successor, without waiting until its connection is found dead.
+    pub async fn ask_leader_idempotent(&self, request: Bytes, deadline: Duration) -> Result<Bytes, CallError> {
+        self.running.core.ask_leader_idempotent(request, deadline).await
     }
 
     /// Sets what answers [`Self::ask_leader`] while this node leads.

@@ -3,6 +3,7 @@
 //! It carries encoded proposals to one agreed order, applies them to [`quorate_machine::State`] and lets edges read that
 //! state. It knows no etcd, no HTTP and no database: edges speak to it through [`Handle`].
 
+mod attempts;
 mod clock;
 pub mod codec;
 mod core;
@@ -11,6 +12,7 @@ mod greeting;
 mod growth;
 mod hand_over;
 mod handle;
+mod leader_requests;
 pub mod log;
 mod machine_store;
 mod measures;

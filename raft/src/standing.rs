@@ -10,6 +10,7 @@ use std::time::Duration;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{AsyncRuntime, Instant, RaftMetrics};
 
+use crate::handle::CallError;
 use crate::network::Peer;
 use crate::published::{Followed, Published};
 use crate::types::{Raft, TypeConfig};
@@ -149,6 +150,17 @@ impl<RT: AsyncRuntime> Standings<RT> {
     /// Looks at the present standing, for what every call asks.
     pub fn with<T>(&self, look: impl FnOnce(&Standing) -> T) -> T {
         self.published.with(look)
+    }
+
+    /// Refuses what is asked of a node that does not serve.
+    pub fn check_serving(&self) -> Result<(), CallError> {
+        let (stopped, serving) = self.with(|standing| (standing.fatal.is_some(), standing.serving));
+        match () {
+            () if stopped => Err(CallError::Stopped),
+            // The published standing follows the fence at some distance.
+            () if !serving || self.is_fenced() => Err(CallError::NoLeader),
+            () => Ok(()),
+        }
     }
 
     pub fn subscribe(&self) -> StandingReceiver<RT> {

@@ -113,3 +113,28 @@ async fn what_no_connection_took_is_asked_until_one_does() {
     assert_eq!(asking.await.unwrap(), Ok(Bytes::from_static(b"done")));
     cluster.stop_all().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_no_harm_twice_is_asked_of_the_next_leader_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let links = TestLinks::default();
+    let (mut cluster, leader, others) = led(directory.path(), &links).await;
+    set_handlers(&cluster, others);
+    let first = ask_and_silence(&cluster, &links, leader, others).await;
+    let follower = cluster.node(others[0]).clone();
+    let mut status = follower.status();
+    let answer = loop {
+        // Between two leaders it may not serve for a moment.
+        status.wait_for(|status| status.serving).await.unwrap();
+        match follower.ask_leader_idempotent(Bytes::from_static(b"?"), PATIENCE).await {
+            Err(CallError::NoLeader) => {}
+            outcome => break outcome,
+        }
+    };
+    assert_eq!(answer, Ok(Bytes::from_static(b"done")));
+    assert!(
+        !first.is_finished(),
+        "it waited until the silent connection was found dead"
+    );
+    cluster.stop_all().await;
+}

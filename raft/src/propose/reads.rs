@@ -4,26 +4,20 @@
 //! used anywhere (unsafe after a fast restart of a follower).
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use openraft::async_runtime::Select2;
-use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{AsyncRuntime, ReadPolicy};
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::attempts::until_answered;
 use crate::handle::CallError;
 use crate::network::wire::{Answer, AnswerKind, Call, CallKind, Nothing};
 use crate::network::{Peer, Purpose, Transport};
-use crate::standing::{StandingReceiver, Standings};
+use crate::standing::Standings;
 use crate::types::Raft;
 
 /// Callers waiting for the next round at most.
 const WAITING_CAPACITY: usize = 65_536;
-/// Pause between attempts while nobody leads.
-const RETRY_PAUSE_MS: u64 = 10;
-/// How long one attempt may take before the leader is asked again.
-const ATTEMPT_TIMEOUT_MS: u64 = 400;
 
 type Waiting<V> = mpsc::Sender<oneshot::Sender<V>>;
 
@@ -121,34 +115,14 @@ impl ReadRounds {
 impl<RT: AsyncRuntime, T: Transport> Fetcher<RT, T> {
     /// Asks until somebody answers, as long as this node serves.
     async fn fetch(&self) -> Result<u64, CallError> {
-        let mut changes: StandingReceiver<RT> = self.standings.subscribe();
-        loop {
-            let standing = changes.borrow_and_update().clone();
-            if standing.fatal.is_some() {
-                return Err(CallError::Stopped);
+        let asking = until_answered(&self.standings, |standing| async move {
+            match &standing.leader {
+                Some(_) if standing.leading => self.leader_rounds.confirm().await.ok().flatten(),
+                Some(leader) => self.ask(leader).await,
+                None => None,
             }
-            if !standing.serving {
-                return Err(CallError::NoLeader);
-            }
-            let limit = Duration::from_millis(ATTEMPT_TIMEOUT_MS);
-            let attempt = RT::timeout(limit, async {
-                match &standing.leader {
-                    Some(_) if standing.leading => self.leader_rounds.confirm().await.ok().flatten(),
-                    Some(leader) => self.ask(leader).await,
-                    None => None,
-                }
-            });
-            // A change of leader ends the attempt; any other change would too, and only costs another attempt.
-            let index = match RT::select2(attempt, changes.changed()).await {
-                Select2::First(result) => result.ok().flatten(),
-                Select2::Second(Err(_)) => return Err(CallError::Stopped),
-                Select2::Second(Ok(())) => None,
-            };
-            match index {
-                Some(index) => return Ok(index),
-                None => RT::sleep(Duration::from_millis(RETRY_PAUSE_MS)).await,
-            }
-        }
+        });
+        asking.await
     }
 
     async fn ask(&self, leader: &Peer) -> Option<u64> {

@@ -158,7 +158,8 @@ impl Lessor {
             } else {
                 let request = wire::encode_request(wire::Request { renew, instance, lease });
                 let left = deadline.saturating_duration_since(Instant::now());
-                let answer = self.shared.handle.ask_leader(request, left).await;
+                // Neither a renewal nor a question does harm twice, and every lease of a keep-alive stream waits for the answer.
+                let answer = self.shared.handle.ask_leader_idempotent(request, left).await;
                 answer.and_then(|answer| wire::decode_answer(answer).map_err(CallError::Remote))
             };
             let retry = matches!(
