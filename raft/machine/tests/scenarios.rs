@@ -43,6 +43,7 @@ scenarios!(
     maintenance,
     site_loss,
     site_loss_held,
+    site_loss_once,
     partitions,
     history,
     instances,

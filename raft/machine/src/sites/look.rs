@@ -3,6 +3,9 @@
 //! A site is lost when every one of its nodes has lapsed for the site timeout and nobody announced it, when no node of
 //! another site gets any answer of their hosts (a refused connection is a live host), and when none of them reaches any of
 //! the site's witnesses. Two nodes at least must say so; one alone may be the one that is cut off.
+//!
+//! A loss is over when something speaks against it, not when somebody merely stops to confirm it: an observer that restarts
+//! says nothing for a moment, and what it says then is no other loss.
 
 use crate::apply::Context;
 use crate::events::{self, EventCode};
@@ -14,13 +17,20 @@ use crate::state::State;
 /// Fewer nodes outside of a site never declare it lost.
 const MIN_OBSERVERS: usize = 2;
 
+/// Finding of a lost site while all that is heard confirms it. Only then does it move monitors.
+const NOTHING_ANSWERS: &str = "nothing-answers";
+/// Finding of a lost site while some observer's word is missing, or a site timeout made longer runs, and nothing speaks against
+/// the loss.
+const UNCONFIRMED: &str = "unconfirmed";
+
 /// What was found of a site.
 struct Found {
     state: PartitionState,
     finding: &'static str,
 }
 
-/// Looks at every site again; true if the state of one changed. The event of a change is recorded.
+/// Looks at every site again; true if the state of one changed, or whether a loss is confirmed. The event of a change of state
+/// is recorded.
 pub(crate) fn advance(state: &mut State, context: &mut Context<'_>) -> bool {
     let mut changed = false;
     for site in SITES {
@@ -46,6 +56,7 @@ pub(crate) fn advance(state: &mut State, context: &mut Context<'_>) -> bool {
             tell(state, context, &before, &next);
             changed = true;
         }
+        changed |= is_confirmed(&before) != is_confirmed(&next);
         if state.sites.get(site) != Some(&next) {
             state.sites.insert(site.to_owned(), next);
         }
@@ -64,10 +75,17 @@ fn tell(state: &mut State, context: &mut Context<'_>, before: &SiteRecord, next:
     events::record(state, context, EventCode::PartitionStateChanged, None, params);
 }
 
-/// Cluster time at which a site becomes lost if nothing else happens.
+/// True for a lost site of which every observer says at present that nothing answers.
+pub(super) fn is_confirmed(site: &SiteRecord) -> bool {
+    site.lost_index > 0 && site.finding == NOTHING_ANSWERS
+}
+
+/// Cluster time at which a site becomes lost, or its loss confirmed, if nothing else happens.
 pub(crate) fn next_change(state: &State) -> Option<u64> {
-    let waiting = state.sites.values().filter(|site| site.lost_index == 0);
-    waiting.filter_map(|site| loss_due(state, &site.site, true)).min()
+    let waiting = state.sites.values().filter(|site| !is_confirmed(site));
+    waiting
+        .filter_map(|site| loss_due(state, &site.site, site.lost_index == 0))
+        .min()
 }
 
 fn look(state: &State, site: &str, now_ms: u64) -> Found {
@@ -82,7 +100,9 @@ fn look(state: &State, site: &str, now_ms: u64) -> Found {
         return if away {
             found(PartitionState::Departed, "announced")
         } else if loss_due(state, site, !known_lost).is_some_and(|due| now_ms >= due) {
-            found(PartitionState::Lost, "nothing-answers")
+            found(PartitionState::Lost, NOTHING_ANSWERS)
+        } else if known_lost && !refuted(state, site) {
+            found(PartitionState::Lost, UNCONFIRMED)
         } else {
             found(PartitionState::Down, "no-heartbeat")
         };
@@ -93,24 +113,48 @@ fn look(state: &State, site: &str, now_ms: u64) -> Found {
     }
 }
 
-/// When the site is lost by what is known now; `None` while anything speaks against it. With `heard`, the present leader
-/// must have heard every observer: what one said before a leader change may be old.
+/// The workers outside of a site that are heard.
+fn observers(state: &State, site: &str) -> Vec<Worker> {
+    let others = state.nodes().filter(|node| node.site != site);
+    let workers = others.filter_map(|node| state.worker(node.id));
+    workers.filter(|worker| !worker.lapsed).copied().collect()
+}
+
+/// What the present run of an observer said of its links; what a former one said is void.
+fn said<'a>(state: &'a State, observer: &Worker) -> Option<&'a NodeLinks> {
+    let links = state.links.get(&observer.node)?;
+    (links.incarnation == observer.incarnation).then_some(links)
+}
+
+/// True if something speaks against the loss of a site of which no node is heard: an announcement, or the answer of one of its
+/// hosts or witnesses to whomever.
+fn refuted(state: &State, site: &str) -> bool {
+    let announced = |node: &NodeRecord| state.departures.contains_key(&node.id);
+    let answered = |links: &NodeLinks| {
+        let host = |node: &NodeRecord| links.to_peer(node.id).alive();
+        let witness = |address: &str| links.to_target(address).alive();
+        state.nodes_of_site(site).any(host) || state.site_settings.witnesses(site).any(witness)
+    };
+    let observers = observers(state, site);
+    state.nodes_of_site(site).any(announced)
+        || observers
+            .iter()
+            .filter_map(|observer| said(state, observer))
+            .any(answered)
+}
+
+/// When the site is lost by what is known now; `None` while anything speaks against it, or somebody says nothing. With `heard`,
+/// the present leader must have heard every observer: what one said before a leader change may be old.
 fn loss_due(state: &State, site: &str, heard: bool) -> Option<u64> {
-    let observers: Vec<&Worker> = state
-        .nodes()
-        .filter(|node| node.site != site)
-        .filter_map(|node| state.worker(node.id))
-        .filter(|worker| !worker.lapsed)
-        .collect();
-    let unheard = |worker: &&Worker| worker.seen_term != state.leadership.term;
+    let observers = observers(state, site);
+    let unheard = |worker: &Worker| worker.seen_term != state.leadership.term;
     if observers.len() < MIN_OBSERVERS || (heard && observers.iter().any(unheard)) {
         return None;
     }
     let all_say = |silent: &dyn Fn(&NodeLinks) -> bool| {
-        observers.iter().all(|observer| {
-            let links = state.links.get(&observer.node);
-            links.is_some_and(|links| links.incarnation == observer.incarnation && silent(links))
-        })
+        observers
+            .iter()
+            .all(|observer| said(state, observer).is_some_and(silent))
     };
     let mut lapsed_ms = 0;
     for node in state.nodes_of_site(site) {

@@ -61,10 +61,10 @@ impl State {
     }
 }
 
-/// True if the primary site is lost and that moves this monitor (D4): the setting is on, dc1 is active and probed, nobody
-/// forced it there, and it was not switched since the loss was declared.
+/// True if the primary site is lost and that moves this monitor (D4): the observers confirm it at present, the setting is on, dc1
+/// is active and probed, nobody forced it there, and it was not switched since the loss was declared.
 pub(crate) fn loss_moves(state: &State, monitor: &MonitorRecord) -> bool {
-    let Some(site) = state.site(PRIMARY_SITE).filter(|site| site.lost_index > 0) else {
+    let Some(site) = state.site(PRIMARY_SITE).filter(|site| look::is_confirmed(site)) else {
         return false;
     };
     let on = state
