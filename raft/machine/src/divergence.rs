@@ -15,7 +15,7 @@ use crate::state::State;
 pub(crate) const MAX_HASH_INDICES: usize = 4;
 
 impl State {
-    /// Nodes whose hash differs from one that a majority of the members agrees on, at any of the indices kept.
+    /// Nodes whose hash differs from one that a majority of the members that ever served agrees on, at any of the indices kept.
     pub fn divergent_nodes(&self) -> Vec<u64> {
         let mut divergent: Vec<u64> = self
             .hash_groups()
@@ -32,7 +32,7 @@ impl State {
         divergent
     }
 
-    /// True if every member that is heard has reported some index and no majority of all members agrees on it: nobody can
+    /// True if every member that is heard has reported some index and no majority of those that ever served agrees on it: nobody can
     /// be chosen. Writes of clients are refused as long as this lasts. It ends when nodes come back from an intact snapshot
     /// and log and report the index again.
     ///
@@ -55,7 +55,7 @@ impl State {
     fn is_undecided(&self, reports: &[&HashReport]) -> bool {
         let reported = |node: u64| reports.iter().any(|report| report.node == node);
         let lapsed = |node: u64| self.worker(node).is_some_and(|worker| worker.lapsed);
-        let complete = self.nodes.keys().all(|node| reported(*node) || lapsed(*node));
+        let complete = self.comparable().all(|node| reported(node) || lapsed(node));
         let differ = reports.iter().any(|report| report.hash != reports[0].hash);
         complete && differ && self.agreed(reports).is_none()
     }
@@ -83,8 +83,21 @@ impl State {
         groups
     }
 
+    /// Members that a comparison waits for and counts: those whose worker some leader has heard, or that have reported a hash.
+    ///
+    /// Another member has been registered and has never served: it holds no state that could agree or differ. Waited for, it
+    /// would keep every comparison open for ever; counted, it would make two that agree of three no majority of four. What is
+    /// left is never less than a majority of those who hold the state: who serves is heard within a heartbeat, stays known when
+    /// it lapses and until it is removed, and counts at the latest with its own first report. One member alone differs from
+    /// nobody, and of two both must agree.
+    fn comparable(&self) -> impl Iterator<Item = u64> {
+        let reported = |node: u64| self.hash_reports.values().any(|report| report.node == node);
+        let nodes = self.nodes.keys().copied();
+        nodes.filter(move |node| self.workers.contains_key(node) || reported(*node))
+    }
+
     fn agreed(&self, reports: &[&HashReport]) -> Option<Bytes> {
-        let majority = self.nodes.len() / 2 + 1;
+        let majority = self.comparable().count() / 2 + 1;
         let agree = |hash: &Bytes| reports.iter().filter(|report| report.hash == *hash).count();
         reports
             .iter()

@@ -44,6 +44,7 @@ scenarios!(
     site_loss,
     site_loss_held,
     site_loss_once,
+    never_served,
     partitions,
     history,
     instances,

@@ -198,16 +198,18 @@ pub(crate) fn issue_client_certificate(
 }
 
 impl State {
-    /// State of an instance: what the nodes of the cluster say of its port.
+    /// State of an instance: what the nodes of the cluster say of its port. A member that has never served is not waited for: no
+    /// client reaches it, and perhaps it never comes. Once it serves it has to open the port like any other.
     pub fn instance_status(&self, instance: &Instance) -> InstanceStatus {
         if instance.ordinal == 1 {
             return InstanceStatus::Running;
         }
         let said = |node: &NodeRecord| instance.ports.iter().find(|port| port.node == node.id);
         let failed = |node: &NodeRecord| said(node).is_some_and(|port| !port.problem.is_empty());
+        let awaited = |node: &NodeRecord| said(node).is_none() && self.worker(node.id).is_some();
         if self.nodes().any(failed) {
             InstanceStatus::Failed
-        } else if self.nodes().all(|node| said(node).is_some()) {
+        } else if !instance.ports.is_empty() && !self.nodes().any(awaited) {
             InstanceStatus::Running
         } else {
             InstanceStatus::Creating

@@ -1,6 +1,6 @@
 //! What the reports together say of a site, and when it is lost (architecture: Failover safety).
 //!
-//! A site is lost when every one of its nodes has lapsed for the site timeout and nobody announced it, when no node of
+//! A site is lost when every one of its nodes that ever served has lapsed for the site timeout and nobody announced it, when no node of
 //! another site gets any answer of their hosts (a refused connection is a live host), and when none of them reaches any of
 //! the site's witnesses. Two nodes at least must say so; one alone may be the one that is cut off.
 //!
@@ -92,11 +92,8 @@ fn look(state: &State, site: &str, now_ms: u64) -> Found {
     let found = |state, finding| Found { state, finding };
     // A new leader that has not heard everybody yet declares nothing, and takes nothing back.
     let known_lost = state.site(site).is_some_and(|site| site.lost_index > 0);
-    let silent = state.nodes_of_site(site).all(|node| lapsed(state, node.id));
-    if silent {
-        let away = state
-            .nodes_of_site(site)
-            .all(|node| state.departures.contains_key(&node.id));
+    if is_silent(state, site) {
+        let away = served(state, site).all(|worker| state.departures.contains_key(&worker.node));
         return if away {
             found(PartitionState::Departed, "announced")
         } else if loss_due(state, site, !known_lost).is_some_and(|due| now_ms >= due) {
@@ -111,6 +108,16 @@ fn look(state: &State, site: &str, now_ms: u64) -> Found {
         Some(finding) => found(PartitionState::Impaired, finding),
         None => found(PartitionState::Normal, "well"),
     }
+}
+
+/// Workers of a site. A member without one was registered and has never served, perhaps never began: nobody has missed it, so
+/// that its silence says nothing of the site.
+fn served<'a>(state: &'a State, site: &'a str) -> impl Iterator<Item = &'a Worker> {
+    state.nodes_of_site(site).filter_map(|node| state.worker(node.id))
+}
+
+fn is_silent(state: &State, site: &str) -> bool {
+    served(state, site).next().is_some() && served(state, site).all(|worker| worker.lapsed)
 }
 
 /// The workers outside of a site that are heard.
@@ -156,15 +163,12 @@ fn loss_due(state: &State, site: &str, heard: bool) -> Option<u64> {
             .iter()
             .all(|observer| said(state, observer).is_some_and(silent))
     };
-    let mut lapsed_ms = 0;
-    for node in state.nodes_of_site(site) {
-        let worker = state.worker(node.id).filter(|worker| worker.lapsed)?;
-        let silent = all_say(&|links| links.to_peer(node.id) == LinkState::Silent);
-        if state.departures.contains_key(&node.id) || !silent {
-            return None;
-        }
-        lapsed_ms = lapsed_ms.max(worker.changed_ms);
+    let silent = |worker: &Worker| all_say(&|links| links.to_peer(worker.node) == LinkState::Silent);
+    // The answer of a host counts even where its node has never served.
+    if refuted(state, site) || !is_silent(state, site) || !served(state, site).all(silent) {
+        return None;
     }
+    let lapsed_ms = served(state, site).map(|worker| worker.changed_ms).max()?;
     let mut witnesses = state.site_settings.witnesses(site);
     let unreached = witnesses.all(|address| all_say(&|links| links.to_target(address) == LinkState::Silent));
     unreached.then(|| lapsed_ms.saturating_add(u64::from(state.site_settings.site_timeout_ms)))

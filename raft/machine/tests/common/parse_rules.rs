@@ -82,6 +82,17 @@ impl Scenario {
                     self.apply_as(build::node_principal(node), command);
                 }
             }
+            // `join NODE [site=..]`: registered, not yet heard
+            "join" => {
+                let mut node = build::node(line.number(1));
+                node.site = line.option("site").unwrap_or_default().to_owned();
+                let command = Command::UpsertNode(UpsertNode { node });
+                self.apply_as(build::node_principal(1), command);
+            }
+            "remove" => {
+                let node = line.number(1);
+                self.apply_as(build::node_principal(2), Command::RemoveNode(RemoveNode { node }));
+            }
             "sites" => {
                 let lines = self.state.sites().map(|site| {
                     let finding = &site.finding;
