@@ -17,19 +17,20 @@ pub(crate) const MAX_HASH_INDICES: usize = 4;
 impl State {
     /// Nodes whose hash differs from one that a majority of the members that ever served agrees on, at any of the indices kept.
     pub fn divergent_nodes(&self) -> Vec<u64> {
-        let mut divergent: Vec<u64> = self
-            .hash_groups()
-            .into_values()
-            .filter_map(|reports| {
-                let agreed = self.agreed(&reports)?;
-                let others = reports.iter().filter(|report| report.hash != agreed);
-                Some(others.map(|report| report.node).collect::<Vec<_>>())
-            })
-            .flatten()
-            .collect();
-        divergent.sort_unstable();
-        divergent.dedup();
-        divergent
+        self.differences().into_keys().collect()
+    }
+
+    /// Divergent nodes, each with the newest index at which it differs.
+    fn differences(&self) -> BTreeMap<u64, u64> {
+        let mut differences = BTreeMap::new();
+        for (index, reports) in self.hash_groups() {
+            let Some(agreed) = self.agreed(&reports) else {
+                continue;
+            };
+            let others = reports.iter().filter(|report| report.hash != agreed);
+            differences.extend(others.map(|report| (report.node, index)));
+        }
+        differences
     }
 
     /// True if every member that is heard has reported some index and no majority of those that ever served agrees on it: nobody can
@@ -115,6 +116,22 @@ pub(crate) fn check_writes(state: &State, author: &Principal) -> Result<(), Refu
         return Err(Refusal::new(RefusalCode::StateHashesDiffer));
     }
     Ok(())
+}
+
+/// What a removed node reported counts no more.
+pub(crate) fn forget_node(state: &mut State, node: u64) {
+    let reports = std::mem::take(&mut state.hash_reports);
+    state.hash_reports = reports.into_iter().filter(|((_, by), _)| *by != node).collect();
+}
+
+/// Records who has become divergent by this entry.
+pub(crate) fn note_divergent(state: &mut State, context: &mut Context<'_>, before: &[u64]) {
+    for (node, index) in state.differences() {
+        if !before.contains(&node) {
+            let params = vec![Param::new("node", node), Param::new("index", index)];
+            events::record(state, context, EventCode::StateDiverged, None, params);
+        }
+    }
 }
 
 /// Records the alarm if the majority has been lost by this entry.

@@ -35,6 +35,7 @@ scenarios!(
     workers,
     votes,
     divergence,
+    divergence_removed,
     space,
     deletion,
     token_scope,

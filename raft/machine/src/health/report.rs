@@ -2,7 +2,7 @@
 
 use crate::apply::{Context, done};
 use crate::command::*;
-use crate::divergence::{MAX_HASH_INDICES, note_majority};
+use crate::divergence::{MAX_HASH_INDICES, note_divergent, note_majority};
 use crate::events::{self, EventCode};
 use crate::health::conditions;
 use crate::health::workers::current_worker;
@@ -170,14 +170,7 @@ pub(crate) fn state_hash_reported(
             .collect();
     }
     context.wake.work = true;
-    for node in state
-        .divergent_nodes()
-        .into_iter()
-        .filter(|node| !before.contains(node))
-    {
-        let params = vec![Param::new("node", node), Param::new("index", command.index)];
-        events::record(state, context, EventCode::StateDiverged, None, params);
-    }
+    note_divergent(state, context, &before);
     note_majority(state, context, lost_before);
     done()
 }

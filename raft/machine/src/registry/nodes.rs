@@ -3,6 +3,7 @@
 use crate::apply::{Context, done};
 use crate::audit;
 use crate::command::{RemoveNode, UpsertNode};
+use crate::divergence;
 use crate::etcd_ids::FIRST_ETCD_MEMBER_ID;
 use crate::health;
 use crate::model::NodeRecord;
@@ -44,12 +45,13 @@ pub(crate) fn upsert_node(
     done()
 }
 
-/// A node that is unknown is gone already. What it voted, and what it said of its disk and of ports, goes with it.
+/// A node that is unknown is gone already. What it voted, and what it said of its disk, of ports and of its state, goes with it.
 pub(crate) fn remove_node(
     state: &mut State,
     context: &mut Context<'_>,
     command: RemoveNode,
 ) -> Result<ReplyKind, Refusal> {
+    let (divergent, lost) = (state.divergent_nodes(), state.hash_majority_lost());
     let Some(node) = state.nodes.remove(&command.node) else {
         return done();
     };
@@ -66,6 +68,10 @@ pub(crate) fn remove_node(
     state.links.remove(&command.node);
     state.departures.remove(&command.node);
     instance::forget_node(state, command.node);
+    divergence::forget_node(state, command.node);
+    // Among those who are left another majority may hold, or none.
+    divergence::note_divergent(state, context, &divergent);
+    divergence::note_majority(state, context, lost);
     context.wake.membership = true;
     context.wake.monitors = true;
     health::evaluate_all(state, context);
