@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 use quorate_etcd_api::{MAX_LEARNERS, MemberChange, MemberError, MemberKeeper};
-use quorate_machine::{Command, NodeRecord, RemoveNode, UpsertNode};
+use quorate_machine::{Command, NodeRecord, RefusalCode, RemoveNode, UpsertNode};
 use quorate_raft::{CallError, Handle, Member};
 use tokio::sync::Mutex;
 
@@ -142,7 +142,8 @@ impl Membership {
                     peer: peer_address(&node.peer),
                 };
                 let id = node.id;
-                self.propose(Command::UpsertNode(UpsertNode { node })).await?;
+                let new = Some(false);
+                self.propose(Command::UpsertNode(UpsertNode { node, new })).await?;
                 self.handle.update_member(id, member, CHANGE_DEADLINE).await?;
                 Ok(id)
             }
@@ -150,7 +151,8 @@ impl Membership {
                 let mut node = find(id)?.clone();
                 self.check_promote(&nodes, &node)?;
                 node.learner = false;
-                self.propose(Command::UpsertNode(UpsertNode { node })).await?;
+                let new = Some(false);
+                self.propose(Command::UpsertNode(UpsertNode { node, new })).await?;
                 self.handle.promote(vec![id], CHANGE_DEADLINE).await?;
                 Ok(id)
             }
@@ -187,7 +189,8 @@ impl Membership {
             learner: add.learner,
             ..NodeRecord::default()
         };
-        self.propose(Command::UpsertNode(UpsertNode { node })).await?;
+        let new = Some(true);
+        self.propose(Command::UpsertNode(UpsertNode { node, new })).await?;
         Ok(id)
     }
 
@@ -254,7 +257,12 @@ impl Membership {
         match propose(&self.handle, command).await {
             Ok(_) => Ok(()),
             Err(ProposeError::Call(error)) => Err(error.into()),
-            Err(ProposeError::Refused(refusal)) => Err(CallError::Remote(refusal.code().code().to_string()).into()),
+            // The registry changed since it was read: another node's desk admits newcomers too.
+            Err(ProposeError::Refused(refusal)) => Err(match refusal.code() {
+                RefusalCode::NotFound => MemberError::NotFound,
+                RefusalCode::NodeIdTaken => MemberError::IdExists,
+                other => CallError::Remote(other.code().to_string()).into(),
+            }),
         }
     }
 }

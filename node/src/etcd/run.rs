@@ -200,7 +200,11 @@ async fn publish(config: &EtcdConfig, file: &MemberFile, handle: &Handle) -> any
                 ..present.clone()
             };
             if wanted != present {
-                until_done(handle, Command::UpsertNode(UpsertNode { node: wanted })).await?;
+                let command = UpsertNode {
+                    node: wanted,
+                    new: Some(false),
+                };
+                until_done(handle, Command::UpsertNode(command)).await?;
             }
             tracing::info!(
                 local_member_id = format!("{:x}", file.member),

@@ -7,11 +7,11 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use quorate_machine::{Command, NodeRecord, UpsertNode};
+use quorate_machine::{Command, NodeRecord, RefusalCode, UpsertNode};
 use quorate_raft::{Handle, Member};
 use tokio::sync::Mutex;
 
-use super::{Heartbeats, propose};
+use super::{Heartbeats, ProposeError, propose};
 use crate::identity::{NodeProfile, Registrar, node_record};
 
 /// From one look to the next; membership changes rarely.
@@ -62,16 +62,15 @@ async fn register(handle: &Handle, mut profile: NodeProfile) -> Result<u64, Stri
         if record.name.is_empty() {
             record.name = format!("node-{}", profile.node_id);
         }
-        let command = Command::UpsertNode(UpsertNode { node: record });
-        propose(handle, command).await.map_err(|error| error.to_string())?;
-        // Another node's desk may have given the same id in the same moment: the last one holds it.
-        let holds = handle.read(|state| {
-            state
-                .node(profile.node_id)
-                .is_some_and(|node| node.peer == profile.peer)
+        let command = Command::UpsertNode(UpsertNode {
+            node: record,
+            new: Some(true),
         });
-        if holds {
-            return Ok(profile.node_id);
+        match propose(handle, command).await {
+            Ok(_) => return Ok(profile.node_id),
+            // Another node's desk gave the same id in the same moment, and was first.
+            Err(ProposeError::Refused(refusal)) if refusal.code() == RefusalCode::NodeIdTaken => {}
+            Err(error) => return Err(error.to_string()),
         }
     }
     Err("several nodes join at once: try again".to_string())
@@ -85,7 +84,7 @@ async fn take_place(handle: &Handle, mut profile: NodeProfile, place: &NodeRecor
         node.name = format!("node-{}", place.id);
     }
     node.learner = place.learner;
-    let command = Command::UpsertNode(UpsertNode { node });
+    let command = Command::UpsertNode(UpsertNode { node, new: Some(false) });
     propose(handle, command).await.map_err(|error| error.to_string())?;
     Ok(place.id)
 }

@@ -229,6 +229,10 @@ fn refusal(code: RefusalCode) -> Texts {
             "A stored password does not follow a monitor to other servers or to another encryption; give it again.",
             "更改服务器地址或加密方式时，不会沿用已保存的密码；请重新填写。",
         ),
+        RefusalCode::NodeIdTaken => (
+            "The node id {node} is another node's, or was one's that has been removed; join again to be given the next free one.",
+            "节点编号 {node} 已被其他节点占用，或曾属于已移除的节点；请重新加入以获得下一个可用编号。",
+        ),
         RefusalCode::OutsideTokenScope => (
             "Your API token is bound to other applications; use a token for this one, or log in.",
             "该 API 令牌仅限其他应用；请使用适用于此应用的令牌，或登录后操作。",

@@ -232,6 +232,8 @@ pub enum RefusalCode {
     UnknownCommand = 25,
     /// The monitors of one batch belong to more than one instance, or none or too many are named.
     InvalidBatch = 26,
+    /// Another node has this id, or had it before it was removed.
+    NodeIdTaken = 27,
     /// The nodes' states differ and no majority agrees: nothing is written until an operator has found the right one.
     StateHashesDiffer = 40,
     /// Monitors of this kind have no such thing: no active side, no connection pool, no read/write state.
@@ -256,7 +258,7 @@ pub enum RefusalCode {
 
 impl RefusalCode {
     /// Every code that is produced.
-    pub const ALL: [RefusalCode; 32] = [
+    pub const ALL: [RefusalCode; 33] = [
         RefusalCode::NotBootstrapped,
         RefusalCode::AlreadyBootstrapped,
         RefusalCode::PermissionDenied,
@@ -280,6 +282,7 @@ impl RefusalCode {
         RefusalCode::UnknownInstance,
         RefusalCode::ResendOutsideWindow,
         RefusalCode::InvalidBatch,
+        RefusalCode::NodeIdTaken,
         RefusalCode::StateHashesDiffer,
         RefusalCode::OutsideTokenScope,
         RefusalCode::NothingToSwitch,
@@ -322,6 +325,7 @@ impl RefusalCode {
             RefusalCode::ResendOutsideWindow => "resend-outside-window",
             RefusalCode::UnknownCommand => "unknown-command",
             RefusalCode::InvalidBatch => "invalid-batch",
+            RefusalCode::NodeIdTaken => "node-id-taken",
             RefusalCode::StateHashesDiffer => "state-hashes-differ",
             RefusalCode::OutsideTokenScope => "outside-token-scope",
             RefusalCode::NothingToSwitch => "nothing-to-switch",

@@ -11,6 +11,10 @@ fn apply_as_node(state: &mut State, command: Command) -> Reply {
     apply(state, index, &envelope).reply
 }
 
+fn upsert(node: NodeRecord, new: Option<bool>) -> Command {
+    Command::UpsertNode(UpsertNode { node, new })
+}
+
 fn fields(reply: &Reply) -> Vec<(&str, &str)> {
     let refusal = reply.refusal().expect("it must be refused");
     let fields = refusal.fields.iter();
@@ -43,7 +47,7 @@ fn a_node_has_bounded_texts() {
     for (pointer, change) in changes {
         let mut node = build::node(4);
         change(&mut node, long.clone());
-        let reply = apply_as_node(&mut state, Command::UpsertNode(UpsertNode { node: node.clone() }));
+        let reply = apply_as_node(&mut state, upsert(node.clone(), Some(true)));
         assert_eq!(fields(&reply), [(pointer, "too-long")]);
         let reply = apply_as_node(&mut State::new(), bootstrap(|command| command.nodes.push(node)));
         assert_eq!(fields(&reply), [(pointer, "too-long")]);
@@ -137,4 +141,65 @@ fn a_removed_node_leaves_nothing_behind() {
         assert_eq!(reply.refusal(), None, "to remove a node again changes nothing");
         assert!(state.node(2).is_none() && state.worker(2).is_none());
     }
+}
+
+/// What becomes of the record of a node: the code of the refusal, and the peer address that the id stands for then.
+fn upserted(state: &mut State, node: NodeRecord, new: Option<bool>) -> (Option<RefusalCode>, Option<String>) {
+    let id = node.id;
+    let reply = apply_as_node(state, upsert(node, new));
+    let code = reply.refusal().map(|refusal| refusal.code());
+    (code, state.node(id).map(|node| node.peer.clone()))
+}
+
+fn at(id: u64, peer: &str) -> NodeRecord {
+    NodeRecord {
+        peer: peer.to_owned(),
+        ..build::node(id)
+    }
+}
+
+#[test]
+fn an_id_is_given_to_one_node() {
+    let mut state = State::new();
+    assert_eq!(apply_as_node(&mut state, build::bootstrap()).refusal(), None);
+    let (x, y) = (Some("x:2380".to_owned()), Some("y:2380".to_owned()));
+    let id = state.next_node_id();
+    let taken = Some(RefusalCode::NodeIdTaken);
+    assert_eq!(upserted(&mut state, at(id, "x:2380"), Some(true)), (None, x.clone()));
+    assert_eq!(upserted(&mut state, at(id, "y:2380"), Some(true)), (taken, x.clone()));
+    let index = state.audit().last_sequence();
+    assert_eq!(
+        upserted(&mut state, at(id, "x:2380"), Some(true)),
+        (None, x),
+        "the same once more"
+    );
+    assert_eq!(state.audit().last_sequence(), index, "which changes nothing");
+    assert_eq!(
+        upserted(&mut state, at(id, "y:2380"), Some(false)),
+        (None, y),
+        "it moves"
+    );
+}
+
+#[test]
+fn nothing_brings_a_removed_node_back() {
+    let mut state = State::new();
+    assert_eq!(apply_as_node(&mut state, build::bootstrap()).refusal(), None);
+    assert_eq!(upserted(&mut state, at(4, "x:2380"), Some(true)).0, None);
+    assert_eq!(upserted(&mut state, at(5, "y:2380"), Some(true)).0, None);
+    for node in [5, 4] {
+        apply_as_node(&mut state, Command::RemoveNode(RemoveNode { node }));
+    }
+    let gone = (Some(RefusalCode::NotFound), None);
+    assert_eq!(upserted(&mut state, at(4, "x:2380"), Some(false)), gone);
+    let taken = (Some(RefusalCode::NodeIdTaken), None);
+    for id in [4, 5] {
+        assert_eq!(upserted(&mut state, at(id, "z:2380"), Some(true)), taken);
+    }
+    assert_eq!(upserted(&mut state, at(6, "z:2380"), Some(true)).0, None);
+    // An entry of a log from before is applied as it was then.
+    assert_eq!(
+        upserted(&mut state, at(4, "x:2380"), None),
+        (None, Some("x:2380".to_owned()))
+    );
 }

@@ -321,6 +321,7 @@ const TITLES: &[(&str, &str)] = &[
     ("quota-exceeded", "超出配额"),
     ("invalid-spec", "请求无效"),
     ("invalid-batch", "批量请求无效"),
+    ("node-id-taken", "节点编号已被占用"),
     ("first-instance", "初始实例不能删除"),
     ("has-monitors", "仍有监控器"),
     ("feature-disabled", "功能点未启用"),

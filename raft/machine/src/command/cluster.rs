@@ -67,6 +67,10 @@ pub struct RemoveNode {
 pub struct UpsertNode {
     #[prost(message, required, tag = "1")]
     pub node: NodeRecord,
+    /// True for a node that joins with an id that nobody has had, false for another record of one that is there; refused where
+    /// that is not so. Logs from before have neither: the record is set, whatever was there.
+    #[prost(bool, optional, tag = "2")]
+    pub new: Option<bool>,
 }
 
 /// First command of a term; automatic decisions hold until the leader has heard the workers.

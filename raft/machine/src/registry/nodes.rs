@@ -7,7 +7,7 @@ use crate::divergence;
 use crate::etcd_ids::FIRST_ETCD_MEMBER_ID;
 use crate::health;
 use crate::model::NodeRecord;
-use crate::registry::{check_quota, instance};
+use crate::registry::{check_quota, instance, not_found};
 use crate::reply::*;
 use crate::state::State;
 use crate::validate::Problems;
@@ -22,6 +22,7 @@ pub(crate) fn upsert_node(
 ) -> Result<ReplyKind, Refusal> {
     let node = command.node;
     check_node(&node)?;
+    check_place(state, &node, command.new)?;
     if !state.nodes.contains_key(&node.id) {
         check_quota("nodes", MAX_NODES, state.nodes.len())?;
     }
@@ -43,6 +44,23 @@ pub(crate) fn upsert_node(
     // A node that changed its site changes what is known of both.
     health::evaluate_all(state, context);
     done()
+}
+
+/// An id is one node's, and nobody's after that: of two that are given the same one at once the second is refused, and what is
+/// still on its way to a removed node brings no record of it back. The very record that is there already is no other node.
+fn check_place(state: &State, node: &NodeRecord, new: Option<bool>) -> Result<(), Refusal> {
+    let present = state.node(node.id);
+    let removed_up_to = state.cluster.map_or(0, |cluster| cluster.removed_up_to);
+    match (new, present) {
+        (Some(false), None) => Err(not_found("node", node.id)),
+        (Some(true), Some(present)) if present != node => Err(taken(node)),
+        (Some(true), None) if node.id <= removed_up_to => Err(taken(node)),
+        _ => Ok(()),
+    }
+}
+
+fn taken(node: &NodeRecord) -> Refusal {
+    Refusal::new(RefusalCode::NodeIdTaken).with("node", node.id)
 }
 
 /// A node that is unknown is gone already. What it voted, and what it said of its disk, of ports and of its state, goes with it.

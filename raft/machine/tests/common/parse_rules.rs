@@ -86,7 +86,8 @@ impl Scenario {
             "join" => {
                 let mut node = build::node(line.number(1));
                 node.site = line.option("site").unwrap_or_default().to_owned();
-                let command = Command::UpsertNode(UpsertNode { node });
+                let new = Some(true);
+                let command = Command::UpsertNode(UpsertNode { node, new });
                 self.apply_as(build::node_principal(1), command);
             }
             "remove" => {
