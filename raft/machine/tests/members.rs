@@ -127,19 +127,55 @@ fn a_cluster_that_stands_in_for_etcd_is_open_and_keeps_no_key_for_itself() {
 #[test]
 fn a_removed_node_leaves_nothing_behind() {
     let mut state = State::new();
-    assert_eq!(apply_as_node(&mut state, bootstrap_etcd()).refusal(), None);
-    let seen = Command::WorkerSeen(WorkerSeen {
+    let monitor = build::id(8, 1);
+    let create = CreateMonitor {
+        id: monitor,
+        application: build::id(7, 1),
+        spec: build::monitor_spec("orders"),
+        pool: None,
+        connection_test: Some(TestGate::of(TestVerdict::Passed)),
+    };
+    let report = ReportHealth {
         node: 2,
         incarnation: 1,
-        term: 1,
-    });
-    apply_as_node(&mut state, Command::LeaderStarted(LeaderStarted { term: 1, node: 1 }));
-    apply_as_node(&mut state, seen);
-    assert!(state.worker(2).is_some());
+        sequence: 1,
+        votes: DataCenter::ALL
+            .map(|dc| build::vote(monitor, 1, dc, Vote::Down))
+            .to_vec(),
+        full: true,
+    };
+    let hash = ReportStateHash {
+        node: 2,
+        index: 1,
+        hash: vec![7; 32].into(),
+    };
+    let root = build::user_principal("root", 1);
+    for (author, command) in [
+        (build::node_principal(1), build::bootstrap()),
+        (
+            build::node_principal(1),
+            Command::LeaderStarted(LeaderStarted { term: 1, node: 1 }),
+        ),
+        (root.clone(), build::application(1, "shop")),
+        (root, Command::CreateMonitor(Box::new(create))),
+        (build::node_principal(2), Command::ReportHealth(report)),
+        (build::node_principal(2), Command::ReportStateHash(hash)),
+    ] {
+        let index = state.applied_index() + 1;
+        let reply = apply(&mut state, index, &build::envelope(0, None, author, command)).reply;
+        assert_eq!(reply.refusal(), None);
+    }
+    let votes = |state: &State| {
+        let found = state.monitor(&monitor).expect("it exists");
+        DataCenter::ALL.map(|dc| found.side(dc).votes.len())
+    };
+    assert!(state.worker(2).is_some() && state.hash_report(2).is_some());
+    assert_eq!(votes(&state), [1, 1]);
     for _ in 0..2 {
         let reply = apply_as_node(&mut state, Command::RemoveNode(RemoveNode { node: 2 }));
         assert_eq!(reply.refusal(), None, "to remove a node again changes nothing");
-        assert!(state.node(2).is_none() && state.worker(2).is_none());
+        assert!(state.node(2).is_none() && state.worker(2).is_none() && state.hash_report(2).is_none());
+        assert_eq!(votes(&state), [0, 0], "what it voted would hold for ever");
     }
 }
 

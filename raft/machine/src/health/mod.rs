@@ -14,4 +14,4 @@ pub(crate) use evaluate::{evaluate, evaluate_all};
 pub(crate) use report::{report, state_hash_reported, tick};
 pub use tally::{Tally, Verdict, tally};
 pub use workers::LEADER_SETTLE_MS;
-pub(crate) use workers::{leader_started, worker_lapsed, worker_seen};
+pub(crate) use workers::{drop_votes, leader_started, worker_lapsed, worker_seen};

@@ -141,7 +141,8 @@ fn tell_returned(state: &mut State, context: &mut Context<'_>, node: u64) {
     events::record(state, context, EventCode::WorkerSeen, None, params);
 }
 
-fn drop_votes(state: &mut State, node: u64) {
+/// Takes back what a node voted on every monitor.
+pub(crate) fn drop_votes(state: &mut State, node: u64) {
     let voted = |side: &Side| side.votes.iter().any(|vote| vote.node == node);
     let concerned: Vec<_> = state
         .all_monitors()

@@ -81,6 +81,7 @@ pub(crate) fn remove_node(
     {
         cluster.removed_up_to = cluster.removed_up_to.max(node.id);
     }
+    health::drop_votes(state, command.node);
     state.workers.remove(&command.node);
     state.disks.remove(&command.node);
     state.links.remove(&command.node);
