@@ -270,13 +270,9 @@ pub(crate) struct SiteSwitchView {
 
 impl SiteSwitchView {
     pub(crate) fn new(state: &State, instance: &Id) -> Self {
-        let concerned = state.monitors(instance).filter(|monitor| {
-            let armed = monitor.active_dc() == quorate_machine::DataCenter::Dc1 && monitor.spec.has_active_side();
-            armed && monitor.spec.automatic_switch && monitor.spec.probing && monitor.pool.is_some()
-        });
         Self {
             on: state.instance(instance).is_some_and(|instance| instance.site_switch),
-            concerned_monitors: concerned.count(),
+            concerned_monitors: state.moved_by_site_loss(instance).count(),
             warnings: witness_warnings(state),
         }
     }

@@ -45,6 +45,7 @@ scenarios!(
     site_loss,
     site_loss_held,
     site_loss_once,
+    site_loss_kinds,
     never_served,
     partitions,
     history,

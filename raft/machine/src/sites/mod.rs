@@ -52,6 +52,15 @@ impl State {
         self.nodes().filter(move |node| node.site == site)
     }
 
+    /// Monitors of an instance that the loss of the primary site would move if dc2 is healthy by then, its datacenter-level
+    /// automatic switch being on.
+    pub fn moved_by_site_loss(&self, instance: &Id) -> impl Iterator<Item = &MonitorRecord> {
+        let by_itself = |monitor: &&MonitorRecord| monitor.spec.automatic_switch && monitor.sdk_keys_published();
+        self.monitors(instance)
+            .filter(|monitor| is_concerned(monitor))
+            .filter(by_itself)
+    }
+
     /// Why the datacenter-level automatic switch of an instance is not as safe as it could be: the sites that have no
     /// witness. Without one, silence of a site's nodes alone decides.
     pub fn sites_without_witness(&self) -> Vec<String> {
@@ -61,8 +70,16 @@ impl State {
     }
 }
 
-/// True if the primary site is lost and that moves this monitor (D4): the observers confirm it at present, the setting is on, dc1
-/// is active and probed, nobody forced it there, and it was not switched since the loss was declared.
+/// True for a monitor that the loss of the primary site concerns: dc1 is active and probed, and nobody forced it there.
+fn is_concerned(monitor: &MonitorRecord) -> bool {
+    let forced = monitor.last_switch.as_ref().is_some_and(|last| {
+        last.cause() == SwitchCause::Forced && last.to() == DataCenter::Dc1 && !monitor.dc1.was_healthy
+    });
+    monitor.active() == DataCenter::Dc1 && monitor.spec.probing && monitor.spec.has_active_side() && !forced
+}
+
+/// True if the primary site is lost and that moves this monitor (D4): the observers confirm it at present, the setting is on, the
+/// loss concerns it, and it was not switched since the loss was declared.
 pub(crate) fn loss_moves(state: &State, monitor: &MonitorRecord) -> bool {
     let Some(site) = state.site(PRIMARY_SITE).filter(|site| look::is_confirmed(site)) else {
         return false;
@@ -74,9 +91,5 @@ pub(crate) fn loss_moves(state: &State, monitor: &MonitorRecord) -> bool {
         .last_switch
         .as_ref()
         .is_some_and(|last| last.index >= site.lost_index);
-    let forced = monitor.last_switch.as_ref().is_some_and(|last| {
-        last.cause() == SwitchCause::Forced && last.to() == DataCenter::Dc1 && !monitor.dc1.was_healthy
-    });
-    let here = monitor.active() == DataCenter::Dc1 && monitor.spec.probing && monitor.spec.has_active_side();
-    on && here && !since && !forced
+    on && !since && is_concerned(monitor)
 }

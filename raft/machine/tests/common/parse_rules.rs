@@ -107,6 +107,13 @@ impl Scenario {
                 let text: String = lines.collect();
                 self.out.push_str(&text);
             }
+            // what the loss of the primary site would move
+            "armed" => {
+                let instance = build::instance();
+                let monitors = self.state.moved_by_site_loss(&instance);
+                let names: Vec<&str> = monitors.map(|monitor| monitor.spec.name.as_str()).collect();
+                self.out.push_str(&format!("  {names:?}\n"));
+            }
             "pauses" => {
                 let lines = self.state.pauses().map(|pause| {
                     let scope = pause.scope.kind().code();
