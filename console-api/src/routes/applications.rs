@@ -44,9 +44,8 @@ pub(crate) async fn create_application(
     Segments(instance): Segments<String>,
     Body(body): Body<ApplicationBody>,
 ) -> Result<Response, Problem> {
-    let id = context
-        .handle()
-        .read(|state| find_instance(state, &instance).map(|found| found.meta.id))?;
+    let found = |state: &_| find_instance(state, &instance).map(|found| found.meta.id);
+    let id = context.read(false, found).await??;
     let command = Command::CreateApplication(CreateApplication {
         id: new_id(),
         instance: id,
