@@ -11,13 +11,11 @@ use crate::standing::{Standing, StandingReceiver, Standings};
 
 /// Pause between attempts, also while nobody leads.
 pub(crate) const RETRY_PAUSE_MS: u64 = 10;
-/// How long one attempt may take before the leader is asked again.
-const ATTEMPT_TIMEOUT_MS: u64 = 400;
-
-/// Attempts until one gives something, as long as this node serves. An attempt that takes long is given up, and so is one
-/// whose leader has a successor, with whatever it has done by then: it must do no harm to do it more than once.
+/// Attempts until one gives something, as long as this node serves. An attempt is given up after `attempt_timeout`, and when the
+/// leader has a successor, with whatever it has done by then: it must do no harm to do it more than once.
 pub(crate) async fn until_answered<RT, V, A>(
     standings: &Standings<RT>,
+    attempt_timeout: Duration,
     mut attempt: impl FnMut(Standing) -> A,
 ) -> Result<V, CallError>
 where
@@ -29,7 +27,7 @@ where
     loop {
         let standing = changes.borrow_and_update().clone();
         standings.check_serving()?;
-        let limited = RT::timeout(Duration::from_millis(ATTEMPT_TIMEOUT_MS), attempt(standing));
+        let limited = RT::timeout(attempt_timeout, attempt(standing));
         // A change of leader ends the attempt; any other change would too, and only costs another attempt.
         let given = match RT::select2(limited, changes.changed()).await {
             Select2::First(result) => result.ok().flatten(),

@@ -16,6 +16,10 @@ use crate::network::wire::{Answer, AnswerKind, AskOutcome, Call, CallKind};
 use crate::network::{Peer, Purpose, Transport, TransportError, answer_ask};
 use crate::standing::Standing;
 
+/// How long a leader may take before it is asked again. A busy one takes a while, and asking it more often makes it no faster; one
+/// that is gone has a successor by then.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1_500);
+
 impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
     /// See [`crate::Handle::ask_leader`].
     pub async fn ask_leader(&self, request: Bytes, deadline: Duration) -> Result<Bytes, CallError> {
@@ -33,7 +37,7 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
 
     /// See [`crate::Handle::ask_leader_idempotent`].
     pub async fn ask_leader_idempotent(&self, request: Bytes, deadline: Duration) -> Result<Bytes, CallError> {
-        let asking = until_answered(&self.standings, |standing| {
+        let asking = until_answered(&self.standings, ATTEMPT_TIMEOUT, |standing| {
             let request = request.clone();
             async move {
                 match self.ask(&standing, request).await {

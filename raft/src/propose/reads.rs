@@ -4,6 +4,7 @@
 //! used anywhere (unsafe after a fast restart of a follower).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::{AsyncRuntime, ReadPolicy};
 use prost::Message;
@@ -18,6 +19,9 @@ use crate::types::Raft;
 
 /// Callers waiting for the next round at most.
 const WAITING_CAPACITY: usize = 65_536;
+
+/// How long one attempt may take before the leader is asked again.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(400);
 
 type Waiting<V> = mpsc::Sender<oneshot::Sender<V>>;
 
@@ -115,7 +119,7 @@ impl ReadRounds {
 impl<RT: AsyncRuntime, T: Transport> Fetcher<RT, T> {
     /// Asks until somebody answers, as long as this node serves.
     async fn fetch(&self) -> Result<u64, CallError> {
-        let asking = until_answered(&self.standings, |standing| async move {
+        let asking = until_answered(&self.standings, ATTEMPT_TIMEOUT, |standing| async move {
             match &standing.leader {
                 Some(_) if standing.leading => self.leader_rounds.confirm().await.ok().flatten(),
                 Some(leader) => self.ask(leader).await,
