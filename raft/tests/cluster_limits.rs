@@ -49,33 +49,6 @@ async fn snapshots_and_purges_follow_the_bytes_of_the_log() {
     cluster.stop_all().await;
 }
 
-/// Nothing is applied again when the snapshot holds everything: what the node knows of itself comes from the snapshot alone.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_follower_restarted_on_its_snapshot_reads_before_anything_is_written() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut cluster = three_nodes(directory.path()).await;
-    cluster.node(1).propose(bootstrap(), CALL).await.unwrap();
-    let leader = cluster.wait_for_leader().await;
-    must_put(cluster.node(leader), "key", "value", CALL).await;
-    let id = leader % 3 + 1;
-    let follower = cluster.node(id).clone();
-    follower.read_index(CALL).await.expect("the follower reads");
-    let applied = follower.applied_index();
-    follower.trigger_snapshot().await.unwrap();
-    wait_until("the snapshot holds everything", || {
-        follower.status().borrow().snapshot_index == applied
-    })
-    .await;
-    cluster.stop(id).await;
-    cluster.restart(id).await;
-    cluster.wait_for_leader().await;
-    let restarted = cluster.node(id).clone();
-    let found = linearizable_get(&restarted, "key").await;
-    assert_eq!(found, Ok(Some(("value".to_owned(), 1))));
-    assert_eq!(restarted.applied_index(), applied, "something was written meanwhile");
-    cluster.stop_all().await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_is_gone_is_dialled_with_pauses() {
     const ATTEMPTS: u64 = 10;
