@@ -50,6 +50,7 @@ type Answer = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 pub(crate) struct Routes {
     context: Arc<Context>,
     arrivals: Arc<Arrivals>,
+    waiting: Arc<Arrivals>,
     kv: KvServer<Services>,
     watch: WatchServer<Services>,
     lease: LeaseServer<Services>,
@@ -70,6 +71,7 @@ impl Routes {
             strangers: Strangers::start(context.status.clone(), context.drain.clone()),
             context,
             arrivals: Arc::default(),
+            waiting: Arc::default(),
             kv: KvServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
             watch: WatchServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
             lease: LeaseServer::from_arc(Arc::clone(&services)).max_decoding_message_size(limit),
@@ -96,6 +98,12 @@ impl Routes {
     /// Room for messages under way.
     pub(crate) fn arrivals(&self) -> &Arc<Arrivals> {
         &self.arrivals
+    }
+
+    /// Room for what streams have sent and their services have not read, apart from the other: who fills it by taking no answers
+    /// keeps nobody's messages out.
+    pub(crate) fn waiting(&self) -> &Arc<Arrivals> {
+        &self.waiting
     }
 
     pub(crate) fn dispatch(&self, request: Request<RequestBody>) -> Answer {

@@ -151,7 +151,7 @@ impl Protocol {
         Ok(Service {
             inbound,
             waiting_bytes: 0,
-            waiting: Room::new(Arc::clone(self.routes.arrivals())),
+            waiting: Room::new(Arc::clone(self.routes.waiting())),
             room,
             head_sent: false,
             _task: AbortOnDropHandle::new(tokio::spawn(answering)),

@@ -96,7 +96,7 @@ pub(crate) struct Service {
     pub(crate) inbound: Arc<Inbound>,
     /// Bytes of the request that the task has not taken.
     pub(crate) waiting_bytes: i64,
-    /// What they take of the room for messages under way.
+    /// What they take of the port's room for such bytes.
     pub(crate) waiting: Room,
     /// Gets a place whenever a part of the answer is on its way.
     pub(crate) room: Arc<Semaphore>,

@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream};
 use quorate_machine::{Command, ExpireLease, Principal, PrincipalKind, Proposal, RefusalCode, Reply, ReplyKind};
 use quorate_raft::ClusterStatus;
 use tokio::sync::watch;
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Shared;
 use super::table::LeaseKey;
@@ -29,46 +29,79 @@ const LATE_SWEEP: Duration = Duration::from_secs(1);
 pub(super) async fn run(shared: &Shared) {
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut status = shared.handle.status();
-    // Whether leases could not be renewed here for a time, since the last sweep that knew of it.
-    let mut interrupted = false;
+    let mut outages = Outages::new(shared.handle.status());
     loop {
-        interrupted |= wait(&mut sweep, &mut status).await;
+        let began = Instant::now();
+        outages.watch(sweep.tick()).await;
         let Some(term) = shared.leading_term() else {
-            interrupted = true;
             continue;
         };
+        let waited = Some(began.elapsed()).filter(|waited| *waited > LATE_SWEEP);
+        let lost = outages.take().max(waited.unwrap_or_default());
         let existing = existing_leases(shared);
         let due = {
             let (mut table, now) = (shared.table(), Instant::now());
-            if std::mem::take(&mut interrupted) {
-                table.refresh(&existing, now);
-            }
+            table.postpone(&existing, lost, now);
             table.sweep(term, &existing, now, MAX_SWEEP_EXPIRIES)
         };
-        stream::iter(due)
-            .for_each_concurrent(MAX_CONCURRENT_PROPOSALS, |key| expire(shared, term, key))
-            .await;
+        let expiring = stream::iter(due).for_each_concurrent(MAX_CONCURRENT_PROPOSALS, |key| expire(shared, term, key));
+        outages.watch(expiring).await;
     }
 }
 
-/// Waits for the next sweep; true if this node did not serve at some moment until then.
-async fn wait(sweep: &mut Interval, status: &mut watch::Receiver<ClusterStatus>) -> bool {
-    let began = Instant::now();
-    let mut interrupted = false;
-    loop {
-        interrupted |= !status.borrow_and_update().serving;
-        tokio::select! {
-            _ = sweep.tick() => break,
-            // An error comes when consensus has stopped, after which this node leads no more.
-            changed = status.changed() => if changed.is_err() {
-                sweep.tick().await;
-                break;
-            },
+/// The time in which leases could not be renewed here, because this node had no contact with a quorum.
+struct Outages {
+    status: watch::Receiver<ClusterStatus>,
+    /// The last contact before the present outage.
+    since: Option<Instant>,
+    /// Outages that are over.
+    lost: Duration,
+}
+
+impl Outages {
+    fn new(status: watch::Receiver<ClusterStatus>) -> Outages {
+        Outages {
+            status,
+            since: None,
+            lost: Duration::ZERO,
         }
     }
-    interrupted |= !status.borrow().serving;
-    interrupted || began.elapsed() > LATE_SWEEP
+
+    /// Does something and notes what outages there are meanwhile.
+    async fn watch<T>(&mut self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            self.note();
+            tokio::select! {
+                done = &mut work => {
+                    self.note();
+                    return done;
+                }
+                changed = self.status.changed() => if changed.is_err() {
+                    // Consensus has stopped: this node leads no more.
+                    return work.await;
+                },
+            }
+        }
+    }
+
+    fn note(&mut self) {
+        let (serving, last_contact) = {
+            let status = self.status.borrow_and_update();
+            (status.serving, status.last_contact)
+        };
+        if !serving {
+            self.since
+                .get_or_insert_with(|| last_contact.map_or_else(Instant::now, Instant::from_std));
+        } else if let Some(since) = self.since.take() {
+            self.lost += since.elapsed();
+        }
+    }
+
+    /// The outages since the last call.
+    fn take(&mut self) -> Duration {
+        std::mem::take(&mut self.lost)
+    }
 }
 
 fn existing_leases(shared: &Shared) -> Vec<(LeaseKey, i64)> {

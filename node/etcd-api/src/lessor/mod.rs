@@ -2,8 +2,8 @@
 //!
 //! Which leases exist, with which time to live and keys, is in the replicated state. When one runs out is the leader's
 //! business: a renewal is no log entry, and only an expiry is proposed, with the term, so that one from a lost leadership
-//! is refused. A new leader starts every lease at its full time to live: never early, at worst one time to live late. So does
-//! one that led without a quorum for a time and leads on in the same term, because nobody could renew meanwhile.
+//! is refused. A new leader starts every lease at its full time to live: never early, at worst one time to live late. Where one
+//! was without a quorum for a time and leads on in the same term, that time counts for no lease, because nobody could renew.
 //!
 //! A keep-alive is answered only after a confirmation of leadership that began after it arrived, so a deposed leader
 //! renews nothing. Once an expiry is proposed, renewals of that lease wait for its outcome.

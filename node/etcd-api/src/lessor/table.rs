@@ -64,12 +64,12 @@ impl Table {
         Some(entry.expires.saturating_duration_since(now))
     }
 
-    /// Gives every lease its full time to live again, as a new term does: nobody could renew it while this node led without a
-    /// quorum. One whose expiry was proposed stays marked, because that proposal may still be applied.
-    pub(super) fn refresh(&mut self, existing: &[(LeaseKey, i64)], now: Instant) {
+    /// Gives every lease back the time in which nobody could renew it, up to its full time to live. One whose expiry was proposed
+    /// stays as it is, because that proposal may still be applied.
+    pub(super) fn postpone(&mut self, existing: &[(LeaseKey, i64)], lost: Duration, now: Instant) {
         for (key, ttl_seconds) in existing {
             if let Some(entry) = self.leases.get_mut(key).filter(|entry| !entry.expiring) {
-                entry.expires = now + seconds(*ttl_seconds);
+                entry.expires = (entry.expires + lost).min(now + seconds(*ttl_seconds));
             }
         }
     }
@@ -149,16 +149,19 @@ mod tests {
     }
 
     #[test]
-    fn a_refreshed_lease_starts_at_its_full_time_unless_its_expiry_is_under_way() {
+    fn time_without_a_quorum_does_not_count_unless_the_expiry_is_under_way() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let other = (KEY.0, KEY.1 + 1, 2);
-        let existing = [(KEY, 5), (other, 60)];
+        let [other, young] = [8, 9].map(|lease| (KEY.0, lease, 2));
+        let existing = [(KEY, 5), (other, 60), (young, 30)];
         let mut table = Table::default();
-        table.sweep(1, &existing, at(0), 10);
-        assert_eq!(table.sweep(1, &existing, at(5), 10), [KEY]);
-        table.refresh(&existing, at(100));
-        assert_eq!(table.remaining(1, other, at(100)), Some(Duration::from_secs(60)));
+        table.sweep(1, &existing[..2], at(0), 10);
+        assert_eq!(table.sweep(1, &existing[..2], at(5), 10), [KEY]);
+        table.renew(1, young, 30, at(99));
+        table.postpone(&existing, Duration::from_secs(90), at(100));
+        let mut left = |key| table.remaining(1, key, at(100)).map(|left| left.as_secs());
+        assert_eq!(left(other), Some(50), "what it had when the quorum was lost");
+        assert_eq!(left(young), Some(30), "at most its whole time");
         assert_eq!(table.sweep(1, &existing, at(100), 10), [KEY]);
     }
 

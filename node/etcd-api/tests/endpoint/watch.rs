@@ -285,6 +285,12 @@ async fn watches_need_read_permission_and_sdk_streams_are_counted() {
         (processes[0].application.as_str(), processes[0].user.as_str()),
         ("app1", "mas")
     );
+    // Also a stream whose client has nothing more to ask ends with the client. The read comes after that on the connection.
+    let (closed, _) = mpsc::channel(1);
+    watch.requests = closed;
+    sdk.get("/mas-monitor/status/db/services/app1/m/database/orders/active")
+        .await;
+    assert_eq!(node.clients.connected_processes().len(), 1);
     drop(watch);
     let gone = async {
         while !node.clients.connected_processes().is_empty() {

@@ -104,6 +104,10 @@ fn look(state: &State, site: &str, now_ms: u64) -> Found {
             found(PartitionState::Down, "no-heartbeat")
         };
     }
+    // Nor do those speak against it who were removed since.
+    if known_lost && served(state, site).next().is_none() && !refuted(state, site) {
+        return found(PartitionState::Lost, UNCONFIRMED);
+    }
     match impairment(state, site) {
         Some(finding) => found(PartitionState::Impaired, finding),
         None => found(PartitionState::Normal, "well"),
