@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use quorate_etcd_api::pb::etcdserverpb as pb;
-use quorate_machine::{Command, ReportDisk, ReportStateHash, SetKeyspaceQuota};
+use quorate_machine::{Command, ReportDisk, ReportStateHash, SetKeyspaceQuota, WorkerSeen};
 use tonic::Code;
 
 use crate::support::{INSTANCE, Login, Node, propose, propose_as_node, propose_as_root};
@@ -192,6 +192,16 @@ async fn states_without_a_majority_are_told_as_corrupt_until_one_agrees() {
             hash: Bytes::from(vec![hash; 32]),
         })
     };
+    // All three serve: whoever never did is not waited for.
+    let term = node.handle.status().borrow().term;
+    for node_id in 1..=3 {
+        let seen = WorkerSeen {
+            node: node_id,
+            incarnation: 1,
+            term,
+        };
+        propose_as_node(&node.handle, node_id, Command::WorkerSeen(seen)).await;
+    }
     for node_id in 1..=3 {
         assert_eq!(alarm(&mut root, Get, 0).await, []);
         propose_as_node(&node.handle, node_id, report(node_id, node_id as u8)).await;
