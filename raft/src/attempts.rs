@@ -11,6 +11,7 @@ use crate::standing::{Standing, StandingReceiver, Standings};
 
 /// Pause between attempts, also while nobody leads.
 pub(crate) const RETRY_PAUSE_MS: u64 = 10;
+
 /// Attempts until one gives something, as long as this node serves. An attempt is given up after `attempt_timeout`, and when the
 /// leader has a successor, with whatever it has done by then: it must do no harm to do it more than once.
 pub(crate) async fn until_answered<RT, V, A>(

@@ -42,7 +42,8 @@ async fn fill(client: &mut RawClient, stream: u32) -> bool {
                 assert_eq!((answer.stream, answer.code()), (stream, ENHANCE_YOUR_CALM));
                 taken = false;
             }
-            PING => return taken,
+            // Not one of the server's own.
+            PING if answer.flags == ACK => return taken,
             _ => {}
         }
     }
