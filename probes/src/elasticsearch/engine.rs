@@ -110,8 +110,8 @@ impl Cluster {
         })
     }
 
-    /// Asks for blocks, which the health does not show. Optional: an account that may not ask is no fault of the cluster. `false` if
-    /// the connection must not be used again.
+    /// Asks for blocks, which the health does not show. Optional: an account that may not ask is no fault of the cluster. Only a
+    /// time-out is one: the node fell silent amid the attempt. `false` if the connection must not be used again.
     async fn ask_blocks(&mut self, http: &mut HttpSession, deadline: Instant) -> Result<bool, Failure> {
         if self.blocks_refused {
             return Ok(true);
@@ -119,6 +119,7 @@ impl Cluster {
         let path = "/_cluster/state/blocks?local=true&filter_path=blocks.global";
         let reply = match self.get(http, path, deadline).await {
             Ok(reply) => reply,
+            Err(failure) if failure.class == FindingClass::Timeout => return Err(failure),
             Err(failure) => {
                 tracing::debug!("blocks are not known: {failure}");
                 return Ok(false);

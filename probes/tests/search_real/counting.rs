@@ -74,6 +74,15 @@ pub async fn proxy(server: SocketAddr) -> Result<Counter> {
 
 /// Answers every request on a connection: `OPTIONS` with 200, all others with `status` and `body`.
 pub async fn node(status: &'static str, body: &'static str) -> Result<Counter> {
+    node_silent_at(None, status, body).await
+}
+
+/// The same, but a request for `silent_at` gets no answer, and none after it on that connection.
+pub async fn node_silent_at(
+    silent_at: Option<&'static str>,
+    status: &'static str,
+    body: &'static str,
+) -> Result<Counter> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let counts = Arc::new(Counts::default());
@@ -84,14 +93,20 @@ pub async fn node(status: &'static str, body: &'static str) -> Result<Counter> {
         while let Ok((stream, _)) = listener.accept().await {
             counted.connections.fetch_add(1, Ordering::SeqCst);
             let counted = counted.clone();
-            connections.spawn(async move { answer(stream, &counted, status, body).await });
+            connections.spawn(async move { answer(stream, &counted, silent_at, status, body).await });
         }
     })
     .abort_handle();
     Ok(Counter { address, counts, task })
 }
 
-async fn answer(stream: TcpStream, counts: &Counts, status: &str, body: &str) -> std::io::Result<()> {
+async fn answer(
+    stream: TcpStream,
+    counts: &Counts,
+    silent_at: Option<&str>,
+    status: &str,
+    body: &str,
+) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     loop {
         let mut request = String::new();
@@ -108,6 +123,9 @@ async fn answer(stream: TcpStream, counts: &Counts, status: &str, body: &str) ->
             if header.trim().is_empty() {
                 break;
             }
+        }
+        if silent_at.is_some_and(|path| request.contains(path)) {
+            std::future::pending::<()>().await;
         }
         let (status, body) = if request.starts_with("OPTIONS") {
             ("200 OK", "")

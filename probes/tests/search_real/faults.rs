@@ -179,6 +179,20 @@ async fn a_node_that_falls_silent_is_left_within_the_attempt() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_node_that_falls_silent_amid_the_questions_is_a_timeout() -> Result<()> {
+    let banner = r#"{"cluster_name":"c","version":{"number":"8.19.4"},"status":"green"}"#;
+    let node = counting::node_silent_at(Some("/_cluster/state/blocks"), "200 OK", banner).await?;
+    let target = plain(&[&node.address.to_string()], SHORT_ACCESS_TIMEOUT);
+    let silent = attempt_within(SHORT_ACCESS_TIMEOUT, &mut ElasticsearchProber::new(target)).await;
+    assert_eq!(
+        found(&silent),
+        (FindingClass::Timeout, Stage::Query, true),
+        "{silent:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_is_no_cluster_is_a_wrong_answer() -> Result<()> {
     for greeting in [
         &b""[..],
