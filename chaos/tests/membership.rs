@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use quorate_chaos::checkers;
 use quorate_chaos::cluster::binary;
 use quorate_chaos::etcd::{Client, ConnectOptions};
@@ -28,7 +28,8 @@ async fn members_change_under_writes_and_nothing_is_lost() -> Result<()> {
     let program = Program::Quorate(binary()?);
     let mut members = Members::start_with(&program, 3, &SNAPSHOT_FLAGS).await?;
     let outcome = scenario(&mut members).await;
-    outcome.with_context(|| members.log_tails())?;
+    // The cause first: a long output is cut at its end.
+    outcome.map_err(|error| anyhow!("{error:#}\n{}", members.log_tails()))?;
     members.stop().await
 }
 

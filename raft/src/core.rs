@@ -161,6 +161,8 @@ pub(crate) struct Core<RT: AsyncRuntime, T> {
     /// Who answers requests of other nodes here.
     pub node_asked: NodeAskSlot,
     transport: T,
+    /// Held by who changes the members.
+    pub members_turn: tokio::sync::Mutex<()>,
 }
 
 impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
@@ -246,6 +248,7 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
             asked,
             node_asked,
             transport,
+            members_turn: tokio::sync::Mutex::default(),
         })
     }
 

@@ -286,6 +286,27 @@ async fn a_follower_far_behind_and_a_new_node_catch_up_by_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn changes_of_the_members_wait_for_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut cluster = TestCluster::start(directory.path(), 3).await;
+    let leader = cluster.wait_for_leader().await;
+    cluster.start_new(4).await;
+    cluster.start_new(5).await;
+    let leading = cluster.node(leader).clone();
+    let learn = |id| leading.add_learner(id, cluster.member(id), CALL);
+    let (fourth, fifth) = tokio::join!(learn(4), learn(5));
+    fourth.unwrap();
+    fifth.unwrap();
+    let promote = |id| leading.promote(vec![id], CALL);
+    let (fourth, again, fifth) = tokio::join!(promote(4), promote(4), promote(5));
+    fourth.unwrap();
+    again.unwrap();
+    fifth.unwrap();
+    wait_until("five vote", || leading.status().borrow().voters.len() == 5).await;
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_restarts_from_its_snapshot_and_falls_back_from_a_damaged_one() {
     let directory = tempfile::tempdir().unwrap();
     let small = Retention {
