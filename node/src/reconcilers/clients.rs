@@ -186,8 +186,10 @@ impl Shared {
             // The runtime ends.
             Err(_) => return None,
         };
-        // What another target was told before the pause is news to one that has heard nothing yet.
-        let found = told.found.or_else(|| told.last.filter(|_| served.is_none()))?;
+        // In a pause after a refused login few attempts are due, and whose turn brings one about is chance: what another target
+        // was told is news to each that has not heard it yet.
+        let unheard = |last: &Ended| served.is_none_or(|served| last.ended > served);
+        let found = told.found.or_else(|| told.last.filter(unheard))?;
         self.served = Some(found.ended);
         Some(match served {
             Some(served) => with_news(found, told.fresh, served),
@@ -380,6 +382,22 @@ mod tests {
         tokio::time::sleep(INTERVAL).await;
         assert_eq!(newcomer.attempt(INTERVAL).await, None);
         assert_eq!(attempts.load(Ordering::SeqCst), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_one_target_learns_in_a_pause_every_one_learns() {
+        // Nothing is due after the second attempt, and their turns are further apart than an attempt is shared for.
+        let (client, attempts) = client(FindingClass::Ok, 2, 1000);
+        let (mut first, mut second) = (Shared::new(client.clone()), Shared::new(client));
+        assert!(first.attempt(INTERVAL).await.is_some());
+        assert!(second.attempt(INTERVAL).await.is_some());
+        tokio::time::sleep(INTERVAL).await;
+        assert!(first.attempt(INTERVAL).await.is_some());
+        tokio::time::sleep(INTERVAL / 2).await;
+        let told = second.attempt(INTERVAL).await.expect("what the first one was told");
+        assert!(told.ended.elapsed() >= INTERVAL / 2, "as old as it is");
+        assert_eq!(second.attempt(INTERVAL).await, None, "and once");
+        assert!(attempts.load(Ordering::SeqCst) >= 3);
     }
 
     #[tokio::test(start_paused = true)]

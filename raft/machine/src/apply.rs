@@ -143,7 +143,7 @@ fn halted(reason: String) -> Outcome {
 fn execute(state: &mut State, context: &mut Context<'_>, command: Command) -> Reply {
     let (code, object) = (command.name(), command.object());
     let result = access::check_author(state, context.author, &command)
-        .and_then(|()| divergence::check_writes(state, context.author))
+        .and_then(|()| divergence::check_writes(state, context.author, &command))
         .and_then(|()| dispatch(state, context, command));
     match result {
         Ok(kind) => Reply { kind: Some(kind) },

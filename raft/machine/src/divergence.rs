@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::apply::Context;
-use crate::command::{Principal, PrincipalKind};
+use crate::command::{Command, Principal, PrincipalKind};
 use crate::events::{self, EventCode};
 use crate::live::HashReport;
 use crate::reply::{Param, Refusal, RefusalCode};
@@ -109,10 +109,11 @@ impl State {
 }
 
 /// Refuses what clients and operators write while nobody knows which node's state is the right one. The cluster's own
-/// commands go on: among them are the reports that end this.
-pub(crate) fn check_writes(state: &State, author: &Principal) -> Result<(), Refusal> {
+/// commands go on: among them are the reports that end this. So does a pause of automatic switching, which moves nothing.
+pub(crate) fn check_writes(state: &State, author: &Principal, command: &Command) -> Result<(), Refusal> {
     let own = matches!(author.kind, Some(PrincipalKind::Node(_)));
-    if !own && state.hash_majority_lost() {
+    let pause = matches!(command, Command::SetPause(pause) if pause.paused);
+    if !own && !pause && state.hash_majority_lost() {
         return Err(Refusal::new(RefusalCode::StateHashesDiffer));
     }
     Ok(())

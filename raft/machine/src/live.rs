@@ -311,6 +311,8 @@ pub enum HoldReason {
     Paused = 70,
     /// A maintenance window is open.
     Maintenance = 71,
+    /// No majority of the nodes has the same state: each would decide by its own.
+    StatesDiffer = 72,
 }
 
 impl HoldReason {
@@ -331,6 +333,7 @@ impl HoldReason {
             HoldReason::NoActiveSide => "no-active-side",
             HoldReason::Paused => "paused",
             HoldReason::Maintenance => "maintenance",
+            HoldReason::StatesDiffer => "states-differ",
         }
     }
 }

@@ -27,7 +27,7 @@ pub enum Decision {
 /// those that it has heard must be enough.
 ///
 /// Where the instance's datacenter-level automatic switch is on, a lost primary site stands for the failed source (D4). A pause
-/// and an open maintenance window withhold either.
+/// and an open maintenance window withhold either, as does a state that no majority of the nodes agrees on.
 pub fn decide(state: &State, monitor: &MonitorRecord, now_ms: u64) -> Decision {
     let timing = state.effective_timing(monitor);
     let precision = timing.health_precision;
@@ -41,7 +41,9 @@ pub fn decide(state: &State, monitor: &MonitorRecord, now_ms: u64) -> Decision {
         let source = tally_heard(state, monitor.side(DataCenter::Dc1), precision);
         cause == SwitchCause::SourceAbnormal && source.verdict() != Verdict::Failed
     };
-    let held = if !monitor.spec.automatic_switch {
+    let held = if state.hash_majority_lost() {
+        HoldReason::StatesDiffer
+    } else if !monitor.spec.automatic_switch {
         HoldReason::AutomaticSwitchOff
     } else if !monitor.sdk_keys_published() {
         HoldReason::NoConnectionPool

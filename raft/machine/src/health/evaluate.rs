@@ -151,6 +151,7 @@ fn withhold(state: &mut State, context: &mut Context<'_>, id: &Id, reason: HoldR
             | HoldReason::TimeoutRunning
             | HoldReason::Paused
             | HoldReason::Maintenance
+            | HoldReason::StatesDiffer
     );
     let reason = if due { reason } else { HoldReason::None };
     if state.monitor(id).is_some_and(|monitor| monitor.withheld() == reason) {

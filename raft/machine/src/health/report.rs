@@ -172,5 +172,9 @@ pub(crate) fn state_hash_reported(
     context.wake.work = true;
     note_divergent(state, context, &before);
     note_majority(state, context, lost_before);
+    if lost_before != state.hash_majority_lost() {
+        // What was held for it moves, or is held for it.
+        evaluate_all(state, context);
+    }
     done()
 }

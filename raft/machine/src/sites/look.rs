@@ -155,7 +155,8 @@ fn refuted(state: &State, site: &str) -> bool {
 }
 
 /// When the site is lost by what is known now; `None` while anything speaks against it, or somebody says nothing. With `heard`,
-/// the present leader must have heard every observer: what one said before a leader change may be old.
+/// the present leader must have heard every observer, and led for as long as a site must be silent: what one said before a leader
+/// change may be old.
 fn loss_due(state: &State, site: &str, heard: bool) -> Option<u64> {
     let observers = observers(state, site);
     let unheard = |worker: &Worker| worker.seen_term != state.leadership.term;
@@ -175,7 +176,13 @@ fn loss_due(state: &State, site: &str, heard: bool) -> Option<u64> {
     let lapsed_ms = served(state, site).map(|worker| worker.changed_ms).max()?;
     let mut witnesses = state.site_settings.witnesses(site);
     let unreached = witnesses.all(|address| all_say(&|links| links.to_target(address) == LinkState::Silent));
-    unreached.then(|| lapsed_ms.saturating_add(u64::from(state.site_settings.site_timeout_ms)))
+    // While nobody led, nobody told of a link that came back either.
+    let since_ms = if heard {
+        lapsed_ms.max(state.leadership.started_ms)
+    } else {
+        lapsed_ms
+    };
+    unreached.then(|| since_ms.saturating_add(u64::from(state.site_settings.site_timeout_ms)))
 }
 
 fn lapsed(state: &State, node: u64) -> bool {
