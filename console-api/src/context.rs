@@ -15,7 +15,10 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::InstanceKeys;
 use crate::auth::{Caller, LoginLimits, PasswordChecker, SessionKey};
-use crate::limits::{CONNECTION_TESTS_AT_ONCE, MAX_STREAMS, READ_DEADLINE, RETRY_AFTER_SECONDS, WRITE_DEADLINE};
+use crate::limits::{
+    CONNECTION_TESTS_AT_ONCE, MAX_STREAMS, MAX_STREAMS_PER_USER, READ_DEADLINE, RETRY_AFTER_SECONDS, WRITE_DEADLINE,
+};
+use crate::places::Places;
 use crate::problem::Problem;
 
 /// A future that a node's implementation gives back.
@@ -269,6 +272,7 @@ struct Inner {
     passwords: PasswordChecker,
     login_limits: LoginLimits,
     streams: Arc<Semaphore>,
+    streams_of_user: Places,
     tests: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
 }
@@ -281,6 +285,7 @@ impl ApiContext {
             passwords: PasswordChecker::new(),
             login_limits: LoginLimits::new(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            streams_of_user: Places::new(MAX_STREAMS_PER_USER),
             tests: Arc::new(Semaphore::new(CONNECTION_TESTS_AT_ONCE)),
             stopping: watch::Sender::new(false),
         }))
@@ -309,6 +314,10 @@ impl ApiContext {
 
     pub(crate) fn streams(&self) -> Arc<Semaphore> {
         self.0.streams.clone()
+    }
+
+    pub(crate) fn streams_of_user(&self) -> &Places {
+        &self.0.streams_of_user
     }
 
     pub(crate) fn tests(&self) -> Arc<Semaphore> {

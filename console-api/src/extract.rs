@@ -2,7 +2,7 @@
 
 use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use quorate_machine::catalog::{Locale, edge, field_text};
@@ -15,13 +15,14 @@ use crate::problem::Problem;
 use crate::strict::Strict;
 
 /// A JSON body of type `T`. Unknown fields, wrong types and values out of range are 422 with a pointer, broken JSON is 400,
-/// another media type 415, more than [`MAX_BODY_BYTES`] 413.
-pub(crate) struct Body<T>(pub T);
+/// another media type 415, more than `MAX_BYTES` 413.
+pub(crate) struct Body<T, const MAX_BYTES: usize = MAX_BODY_BYTES>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned, S: Send + Sync, const MAX_BYTES: usize> FromRequest<S> for Body<T, MAX_BYTES> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(mut request: Request, state: &S) -> Result<Self, Problem> {
+        DefaultBodyLimit::max(MAX_BYTES).apply(&mut request);
         if !is_json(request.headers()) {
             return Err(Problem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -32,7 +33,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         let body = tokio::time::timeout(BODY_DEADLINE, Bytes::from_request(request, state)).await;
         let body = body.map_err(|_| slow_body())?.map_err(|rejection| {
             if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                return body_too_large();
+                return body_too_large(MAX_BYTES);
             }
             Problem::new(
                 StatusCode::BAD_REQUEST,
@@ -45,11 +46,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 }
 
 /// 413 that names the limit.
-pub(crate) fn body_too_large() -> Problem {
+pub(crate) fn body_too_large(maximum_bytes: usize) -> Problem {
     Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "body-too-large",
-        text(edge::BODY_TOO_LARGE, &[("maximum", &MAX_BODY_BYTES)]),
+        text(edge::BODY_TOO_LARGE, &[("maximum", &maximum_bytes)]),
     )
 }
 

@@ -19,6 +19,7 @@ mod limits;
 mod openapi;
 mod pages;
 mod peers;
+mod places;
 mod problem;
 mod routes;
 mod serve;

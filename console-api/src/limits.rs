@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Largest request body: 256 KiB. A larger one is answered with 413.
 pub(crate) const MAX_BODY_BYTES: usize = 256 * 1024;
+/// Largest body of a login, which comes from anybody: 4 KiB.
+pub(crate) const MAX_LOGIN_BODY_BYTES: usize = 4 * 1024;
 /// How long a write waits for its outcome before the answer is 504.
 pub(crate) const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a fresh read waits for the read index before the answer is 503 or 504.
@@ -30,7 +32,11 @@ pub(crate) const MIN_PASSWORD_CHARACTERS: usize = 8;
 pub(crate) const MAX_PASSWORD_BYTES: usize = 512;
 /// Password hashes computed at the same time on one node.
 pub(crate) const PASSWORD_CHECKS_AT_ONCE: usize = 2;
-/// How long a login waits for its turn to be hashed before the answer is 503.
+/// New passwords hashed at the same time on one node; logins do not wait behind them.
+pub(crate) const NEW_PASSWORDS_AT_ONCE: usize = 1;
+/// New passwords of one user's requests that are hashed or wait for it.
+pub(crate) const NEW_PASSWORDS_AT_ONCE_PER_USER: usize = 2;
+/// How long a password waits for its turn to be hashed before the answer is 503.
 pub(crate) const PASSWORD_QUEUE_WAIT: Duration = Duration::from_secs(2);
 /// Login attempts of one source address: this many at once, then one a second.
 pub(crate) const LOGIN_BURST_PER_SOURCE: u32 = 60;
@@ -44,6 +50,8 @@ pub(crate) const LOGINS_AT_ONCE_PER_SOURCE: usize = 8;
 pub(crate) const LOGIN_LIMITER_KEYS: usize = 10_000;
 /// Open event streams on one node at most.
 pub(crate) const MAX_STREAMS: usize = 256;
+/// Open event streams of one user on one node at most.
+pub(crate) const MAX_STREAMS_PER_USER: usize = 64;
 /// Least time between two looks at the state by one event stream.
 pub(crate) const STREAM_PACE: Duration = Duration::from_millis(100);
 /// Silence after which an event stream sends a comment, so that proxies keep it open.
@@ -71,6 +79,10 @@ pub(crate) const SAVE_TEST_TIMEOUTS: (Duration, Duration) = (Duration::from_secs
 pub(crate) const TEST_TURN_WAIT: Duration = Duration::from_secs(5);
 /// Connections on one console port at most; further ones wait in the backlog.
 pub(crate) const MAX_CONNECTIONS: usize = 1024;
+/// Connections from one address, or one IPv6 network of 64 bits, on one console port at most; further ones are closed.
+pub(crate) const MAX_CONNECTIONS_PER_SOURCE: usize = 256;
+/// Requests at the same time on one HTTP/2 connection.
+pub(crate) const MAX_REQUESTS_PER_CONNECTION: u32 = 32;
 /// Time for a TLS handshake.
 pub(crate) const TLS_HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 /// Time for the headers of a request.

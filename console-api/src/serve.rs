@@ -19,7 +19,12 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
-use crate::limits::{DRAIN_DEADLINE, HEADER_DEADLINE, MAX_CONNECTIONS, TLS_HANDSHAKE_DEADLINE};
+use crate::context::source_key;
+use crate::limits::{
+    DRAIN_DEADLINE, HEADER_DEADLINE, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE, MAX_REQUESTS_PER_CONNECTION,
+    TLS_HANDSHAKE_DEADLINE,
+};
+use crate::places::{Place, Places};
 
 /// Pause after a failed accept, commonly a shortage of file descriptors: trying on at once would only burn a processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -28,7 +33,7 @@ const HTTP2_KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// Serves `router` over TLS until `shutdown` completes, then lets requests in flight end within 5 s.
 ///
-/// `tls` should offer `h2` and `http/1.1` by ALPN. At most 1024 connections are open at a time. Event streams never end by
+/// `tls` should offer `h2` and `http/1.1` by ALPN. At most 1024 connections are open at a time, 256 of one address. Event streams never end by
 /// themselves: call [`crate::ApiContext::end_streams`] when the shutdown begins.
 pub async fn serve_https(
     listener: TcpListener,
@@ -38,6 +43,7 @@ pub async fn serve_https(
 ) {
     let acceptor = TlsAcceptor::from(tls);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let of_source = Places::new(MAX_CONNECTIONS_PER_SOURCE);
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
@@ -53,11 +59,15 @@ pub async fn serve_https(
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, peer)) => {
+                let Some(of_source) = of_source.take(&source_key(peer.ip())) else {
+                    tracing::warn!(%peer, "console connection refused: {MAX_CONNECTIONS_PER_SOURCE} of its address are open");
+                    continue;
+                };
                 let connection = Connection {
                     router: router.clone(),
                     watcher: graceful.watcher(),
                     peer,
-                    _place: place,
+                    _places: (place, of_source),
                 };
                 connections.spawn(connection.serve(acceptor.clone(), stream));
             }
@@ -81,7 +91,7 @@ struct Connection {
     router: Router,
     watcher: Watcher,
     peer: SocketAddr,
-    _place: OwnedSemaphorePermit,
+    _places: (OwnedSemaphorePermit, Place),
 }
 
 impl Connection {
@@ -102,6 +112,7 @@ impl Connection {
         builder
             .http2()
             .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_REQUESTS_PER_CONNECTION)
             .keep_alive_interval(HTTP2_KEEP_ALIVE);
         let (router, peer) = (self.router, self.peer);
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {

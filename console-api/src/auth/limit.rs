@@ -4,9 +4,7 @@
 //! A password may be guessed from many addresses at once. That must not lock the user out either, so above the limit of a
 //! user as such an attempt is only made to wait: guessing gets slow, logging in stays possible.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
@@ -19,6 +17,7 @@ use crate::limits::{
     LOGIN_BURST_PER_SOURCE, LOGIN_BURST_PER_USER, LOGIN_LIMITER_KEYS, LOGIN_PAUSE, LOGINS_AT_ONCE_PER_SOURCE,
     RETRY_AFTER_SECONDS,
 };
+use crate::places::{Place, Places};
 use crate::problem::Problem;
 
 /// Key of everybody whom there is no room to tell apart any more.
@@ -30,27 +29,7 @@ pub(crate) struct LoginLimits {
     per_source: DefaultKeyedRateLimiter<String>,
     per_pair: DefaultKeyedRateLimiter<String>,
     per_user: DefaultKeyedRateLimiter<String>,
-    under_way: Arc<Mutex<BTreeMap<String, usize>>>,
-}
-
-/// An admitted attempt. While it lives it takes one of the places of its address.
-pub(crate) struct Attempt {
-    /// How long to wait before the password is looked at.
-    pub(crate) pause: Duration,
-    source: String,
-    under_way: Arc<Mutex<BTreeMap<String, usize>>>,
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(places) = under_way.get_mut(&self.source) {
-            *places -= 1;
-            if *places == 0 {
-                under_way.remove(&self.source);
-            }
-        }
-    }
+    under_way: Places,
 }
 
 impl LoginLimits {
@@ -60,36 +39,26 @@ impl LoginLimits {
             per_source: RateLimiter::keyed(quota(LOGIN_BURST_PER_SOURCE, Duration::from_secs(1))),
             per_pair: RateLimiter::keyed(quota(LOGIN_BURST_PER_USER, Duration::from_secs(2))),
             per_user: RateLimiter::keyed(quota(LOGIN_BURST_PER_USER, Duration::from_secs(2))),
-            under_way: Arc::default(),
+            under_way: Places::new(LOGINS_AT_ONCE_PER_SOURCE),
         }
     }
 
-    /// Counts one attempt; 429 with `Retry-After` when a limit of the address is used up.
-    pub(crate) fn attempt(&self, source: &str, user: &str) -> Result<Attempt, Problem> {
-        let mut attempt = self.take_place(source)?;
+    /// One of the places of an address, to be held for as long as a login is under way: what it sends takes memory, and the
+    /// queue for the processors is short.
+    pub(crate) fn place(&self, source: &str) -> Result<Place, Problem> {
+        let place = self.under_way.take(source);
+        place.ok_or_else(|| limited(edge::LOGIN_LIMITED_SOURCE, RETRY_AFTER_SECONDS))
+    }
+
+    /// Counts one attempt and gives how long to wait before the password is looked at; 429 with `Retry-After` when a limit of
+    /// the address is used up.
+    pub(crate) fn attempt(&self, source: &str, user: &str) -> Result<Duration, Problem> {
         self.check(&self.per_source, source)
             .map_err(|seconds| limited(edge::LOGIN_LIMITED_SOURCE, seconds))?;
         self.check(&self.per_pair, &format!("{source}\n{user}"))
             .map_err(|seconds| limited(edge::LOGIN_LIMITED_PAIR, seconds))?;
-        if self.check(&self.per_user, user).is_err() {
-            attempt.pause = LOGIN_PAUSE;
-        }
-        Ok(attempt)
-    }
-
-    /// The queue for the processors is short: one address must not fill it.
-    fn take_place(&self, source: &str) -> Result<Attempt, Problem> {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        let places = under_way.entry(source.to_owned()).or_default();
-        if *places >= LOGINS_AT_ONCE_PER_SOURCE {
-            return Err(limited(edge::LOGIN_LIMITED_SOURCE, RETRY_AFTER_SECONDS));
-        }
-        *places += 1;
-        Ok(Attempt {
-            pause: Duration::ZERO,
-            source: source.to_owned(),
-            under_way: self.under_way.clone(),
-        })
+        let guessed_at = self.check(&self.per_user, user).is_err();
+        Ok(if guessed_at { LOGIN_PAUSE } else { Duration::ZERO })
     }
 
     /// Seconds to wait, if the limit of `key` is used up.
@@ -131,9 +100,9 @@ mod tests {
             assert!(attempt.is_ok(), "each address has limits of its own");
         }
         let own = limits.attempt("192.0.2.7", "root").expect("root still gets in");
-        assert_eq!(own.pause, LOGIN_PAUSE);
+        assert_eq!(own, LOGIN_PAUSE);
         let other = limits.attempt("192.0.2.7", "ada").expect("and others at once");
-        assert_eq!(other.pause, Duration::ZERO);
+        assert_eq!(other, Duration::ZERO);
     }
 
     #[test]
@@ -143,11 +112,11 @@ mod tests {
         assert!(flood.filter(|admitted| !admitted).count() >= 4);
         assert!(limits.attempt("10.0.0.2", "user-1").is_ok());
         let held: Vec<_> = (0..LOGINS_AT_ONCE_PER_SOURCE)
-            .map(|_| limits.attempt("10.0.0.3", "a"))
+            .map(|_| limits.place("10.0.0.3"))
             .collect();
         assert!(held.iter().all(Result::is_ok));
-        assert!(limits.attempt("10.0.0.3", "a").is_err(), "no place left");
+        assert!(limits.place("10.0.0.3").is_err(), "no place left");
         drop(held);
-        assert!(limits.attempt("10.0.0.3", "a").is_ok(), "places come back");
+        assert!(limits.place("10.0.0.3").is_ok(), "places come back");
     }
 }

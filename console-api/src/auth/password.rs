@@ -9,7 +9,11 @@ use quorate_machine::catalog::edge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::language::text;
-use crate::limits::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARACTERS, PASSWORD_CHECKS_AT_ONCE, PASSWORD_QUEUE_WAIT};
+use crate::limits::{
+    MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARACTERS, NEW_PASSWORDS_AT_ONCE, NEW_PASSWORDS_AT_ONCE_PER_USER,
+    PASSWORD_CHECKS_AT_ONCE, PASSWORD_QUEUE_WAIT,
+};
+use crate::places::Places;
 use crate::problem::Problem;
 
 /// Hashes a password as argon2id in PHC form, with a fresh salt. Takes tens of milliseconds: not for an async task.
@@ -33,23 +37,27 @@ pub(crate) fn check_new_password(pointer: &str, password: &str) -> Result<(), Pr
     Ok(())
 }
 
-/// Computes hashes, [`PASSWORD_CHECKS_AT_ONCE`] at a time, so that a flood of logins cannot take the processors from
-/// consensus.
+/// Computes hashes, few at a time, so that a flood of logins cannot take the processors from consensus. New passwords have a
+/// queue of their own, where each user has few places: no user who is logged in keeps others from logging in.
 pub(crate) struct PasswordChecker {
-    turns: Arc<Semaphore>,
+    checks: Arc<Semaphore>,
+    new: Arc<Semaphore>,
+    new_of_user: Places,
 }
 
 impl PasswordChecker {
     pub(crate) fn new() -> Self {
         Self {
-            turns: Arc::new(Semaphore::new(PASSWORD_CHECKS_AT_ONCE)),
+            checks: Arc::new(Semaphore::new(PASSWORD_CHECKS_AT_ONCE)),
+            new: Arc::new(Semaphore::new(NEW_PASSWORDS_AT_ONCE)),
+            new_of_user: Places::new(NEW_PASSWORDS_AT_ONCE_PER_USER),
         }
     }
 
     /// True if the password fits the hash. An unknown user (`None`) costs the same time and is always false.
     pub(crate) async fn verify(&self, password: String, hash: Option<String>) -> Result<bool, Problem> {
         let known = hash.is_some();
-        let fits = self.on_blocking_pool(move || {
+        let fits = on_blocking_pool(&self.checks, move || {
             let hash = hash.unwrap_or_else(|| decoy().to_owned());
             let parsed = PasswordHash::new(&hash);
             parsed.is_ok_and(|parsed| Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok())
@@ -57,25 +65,26 @@ impl PasswordChecker {
         Ok(fits.await? && known)
     }
 
-    /// Hashes a new password.
-    pub(crate) async fn hash(&self, password: String) -> Result<String, Problem> {
-        self.on_blocking_pool(move || hash_password(&password)).await
+    /// Hashes a new password at the request of `user`.
+    pub(crate) async fn hash(&self, user: &str, password: String) -> Result<String, Problem> {
+        let _place = self.new_of_user.take(user).ok_or_else(busy)?;
+        on_blocking_pool(&self.new, move || hash_password(&password)).await
     }
+}
 
-    async fn on_blocking_pool<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Problem> {
-        let turn: OwnedSemaphorePermit = tokio::time::timeout(PASSWORD_QUEUE_WAIT, self.turns.clone().acquire_owned())
-            .await
-            .map_err(|_| busy())?
-            .expect("the semaphore is never closed");
-        let done = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            work()
-        });
-        Ok(done.await.expect("hashing does not panic"))
-    }
+async fn on_blocking_pool<T: Send + 'static>(
+    turns: &Arc<Semaphore>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    let turn: OwnedSemaphorePermit = tokio::time::timeout(PASSWORD_QUEUE_WAIT, turns.clone().acquire_owned())
+        .await
+        .map_err(|_| busy())?
+        .expect("the semaphore is never closed");
+    let done = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        work()
+    });
+    Ok(done.await.expect("hashing does not panic"))
 }
 
 fn busy() -> Problem {

@@ -13,6 +13,9 @@ use crate::dto::EventView;
 use crate::extract::Query;
 use crate::problem::Problem;
 
+/// Events rendered from one look at the state.
+const PIECE_EVENTS: usize = 256;
+
 /// Formats of an export.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -72,53 +75,65 @@ pub(crate) async fn export_events(
         ..EventFilter::default()
     };
     let filter = filter.within(query.since.as_deref(), query.until.as_deref(), context.now_ms())?;
-    let read = context.read(false, |state| {
-        let found = state
-            .events()
-            .iter()
-            .filter(|event| filter.admits(state, &caller, event));
-        let views = found.map(EventView::from);
-        match query.format {
-            ExportFormat::Csv => csv(views),
-            ExportFormat::Jsonl => lines(views),
+    let last = context.read(false, |state| state.events().last_sequence()).await?;
+    let mut out = match query.format {
+        ExportFormat::Csv => HEAD.to_owned(),
+        ExportFormat::Jsonl => String::new(),
+    };
+    let mut next = 0;
+    while next <= last {
+        // A piece at a time: whoever reads the state keeps what is committed from being applied.
+        let views: Vec<EventView> = context.handle().read(|state| {
+            let piece = state.events().from_sequence(next).take(PIECE_EVENTS);
+            next = u64::MAX;
+            let piece = piece
+                .inspect(|event| next = event.sequence + 1)
+                .take_while(|event| event.sequence <= last);
+            piece
+                .filter(|event| filter.admits(state, &caller, event))
+                .map(EventView::from)
+                .collect()
+        });
+        for view in &views {
+            match query.format {
+                ExportFormat::Csv => push_row(&mut out, view),
+                ExportFormat::Jsonl => push_line(&mut out, view),
+            }
         }
-    });
+        tokio::task::yield_now().await;
+    }
     let (media_type, name) = match query.format {
         ExportFormat::Csv => ("text/csv; charset=utf-8", "attachment; filename=\"events.csv\""),
         ExportFormat::Jsonl => ("application/jsonl", "attachment; filename=\"events.jsonl\""),
     };
     let headers = [(header::CONTENT_TYPE, media_type), (header::CONTENT_DISPOSITION, name)];
-    Ok((headers, read.await?).into_response())
+    Ok((headers, out).into_response())
 }
 
-fn lines(events: impl Iterator<Item = EventView>) -> String {
-    let line = |event| serde_json::to_string(&event).expect("a view is plain data") + "\n";
-    events.map(line).collect()
+fn push_line(out: &mut String, event: &EventView) {
+    out.push_str(&serde_json::to_string(event).expect("a view is plain data"));
+    out.push('\n');
 }
 
 const HEAD: &str = "sequence,at,level,code,name,instance,application,monitor,text,impact,advice\r\n";
 
-fn csv(events: impl Iterator<Item = EventView>) -> String {
-    let mut out = HEAD.to_owned();
-    for event in events {
-        let id = |id: &Option<String>| id.clone().unwrap_or_default();
-        let fields = [
-            event.sequence.to_string(),
-            event.at.clone(),
-            event.level.clone(),
-            event.code.clone(),
-            event.name.clone(),
-            id(&event.instance),
-            id(&event.application),
-            id(&event.monitor),
-            event.text.clone(),
-            event.impact.clone(),
-            event.advice.clone(),
-        ];
-        out.push_str(&fields.map(|field| quoted(&field)).join(","));
-        out.push_str("\r\n");
-    }
-    out
+fn push_row(out: &mut String, event: &EventView) {
+    let id = |id: &Option<String>| id.clone().unwrap_or_default();
+    let fields = [
+        event.sequence.to_string(),
+        event.at.clone(),
+        event.level.clone(),
+        event.code.clone(),
+        event.name.clone(),
+        id(&event.instance),
+        id(&event.application),
+        id(&event.monitor),
+        event.text.clone(),
+        event.impact.clone(),
+        event.advice.clone(),
+    ];
+    out.push_str(&fields.map(|field| quoted(&field)).join(","));
+    out.push_str("\r\n");
 }
 
 /// A field of RFC 4180. One that a spreadsheet would take for a formula gets an apostrophe in front: what an engine says

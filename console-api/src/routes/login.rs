@@ -1,8 +1,9 @@
 //! Logging in and out, and who one is.
 
 use axum::Json;
-use axum::extract::State;
-use http::{Extensions, StatusCode};
+use axum::extract::{FromRequestParts, State};
+use http::StatusCode;
+use http::request::Parts;
 use quorate_machine::catalog::edge;
 
 use crate::auth::{Caller, Session, source};
@@ -10,7 +11,8 @@ use crate::context::ApiContext;
 use crate::dto::{LoginBody, LoginView, MeView, rfc3339};
 use crate::extract::Body;
 use crate::language::text;
-use crate::limits::{MAX_NAME_CHARACTERS, MAX_PASSWORD_BYTES};
+use crate::limits::{MAX_LOGIN_BODY_BYTES, MAX_NAME_CHARACTERS, MAX_PASSWORD_BYTES};
+use crate::places::Place;
 use crate::problem::Problem;
 
 /// Exchanges user and password for a session. Attempts are limited per source address, and per user from one address.
@@ -18,16 +20,17 @@ use crate::problem::Problem;
     responses((status = 200, body = LoginView), (status = "default", body = Problem)))]
 pub(crate) async fn login(
     State(context): State<ApiContext>,
-    extensions: Extensions,
-    Body(body): Body<LoginBody>,
+    // Before the body is read: whoever has not logged in yet takes little.
+    place: LoginPlace,
+    Body(body): Body<LoginBody, MAX_LOGIN_BODY_BYTES>,
 ) -> Result<Json<LoginView>, Problem> {
-    let source = source(&extensions);
+    let source = place.source.as_str();
     if body.user.chars().count() > MAX_NAME_CHARACTERS || body.password.len() > MAX_PASSWORD_BYTES {
-        let _attempt = context.login_limits().attempt(&source, "")?;
+        context.login_limits().attempt(source, "")?;
         return Err(wrong());
     }
-    let attempt = context.login_limits().attempt(&source, &body.user)?;
-    tokio::time::sleep(attempt.pause).await;
+    let pause = context.login_limits().attempt(source, &body.user)?;
+    tokio::time::sleep(pause).await;
     let caught_up = context.catch_up().await;
     // Without a quorum the state as it stands here has to do: the operator wants to see the cluster most then.
     if context.handle().read(|state| state.cluster().is_none()) {
@@ -47,6 +50,22 @@ pub(crate) async fn login(
         role: user.role().into(),
         expires_at: rfc3339(session.expires_ms),
     }))
+}
+
+/// One of the places for logins of the client's address.
+pub(crate) struct LoginPlace {
+    source: String,
+    _place: Place,
+}
+
+impl FromRequestParts<ApiContext> for LoginPlace {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, context: &ApiContext) -> Result<Self, Problem> {
+        let source = source(&parts.extensions);
+        let place = context.login_limits().place(&source)?;
+        Ok(Self { source, _place: place })
+    }
 }
 
 fn wrong() -> Problem {

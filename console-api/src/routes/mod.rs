@@ -101,10 +101,13 @@ fn changed(object: ObjectReply) -> Response {
 
 /// 201 for a creation, with the object's address.
 fn created(object: ObjectReply, location: &str) -> Response {
-    let headers = [
-        (header::ETAG, etag(object.generation)),
-        (header::LOCATION, header_value(format!("{location}/{}", object.id))),
-    ];
+    let location = header_value(format!("{location}/{}", object.id));
+    ([(header::LOCATION, location)], created_unread(object)).into_response()
+}
+
+/// The same for an object that is read in lists only: there is nothing at an address of its own.
+fn created_unread(object: ObjectReply) -> Response {
+    let headers = [(header::ETAG, etag(object.generation))];
     let body = Json(Changed::new(object.id, object.generation));
     (StatusCode::CREATED, headers, body).into_response()
 }

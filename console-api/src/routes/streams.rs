@@ -27,6 +27,7 @@ use crate::dto::{EventView, MonitorView};
 use crate::extract::{Query, Segments};
 use crate::language::{current, text, within};
 use crate::limits::{RETRY_AFTER_SECONDS, STREAM_BATCH_EVENTS, STREAM_KEEP_ALIVE, STREAM_PACE};
+use crate::places::Place;
 use crate::problem::Problem;
 
 /// Longest time between two looks at the state, whatever the consensus layer announces.
@@ -57,7 +58,7 @@ struct Follower<L> {
     status: watch::Receiver<ClusterStatus>,
     wakeups: watch::Receiver<u64>,
     stopping: watch::Receiver<bool>,
-    _place: OwnedSemaphorePermit,
+    _places: (OwnedSemaphorePermit, Place),
 }
 
 impl<L: Look> Follower<L> {
@@ -98,10 +99,8 @@ fn follow<L: Look>(
     caller: Caller,
     look: L,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let place = context.streams().try_acquire_owned().map_err(|_| {
-        let detail = text(edge::TOO_MANY_STREAMS, &[]);
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-streams", detail).retry_after(RETRY_AFTER_SECONDS)
-    })?;
+    let of_user = context.streams_of_user().take(&caller.user).ok_or_else(too_many)?;
+    let place = context.streams().try_acquire_owned().map_err(|_| too_many())?;
     let follower = Follower {
         status: context.handle().status(),
         wakeups: context.handle().wakeups(),
@@ -111,9 +110,14 @@ fn follow<L: Look>(
         look,
         locale: current(),
         pending: VecDeque::new(),
-        _place: place,
+        _places: (place, of_user),
     };
     Ok(Sse::new(stream::unfold(follower, Follower::next)).keep_alive(KeepAlive::new().interval(STREAM_KEEP_ALIVE)))
+}
+
+fn too_many() -> Problem {
+    let detail = text(edge::TOO_MANY_STREAMS, &[]);
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-streams", detail).retry_after(RETRY_AFTER_SECONDS)
 }
 
 /// Follows events: `id` is the sequence, `event` is `event`, `data` the event as JSON. A stream that resumes further back

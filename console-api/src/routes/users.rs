@@ -6,7 +6,7 @@ use axum::response::Response;
 use http::StatusCode;
 use quorate_machine::{Action, Command, CreateUser, Object, Role, SetUserPassword, authorize};
 
-use super::{created, new_id, object_of};
+use super::{created_unread, new_id, object_of};
 use crate::auth::{Caller, check_new_password};
 use crate::context::ApiContext;
 use crate::dto::{Changed, NewUserBody, Page, PasswordBody, UserView};
@@ -42,11 +42,11 @@ pub(crate) async fn create_user(
     let command = Command::CreateUser(CreateUser {
         id: new_id(),
         name: body.name,
-        password_hash: context.passwords().hash(body.password).await?,
+        password_hash: context.passwords().hash(&caller.user, body.password).await?,
         role: Role::from(body.role) as i32,
     });
     let object = object_of(context.propose(&caller, command).await?);
-    Ok(created(object, "/api/v1/users"))
+    Ok(created_unread(object))
 }
 
 /// Sets a password: one's own, or as an administrator that of a user below. Ends every session and API token of the user.
@@ -59,7 +59,7 @@ pub(crate) async fn set_user_password(
     Body(body): Body<PasswordBody>,
 ) -> Result<StatusCode, Problem> {
     check_new_password("/password", &body.password)?;
-    let password_hash = context.passwords().hash(body.password).await?;
+    let password_hash = context.passwords().hash(&caller.user, body.password).await?;
     let name = user;
     context
         .propose(

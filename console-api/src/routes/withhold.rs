@@ -7,7 +7,7 @@ use http::StatusCode;
 use quorate_machine::catalog::edge;
 use quorate_machine::{Command, CreateWindow, DeleteObject, Id, MaintenanceWindow, Scope, ScopeKind, SetPause};
 
-use super::{created, find_instance, may_see, new_id, object_of};
+use super::{created_unread, find_instance, may_see, new_id, object_of};
 use crate::auth::Caller;
 use crate::context::ApiContext;
 use crate::dto::{Changed, Page, PauseBody, ReadQuery, SwitchingView, WindowBody, WindowView};
@@ -129,7 +129,7 @@ pub(crate) async fn create_window(
         reason: body.reason,
     };
     let object = object_of(context.propose(&caller, Command::CreateWindow(command)).await?);
-    Ok(created(object, "/api/v1/windows"))
+    Ok(created_unread(object))
 }
 
 fn time(pointer: &str, value: &str) -> Result<i64, Problem> {

@@ -253,6 +253,8 @@ async fn a_token_sets_no_password() {
     let body = json!({"name": "ci", "role": "root", "expires_in_seconds": 3600}).to_string();
     let token = app.root("POST", "/tokens", &body).await.text("/token");
     let user = json!({"name": "ada", "role": "operator", "password": "ada-password"}).to_string();
+    let refused = app.call("POST", "/api/v1/users", &token, &[], &user).await;
+    assert_eq!(refused.line(), "403 permission-denied", "a user comes with a password");
     app.root("POST", "/users", &user).await;
     for user in ["root", "ada"] {
         let path = format!("/api/v1/users/{user}/password");
@@ -262,4 +264,78 @@ async fn a_token_sets_no_password() {
         assert_eq!(refused.line(), "403 permission-denied", "{user}");
     }
     app.login("ada", "ada-password").await;
+}
+
+#[tokio::test]
+async fn no_request_fills_the_audit_log() {
+    let app = App::start().await;
+    let body = json!({"user": "a".repeat(200_000), "password": "12345678"}).to_string();
+    let refused = app.root("PUT", "/instances/default/kv-password", &body).await;
+    assert!(refused.line().starts_with('4'), "{}", refused.line());
+    let audit = app.root("GET", "/audit?limit=10", "").await.body.to_string();
+    assert!(audit.len() < 20_000, "{} bytes", audit.len());
+}
+
+#[tokio::test]
+async fn new_passwords_keep_nobody_from_logging_in() {
+    let app = App::start().await;
+    let user = json!({"name": "eve", "role": "viewer", "password": "eve-password"}).to_string();
+    app.root("POST", "/users", &user).await;
+    let eve = app.login("eve", "eve-password").await;
+    let flood = (0..200).map(|_| {
+        app.call(
+            "PUT",
+            "/api/v1/users/root/password",
+            &eve,
+            &[],
+            r#"{"password":"aaaaaaaa"}"#,
+        )
+    });
+    let flood = futures_util::future::join_all(flood);
+    let (refused, _session) = tokio::join!(flood, app.login("root", crate::support::ROOT_PASSWORD));
+    let busy = refused.iter().filter(|answer| answer.line() == "503 busy").count();
+    let denied = refused
+        .iter()
+        .filter(|answer| answer.line() == "403 permission-denied")
+        .count();
+    assert_eq!(busy + denied, refused.len());
+    assert!(busy > 0 && denied > 0, "{busy} busy, {denied} denied");
+}
+
+#[tokio::test]
+async fn a_login_takes_a_small_body() {
+    let app = App::start().await;
+    let body = json!({"user": "root", "password": "x".repeat(8_000)}).to_string();
+    let refused = app.call("POST", "/api/v1/login", "", &[], &body).await;
+    assert_eq!(refused.line(), "413 body-too-large", "{}", refused.body);
+    assert!(refused.body.to_string().contains("4096"), "{}", refused.body);
+}
+
+#[tokio::test]
+async fn a_token_of_one_application_reads_no_record_of_another() {
+    let app = App::start().await;
+    let (shop, other) = (app.application("shop").await, app.application("other").await);
+    let monitors = (app.monitor(&shop, "orders").await, app.monitor(&other, "stock").await);
+    let body = json!({"name": "ci", "role": "operator", "applications": [shop], "expires_in_seconds": 3600});
+    let token = app.root("POST", "/tokens", &body.to_string()).await.text("/token");
+    let read = app.call("GET", "/api/v1/audit?limit=500", &token, &[], "").await;
+    assert_eq!(read.line(), "200 -", "{}", read.body);
+    let objects: Vec<&str> = read.body["items"]
+        .as_array()
+        .expect("items")
+        .iter()
+        .filter_map(|item| item["object"].as_str())
+        .collect();
+    assert!(
+        objects.contains(&shop.as_str()) && objects.contains(&monitors.0.as_str()),
+        "{objects:?}"
+    );
+    assert!(
+        objects.iter().all(|object| *object == shop || *object == monitors.0),
+        "{objects:?}"
+    );
+    let all = app.root("GET", "/audit?limit=500", "").await.body["items"]
+        .as_array()
+        .map(Vec::len);
+    assert!(all > Some(objects.len()), "{all:?}");
 }

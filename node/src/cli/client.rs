@@ -14,7 +14,8 @@ use super::target::{Credential, Target};
 /// Time to connect to one node.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 /// Time for one request; longer than the server's own deadlines, so that its answer is the one seen.
-const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
+/// A save reads, tests the connection and writes, each with a deadline of its own.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(60);
 /// How often a login is repeated when the server asks to wait, and the longest wait it may ask for.
 const LOGIN_ATTEMPTS: u32 = 5;
 const MAX_LOGIN_WAIT: Duration = Duration::from_secs(10);
@@ -165,7 +166,8 @@ impl Client {
     }
 
     /// Sends to the node that answered last, then to the others: the next one when a node cannot be reached or says 503,
-    /// which both mean that it has not begun to carry the request out.
+    /// which both mean that it has not begun to carry the request out, and for a read whenever it gives no answer. Of a write
+    /// that was sent and not answered nobody knows what came of it.
     async fn send(
         &self,
         method: Method,
@@ -187,11 +189,10 @@ impl Client {
                     *self.preferred.lock().await = position;
                     return Ok(answered);
                 }
-                Err(error) if error.is_connect() => failed.push(format!("{address}: {}", chain(&error))),
-                Err(error) if error.is_timeout() => {
-                    return Err(Failure::new(Code::TimedOut, format!("{address}: {}", chain(&error))));
+                Err(error) if error.is_connect() || (method == Method::GET && !error.is_timeout()) => {
+                    failed.push(format!("{address}: {}", chain(&error)))
                 }
-                Err(error) => return Err(Failure::new(Code::Unavailable, format!("{address}: {}", chain(&error)))),
+                Err(error) => return Err(Failure::new(Code::TimedOut, format!("{address}: {}", chain(&error)))),
             }
         }
         let none = || {

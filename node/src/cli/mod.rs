@@ -40,7 +40,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 
 use client::Client;
-use failure::Failure;
+use failure::{Code, Failure};
 use output::Rendered;
 
 /// Pause between two looks of `--watch`.
@@ -167,7 +167,9 @@ async fn carry_out(cli: &Cli) -> Result<(), Failure> {
             output::write(&text)?;
         }
         if !(cli.options.watch && rendered.repeatable) {
-            return Ok(());
+            return rendered
+                .failed
+                .map_or(Ok(()), |text| Err(Failure::new(Code::Refused, text)));
         }
         last = Some(text);
         tokio::time::sleep(WATCH_INTERVAL).await;

@@ -18,6 +18,8 @@ pub struct Rendered {
     shape: Shape,
     /// A read, which `--watch` repeats.
     pub repeatable: bool,
+    /// What it shows is a failure, which these words and the exit code 1 tell.
+    pub failed: Option<&'static str>,
 }
 
 #[derive(Debug, Clone)]
@@ -42,6 +44,7 @@ impl Rendered {
             value,
             shape: Shape::Rows(pointer, columns),
             repeatable: true,
+            failed: None,
         }
     }
 
@@ -51,6 +54,7 @@ impl Rendered {
             value,
             shape: Shape::Fields(columns),
             repeatable: true,
+            failed: None,
         }
     }
 
@@ -60,6 +64,7 @@ impl Rendered {
             value,
             shape: Shape::Text(text.into()),
             repeatable: false,
+            failed: None,
         }
     }
 
@@ -69,6 +74,12 @@ impl Rendered {
             repeatable: true,
             ..Self::done(text, value)
         }
+    }
+
+    /// The same as a failure, told by `text`, unless `passed`.
+    pub fn failed_unless(mut self, passed: bool, text: &'static str) -> Self {
+        self.failed = (!passed).then_some(text);
+        self
     }
 
     /// The outcome of a change in the shape of a list.

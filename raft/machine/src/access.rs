@@ -204,7 +204,9 @@ pub(crate) fn check_author(state: &State, author: &Principal, command: &Command)
         }
         Command::CreateUser(c) => {
             check(Action::Users, Object::Cluster)?;
-            below_own_rank(state, author, Role::try_from(c.role).unwrap_or(Role::Root))
+            below_own_rank(state, author, Role::try_from(c.role).unwrap_or(Role::Root))?;
+            // A user comes with a password.
+            log_in_for_passwords(state, author)
         }
         Command::SetUserPassword(c) => {
             match state.user(&c.name) {

@@ -10,7 +10,7 @@ use crate::state::State;
 /// Audit records kept in the state.
 pub const MAX_AUDIT_RECORDS: usize = 100_000;
 
-/// Values longer than this are cut in `before` and `after`.
+/// Values longer than this are cut in records: no single one pushes the others out of the ring.
 const MAX_VALUE_CHARS: usize = 256;
 
 /// What changed in one field. Secrets appear as `(secret)`.
@@ -117,7 +117,7 @@ pub(crate) fn record_as(
         source,
         code: code.to_owned(),
         object,
-        params,
+        params: params.into_iter().map(shortened).collect(),
         changes,
         refused: String::new(),
     });
@@ -143,7 +143,7 @@ pub(crate) fn record_refusal(
         source: context.author.source.clone(),
         code: code.to_owned(),
         object,
-        params: refusal.params.clone(),
+        params: refusal.params.iter().cloned().map(shortened).collect(),
         changes: Vec::new(),
         refused: refusal.code().code().to_owned(),
     });
@@ -170,6 +170,13 @@ pub(crate) fn differences(before: &[(String, String)], after: &[(String, String)
             after: cut(after),
         })
         .collect()
+}
+
+fn shortened(param: Param) -> Param {
+    Param {
+        value: cut(&param.value),
+        ..param
+    }
 }
 
 fn cut(value: &str) -> String {

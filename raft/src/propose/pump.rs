@@ -70,7 +70,9 @@ impl<RT: AsyncRuntime, T: Transport> Pump<RT, T> {
         loop {
             let standing = standing_changes.borrow_and_update().clone();
             if standing.fatal.is_some() {
-                self.session.fail_all(&CallError::Stopped, &CallError::Stopped);
+                // What was sent may still be carried out by the others.
+                self.session
+                    .fail_all(&CallError::Stopped, &CallError::TimedOutLeaderLost);
                 return;
             }
             let (unsent, sent) = (CallError::NoLeader, CallError::TimedOutLeaderLost);

@@ -305,7 +305,11 @@ async fn test_connection(client: &Client, collection: &str, options: &TestOption
     };
     let body = options.body(stored.as_deref())?;
     let tested = client.post(&format!("{collection}/test-connection"), &body).await?.body;
-    Ok(Rendered::rows(several::by_address(tested), "/rows", TESTED).once())
+    let passed = tested.get("passed").and_then(Value::as_bool).unwrap_or(false);
+    let rows = Rendered::rows(several::by_address(tested), "/rows", TESTED);
+    Ok(rows
+        .once()
+        .failed_unless(passed, "not every address passed from every node"))
 }
 
 async fn sdk_configuration(client: &Client, monitor: &str, file: Option<&str>) -> Result<Rendered, Failure> {
