@@ -127,6 +127,86 @@ async fn join(members: &mut Members, among: &[usize]) -> Result<usize> {
     Ok(number)
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_two_is_removed_and_the_other_serves_on() -> Result<()> {
+    for leads in [false, true] {
+        let mut members = Members::start_with(&Program::Quorate(binary()?), 2, &[]).await?;
+        let outcome = remove_one_of_two(&mut members, leads).await;
+        outcome.map_err(|error| anyhow!("leads: {leads}: {error:#}\n{}", members.log_tails()))?;
+        members.stop().await?;
+    }
+    Ok(())
+}
+
+/// The removed one's acknowledgement is needed for its own removal.
+async fn remove_one_of_two(members: &mut Members, leads: bool) -> Result<()> {
+    let leader = members.leader().await?;
+    let (leaving, staying) = if leads {
+        (leader, 1 - leader)
+    } else {
+        (1 - leader, leader)
+    };
+    step("a member is removed, and ends", async {
+        remove(&members.path(staying), members.peer_url(leaving)).await?;
+        members.wait_ended(leaving).await
+    })
+    .await?;
+    step("the other takes writes", put_through(&members.path(staying))).await
+}
+
+async fn put_through(path: &ConnectOptions) -> Result<()> {
+    let put = eventually("a write", TIMEOUT, async || {
+        let mut client = Client::connect(path, TIMEOUT).await?;
+        let request = pb::PutRequest {
+            key: "through".into(),
+            value: "value".into(),
+            ..pb::PutRequest::default()
+        };
+        let put: pb::PutResponse = client.unary("/etcdserverpb.KV/Put", request).await?;
+        Ok(Some(put))
+    });
+    put.await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_moves_to_another_address() -> Result<()> {
+    let mut members = Members::start_with(&Program::Quorate(binary()?), 3, &[]).await?;
+    let outcome = move_one(&mut members).await;
+    outcome.map_err(|error| anyhow!("{error:#}\n{}", members.log_tails()))?;
+    members.stop().await
+}
+
+async fn move_one(members: &mut Members) -> Result<()> {
+    let leader = members.leader().await?;
+    let (moving, third) = ((leader + 1) % 3, (leader + 2) % 3);
+    step("a member is given another address while it is down", async {
+        let before = members.peer_url(moving);
+        members.kill(moving).await?;
+        members.move_peer(moving)?;
+        let mut client = Client::connect(&members.path(leader), TIMEOUT).await?;
+        let request = pb::MemberListRequest { linearizable: true };
+        let list: pb::MemberListResponse = client.unary("/etcdserverpb.Cluster/MemberList", request).await?;
+        let member = list.members.iter().find(|member| member.peer_ur_ls.contains(&before));
+        let request = pb::MemberUpdateRequest {
+            id: member.context("the member")?.id,
+            peer_ur_ls: vec![members.peer_url(moving)],
+        };
+        let _: pb::MemberUpdateResponse = client.unary("/etcdserverpb.Cluster/MemberUpdate", request).await?;
+        Ok(())
+    })
+    .await?;
+    step("it serves there", async {
+        members.spawn_among(moving, "existing", &[0, 1, 2])?;
+        members.wait_ready(moving).await
+    })
+    .await?;
+    step("and counts for the quorum", async {
+        members.kill(third).await?;
+        put_through(&members.path(leader)).await
+    })
+    .await
+}
+
 async fn remove(path: &ConnectOptions, peer_url: String) -> Result<()> {
     let mut client = Client::connect(path, TIMEOUT).await?;
     let request = pb::MemberListRequest { linearizable: true };

@@ -127,6 +127,10 @@ impl Membership {
                 let node = find(id)?;
                 self.check_remove(&nodes, node)?;
                 self.propose(Command::RemoveNode(RemoveNode { node: id })).await?;
+                // The one that leads hands leadership over and is removed by its successor (`reconcilers::members`).
+                if id != self.handle.node_id() {
+                    self.handle.remove(vec![id], CHANGE_DEADLINE).await?;
+                }
                 Ok(id)
             }
             ChangeKind::Update(update) => {
@@ -143,7 +147,12 @@ impl Membership {
                 };
                 let id = node.id;
                 let new = Some(false);
-                self.propose(Command::UpsertNode(UpsertNode { node, new })).await?;
+                self.propose(Command::UpsertNode(UpsertNode {
+                    node,
+                    new,
+                    keeps_place: false,
+                }))
+                .await?;
                 self.handle.update_member(id, member, CHANGE_DEADLINE).await?;
                 Ok(id)
             }
@@ -152,7 +161,12 @@ impl Membership {
                 self.check_promote(&nodes, &node)?;
                 node.learner = false;
                 let new = Some(false);
-                self.propose(Command::UpsertNode(UpsertNode { node, new })).await?;
+                self.propose(Command::UpsertNode(UpsertNode {
+                    node,
+                    new,
+                    keeps_place: false,
+                }))
+                .await?;
                 self.handle.promote(vec![id], CHANGE_DEADLINE).await?;
                 Ok(id)
             }
@@ -190,7 +204,12 @@ impl Membership {
             ..NodeRecord::default()
         };
         let new = Some(true);
-        self.propose(Command::UpsertNode(UpsertNode { node, new })).await?;
+        self.propose(Command::UpsertNode(UpsertNode {
+            node,
+            new,
+            keeps_place: false,
+        }))
+        .await?;
         Ok(id)
     }
 

@@ -18,7 +18,7 @@ use crate::handle::{CallError, Committed};
 use crate::log::{LogReader, LogStore};
 use crate::machine_store::{ApplyObserver, MachineParts, OpenError, SharedState, StateMachine};
 use crate::measures::{ConsensusMetrics, Measures};
-use crate::network::{AskSlot, PeerNetworks, PeerServer, PeerServerParts, Transport};
+use crate::network::{Addresses, AskSlot, PeerNetworks, PeerServer, PeerServerParts, Transport};
 use crate::node_requests::NodeAskSlot;
 use crate::observers::Observers;
 use crate::propose::{LeaderDoor, LeaderRounds, Pump, ReadRounds, Session, WithoutQuorum};
@@ -161,6 +161,8 @@ pub(crate) struct Core<RT: AsyncRuntime, T> {
     /// Who answers requests of other nodes here.
     pub node_asked: NodeAskSlot,
     transport: T,
+    /// Where the clients of openraft find the peers.
+    pub addresses: Addresses,
     /// Held by who changes the members.
     pub members_turn: tokio::sync::Mutex<()>,
 }
@@ -187,8 +189,10 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
         // What a snapshot holds is not applied again: without this, readers of an idle cluster would wait for an entry.
         observers.applied(machine.applied_index(), false);
         let state = machine.shared();
+        let addresses = Addresses::default();
         let networks = PeerNetworks::new(
             node_id,
+            addresses.clone(),
             parts.transport.clone(),
             parts.store.clone(),
             parts.log.reader(),
@@ -248,6 +252,7 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
             asked,
             node_asked,
             transport,
+            addresses,
             members_turn: tokio::sync::Mutex::default(),
         })
     }

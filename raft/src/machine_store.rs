@@ -81,6 +81,9 @@ pub(crate) struct StateMachine<RT: AsyncRuntime> {
     measures: Arc<Measures>,
     last_applied: Option<LogId>,
     membership: StoredMembership,
+    /// The snapshot that was read and found whole last: a peer that cannot be reached has openraft ask for it many times a
+    /// second, and no entry is applied meanwhile.
+    whole: Option<Snapshot>,
 }
 
 /// Why the node cannot start from its snapshots.
@@ -166,6 +169,7 @@ impl<RT: AsyncRuntime> StateMachine<RT> {
             measures: parts.measures,
             last_applied,
             membership,
+            whole: None,
         })
     }
 
@@ -376,8 +380,13 @@ impl<RT: AsyncRuntime> RaftStateMachine<TypeConfig<RT>> for StateMachine<RT> {
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
         let store = self.store.clone();
         let cluster_id = self.cluster_id.clone();
-        run(self.store.as_ref(), move || {
+        let whole = self.whole.take();
+        let current = run(self.store.as_ref(), move || {
             for snapshot in store.list()? {
+                let known = whole.as_ref().map(|whole| &whole.snapshot);
+                if known.is_some_and(|known| (&known.name, known.length) == (&snapshot.name, snapshot.length)) {
+                    return Ok(whole);
+                }
                 let verified = verify_snapshot(&mut (snapshot.open)(0)?, &cluster_id);
                 match verified {
                     Ok(meta) => return Ok(Some(Snapshot { meta, snapshot })),
@@ -386,6 +395,8 @@ impl<RT: AsyncRuntime> RaftStateMachine<TypeConfig<RT>> for StateMachine<RT> {
             }
             Ok(None)
         })
-        .await
+        .await?;
+        self.whole.clone_from(&current);
+        Ok(current)
     }
 }

@@ -56,8 +56,11 @@ impl<RT: AsyncRuntime, T: Transport> Core<RT, T> {
 
     /// Gives a member another address.
     pub async fn update_member(&self, id: u64, member: Member, deadline: Duration) -> Result<(), CallError> {
+        let address = member.peer.clone();
         let step = (ChangeMembers::SetNodes([(id, member)].into()), true);
-        self.change_members(&[step], deadline).await
+        self.change_members(&[step], deadline).await?;
+        self.addresses.set(id, &address);
+        Ok(())
     }
 
     pub async fn remove(&self, ids: Vec<u64>, deadline: Duration) -> Result<(), CallError> {

@@ -138,6 +138,13 @@ impl Members {
         Ok(self.take_place(client, peer))
     }
 
+    /// Gives a member that does not run another free port for its peers.
+    pub fn move_peer(&mut self, number: usize) -> Result<()> {
+        ensure!(!self.runs(number), "it listens where it is");
+        self.places[number].peer = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        Ok(())
+    }
+
     /// How many members were ever given a place.
     pub fn count(&self) -> usize {
         self.places.len()

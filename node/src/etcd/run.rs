@@ -17,8 +17,14 @@ use crate::serve::StopRequest;
 
 /// Time for handing leadership over when the member stops.
 const HAND_OVER_DEADLINE: Duration = Duration::from_millis(500);
+/// Looks at the registry after which a member that is not in it says so.
+const UNREGISTERED_LOOKS: u32 = 500;
 /// Pause between two tries of what every member must get through before it serves.
 const PAUSE: Duration = Duration::from_millis(20);
+/// A removed member that has heard of no leader for this long is no longer part of consensus.
+const LEFT_ALONE: Duration = Duration::from_secs(2);
+/// Time for the cluster to go on without a removed member, which then ends in any case.
+const REMOVAL_DEADLINE: Duration = Duration::from_secs(20);
 /// Connections that may wait at the peer port.
 const BACKLOG: u32 = 1024;
 
@@ -191,8 +197,17 @@ async fn bootstrapped(file: &MemberFile, handle: &Handle) -> anyhow::Result<(Id,
 
 /// Tells the cluster this member's name and client URLs.
 async fn publish(config: &EtcdConfig, file: &MemberFile, handle: &Handle) -> anyhow::Result<()> {
+    let mut looked = 0;
     loop {
         let present = handle.read(|state| state.node(file.member).cloned());
+        if looked == UNREGISTERED_LOOKS {
+            tracing::warn!(
+                local_member_id = format!("{:x}", file.member),
+                "the cluster does not know this member: it was removed, or has not heard of the cluster since it was added; a \
+                 removed one joins again with an empty data directory, after `member add`"
+            );
+        }
+        looked += 1;
         if let Some(present) = present {
             let wanted = NodeRecord {
                 name: config.name.clone(),
@@ -203,6 +218,7 @@ async fn publish(config: &EtcdConfig, file: &MemberFile, handle: &Handle) -> any
                 let command = UpsertNode {
                     node: wanted,
                     new: Some(false),
+                    keeps_place: true,
                 };
                 until_done(handle, Command::UpsertNode(command)).await?;
             }
@@ -250,8 +266,32 @@ async fn fatal(handle: &Handle) -> String {
     }
 }
 
-/// Waits until the cluster no longer knows this member, having known it.
+/// Waits until the cluster no longer knows this member, having known it, and has gone on without it: until then it counts for the
+/// quorum that its removal needs.
 async fn removed(handle: &Handle) {
+    unregistered(handle).await;
+    let mut status = handle.status();
+    let left_alone = async {
+        loop {
+            if status.wait_for(|status| !status.serving).await.is_err() {
+                return;
+            }
+            let again = status.wait_for(|status| status.serving);
+            if !matches!(tokio::time::timeout(LEFT_ALONE, again).await, Ok(Ok(_))) {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(REMOVAL_DEADLINE, left_alone).await.is_err() {
+        tracing::warn!(
+            "the cluster still counts this member, which was removed {} s ago",
+            REMOVAL_DEADLINE.as_secs()
+        );
+    }
+}
+
+/// Waits until the cluster's registry no longer has this member, having had it.
+async fn unregistered(handle: &Handle) {
     let mut wakeups = handle.wakeups();
     let mut known = false;
     loop {

@@ -65,6 +65,7 @@ async fn register(handle: &Handle, mut profile: NodeProfile) -> Result<u64, Stri
         let command = Command::UpsertNode(UpsertNode {
             node: record,
             new: Some(true),
+            keeps_place: false,
         });
         match propose(handle, command).await {
             Ok(_) => return Ok(profile.node_id),
@@ -84,7 +85,11 @@ async fn take_place(handle: &Handle, mut profile: NodeProfile, place: &NodeRecor
         node.name = format!("node-{}", place.id);
     }
     node.learner = place.learner;
-    let command = Command::UpsertNode(UpsertNode { node, new: Some(false) });
+    let command = Command::UpsertNode(UpsertNode {
+        node,
+        new: Some(false),
+        keeps_place: false,
+    });
     propose(handle, command).await.map_err(|error| error.to_string())?;
     Ok(place.id)
 }
@@ -126,32 +131,51 @@ impl Commits {
 }
 
 async fn align(handle: &Handle, heartbeats: &Heartbeats, commits: &Commits) -> Result<(), quorate_raft::CallError> {
-    let status = handle.status().borrow().clone();
     let Some(nodes) = registry(handle) else {
         return Ok(());
     };
+    let members = handle.members();
     for node in nodes {
-        if status.voters.contains(&node.id) {
-            continue;
-        }
-        if !status.learners.contains(&node.id) {
-            tracing::info!(node = node.id, "a new node becomes a learner");
-            let member = Member {
-                name: node.name,
-                zone: node.zone,
-                peer: peer_address(&node.peer),
-            };
-            handle.add_learner(node.id, member, CHANGE_DEADLINE).await?;
-        } else if !node.learner
-            && heartbeats
-                .applied_index(node.id)
-                .is_some_and(|applied| commits.has_caught_up(applied))
-        {
-            tracing::info!(node = node.id, "a learner has caught up and becomes a voter");
-            handle.promote(vec![node.id], CHANGE_DEADLINE).await?;
+        // One that cannot be brought in line keeps no other waiting.
+        if let Err(error) = align_node(handle, heartbeats, commits, &node, members.get(&node.id)).await {
+            tracing::warn!(node = node.id, "cannot change the members of consensus: {error}");
         }
     }
     remove_unregistered(handle).await
+}
+
+async fn align_node(
+    handle: &Handle,
+    heartbeats: &Heartbeats,
+    commits: &Commits,
+    node: &NodeRecord,
+    present: Option<&Member>,
+) -> Result<(), quorate_raft::CallError> {
+    let member = Member {
+        name: node.name.clone(),
+        zone: node.zone.clone(),
+        peer: peer_address(&node.peer),
+    };
+    let Some(present) = present else {
+        tracing::info!(node = node.id, "a new node becomes a learner");
+        return handle.add_learner(node.id, member, CHANGE_DEADLINE).await;
+    };
+    if present.peer != member.peer {
+        tracing::info!(
+            node = node.id,
+            from = present.peer,
+            to = member.peer,
+            "a node has moved"
+        );
+        handle.update_member(node.id, member, CHANGE_DEADLINE).await?;
+    }
+    let caught_up = |applied| commits.has_caught_up(applied);
+    let votes = handle.status().borrow().voters.contains(&node.id);
+    if !votes && !node.learner && heartbeats.applied_index(node.id).is_some_and(caught_up) {
+        tracing::info!(node = node.id, "a learner has caught up and becomes a voter");
+        handle.promote(vec![node.id], CHANGE_DEADLINE).await?;
+    }
+    Ok(())
 }
 
 /// The registry; `None` before the bootstrap.

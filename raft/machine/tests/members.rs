@@ -12,7 +12,11 @@ fn apply_as_node(state: &mut State, command: Command) -> Reply {
 }
 
 fn upsert(node: NodeRecord, new: Option<bool>) -> Command {
-    Command::UpsertNode(UpsertNode { node, new })
+    Command::UpsertNode(UpsertNode {
+        node,
+        new,
+        keeps_place: false,
+    })
 }
 
 fn fields(reply: &Reply) -> Vec<(&str, &str)> {
@@ -238,4 +242,35 @@ fn nothing_brings_a_removed_node_back() {
         upserted(&mut state, at(4, "x:2380"), None),
         (None, Some("x:2380".to_owned()))
     );
+}
+
+#[test]
+fn what_a_node_says_of_itself_changes_neither_its_role_nor_its_address() {
+    let mut state = State::new();
+    assert_eq!(apply_as_node(&mut state, build::bootstrap()).refusal(), None);
+    let learner = NodeRecord {
+        learner: true,
+        ..at(4, "x:2380")
+    };
+    assert_eq!(upserted(&mut state, learner.clone(), Some(true)).0, None);
+    // It read its record, and was moved and promoted before what it says of itself arrived.
+    let promoted = at(4, "y:2380");
+    assert_eq!(upserted(&mut state, promoted.clone(), Some(false)).0, None);
+    let said = UpsertNode {
+        node: NodeRecord {
+            name: "four".to_owned(),
+            kv: "http://x:2379".to_owned(),
+            ..learner
+        },
+        new: Some(false),
+        keeps_place: true,
+    };
+    let reply = apply_as_node(&mut state, Command::UpsertNode(said.clone()));
+    assert_eq!(reply.refusal(), None);
+    let expected = NodeRecord {
+        learner: false,
+        peer: promoted.peer,
+        ..said.node
+    };
+    assert_eq!(state.node(4), Some(&expected));
 }

@@ -57,6 +57,8 @@ struct Slots {
 #[derive(Debug, Default)]
 struct Pending {
     end: u64,
+    /// End that the file has.
+    written_end: u64,
     /// The thread waits for work; a note must wake it.
     idle: bool,
     stop: bool,
@@ -98,6 +100,7 @@ impl Watermark {
             }),
             pending: Mutex::new(Pending {
                 end: found.end,
+                written_end: found.end,
                 ..Pending::default()
             }),
             wake: Condvar::new(),
@@ -201,29 +204,28 @@ impl Shared {
 
     /// Writes lazily until told to stop or a write fails; what fails is told by the next note.
     fn run(&self) {
-        let mut known = 0;
         loop {
-            let stop = self.wait_for_work(known);
+            let stop = self.wait_for_work();
             let mut slots = self.slots();
             let end = self.pending().end;
             let vote = slots.written.vote;
             if end > slots.written.end && self.write(&mut slots, Acknowledged { end, vote }).is_err() {
                 return;
             }
-            known = slots.written.end;
+            drop(slots);
             if stop {
                 return;
             }
         }
     }
 
-    /// Returns when there is something above `known` and the gathering time is over, or at once on a stop (then true).
-    fn wait_for_work(&self, known: u64) -> bool {
+    /// Returns when there is something above what the file has and the gathering time is over, or at once on a stop (then true).
+    fn wait_for_work(&self) -> bool {
         let mut pending = self.pending();
         pending.idle = true;
         let mut pending = self
             .wake
-            .wait_while(pending, |pending| !pending.stop && pending.end <= known)
+            .wait_while(pending, |pending| !pending.stop && pending.end <= pending.written_end)
             .expect("no panic while the watermark is locked");
         pending.idle = false;
         let (pending, _) = self
@@ -250,6 +252,7 @@ impl Shared {
             Ok(()) => {
                 slots.sequence = sequence;
                 slots.written = value;
+                self.pending().written_end = value.end;
                 Ok(())
             }
             Err(error) => {
@@ -286,4 +289,38 @@ fn decode_slot(slot: &[u8]) -> Option<(u64, Acknowledged)> {
     let (sequence, end, voted, term, candidate) = (next(), next(), next(), next(), next());
     let vote = (voted == 1).then_some((term, candidate));
     Some((sequence, Acknowledged { end, vote }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    /// Waits until the file says that everything before `end` is acknowledged.
+    fn wait_for_end(path: &Path, end: u64) {
+        let begun = Instant::now();
+        loop {
+            let (_, (_, found)) = Watermark::read(path).expect("a watermark");
+            if found.end == end {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(10), "{found:?}, not {end}");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn it_rises_again_after_a_truncation() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("watermark");
+        Watermark::create(&path).expect("created");
+        let watermark = Watermark::open(&path).expect("opened");
+        watermark.note(100).expect("noted");
+        wait_for_end(&path, 100);
+        watermark.lower(50).expect("lowered");
+        wait_for_end(&path, 50);
+        watermark.note(60).expect("noted");
+        wait_for_end(&path, 60);
+    }
 }

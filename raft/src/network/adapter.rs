@@ -16,6 +16,7 @@ use openraft::raft::{
 use openraft::{AsyncRuntime, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 use prost::Message;
 
+use super::addresses::Addresses;
 use super::heartbeats::HeartbeatLink;
 use super::notices::hold_notices;
 use super::wire::{
@@ -36,6 +37,7 @@ const SNAPSHOT_CHUNK_BYTES: u64 = 1024 * 1024;
 /// Makes the clients that openraft talks through.
 pub(crate) struct PeerNetworks<RT: AsyncRuntime, T> {
     own_id: u64,
+    addresses: Addresses,
     transport: T,
     store: Arc<dyn SnapshotStore>,
     log: LogReader<RT>,
@@ -43,9 +45,16 @@ pub(crate) struct PeerNetworks<RT: AsyncRuntime, T> {
 
 impl<RT: AsyncRuntime, T: Transport> PeerNetworks<RT, T> {
     /// `log` has the entries as they travel.
-    pub fn new(own_id: u64, transport: T, store: Arc<dyn SnapshotStore>, log: LogReader<RT>) -> Self {
+    pub fn new(
+        own_id: u64,
+        addresses: Addresses,
+        transport: T,
+        store: Arc<dyn SnapshotStore>,
+        log: LogReader<RT>,
+    ) -> Self {
         Self {
             own_id,
+            addresses,
             transport,
             store,
             log,
@@ -53,14 +62,13 @@ impl<RT: AsyncRuntime, T: Transport> PeerNetworks<RT, T> {
     }
 
     fn client(&self, id: u64, node: &Member, purpose: Purpose) -> PeerNetwork<RT, T> {
+        self.addresses.set(id, &node.peer);
         PeerNetwork {
             own_id: self.own_id,
             transport: self.transport.clone(),
             store: self.store.clone(),
-            peer: Peer {
-                id,
-                address: node.peer.clone(),
-            },
+            id,
+            addresses: self.addresses.clone(),
             purpose,
             heartbeats: Mutex::new(None),
             log: self.log.clone(),
@@ -89,7 +97,9 @@ pub(crate) struct PeerNetwork<RT: AsyncRuntime, T> {
     own_id: u64,
     transport: T,
     store: Arc<dyn SnapshotStore>,
-    peer: Peer,
+    /// The peer.
+    id: u64,
+    addresses: Addresses,
     purpose: Purpose,
     /// Open after the first heartbeat, between two exchanges. Never contended: openraft wants the client to be shareable.
     heartbeats: Mutex<Option<HeartbeatLink>>,
@@ -114,14 +124,15 @@ impl<RT: AsyncRuntime, T: Transport> PeerNetwork<RT, T> {
     async fn call(&self, kind: CallKind, option: &RPCOption, action: RPCTypes) -> Result<AnswerKind, Error<RT>> {
         let frame = Bytes::from(Call { kind: Some(kind) }.encode_to_vec());
         let ttl = option.hard_ttl();
-        let answer = RT::timeout(ttl, self.transport.call(&self.peer, Purpose::Control, frame)).await;
+        let peer = self.peer();
+        let answer = RT::timeout(ttl, self.transport.call(&peer, Purpose::Control, frame)).await;
         let frame = match answer {
             Ok(frame) => frame.map_err(rpc_error)?,
             Err(_) => {
                 return Err(Timeout {
                     action,
                     id: self.own_id,
-                    target: self.peer.id,
+                    target: self.id,
                     timeout: ttl,
                 }
                 .into());
@@ -162,6 +173,10 @@ impl<RT: AsyncRuntime, T: Transport> PeerNetwork<RT, T> {
 }
 
 impl<RT: AsyncRuntime, T: Transport> PeerNetwork<RT, T> {
+    fn peer(&self) -> Peer {
+        self.addresses.peer(self.id)
+    }
+
     fn link(&mut self) -> &mut Option<HeartbeatLink> {
         self.heartbeats.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
@@ -204,7 +219,7 @@ impl<RT: AsyncRuntime, T: Transport> RaftNetworkV2<TypeConfig<RT>> for PeerNetwo
                 return Ok(append_result(reply)?.into());
             }
         }
-        let link = HeartbeatLink::open(&self.transport, &self.peer).await;
+        let link = HeartbeatLink::open(&self.transport, &self.peer()).await;
         let exchanged = link.map_err(rpc_error)?.exchange(frame).await;
         let (link, reply) = exchanged.map_err(rpc_error)?;
         *self.link() = Some(link);
@@ -234,9 +249,10 @@ impl<RT: AsyncRuntime, T: Transport> RaftNetworkV2<TypeConfig<RT>> for PeerNetwo
             let frames = input
                 .map(move |rpc| Bytes::from(append_message(&log, &rpc).encode_to_vec()))
                 .boxed();
+            let peer = self.peer();
             let replies = self
                 .transport
-                .stream(&self.peer, Purpose::Append, StreamKind::Append, frames);
+                .stream(&peer, Purpose::Append, StreamKind::Append, frames);
             let replies = replies.await.map_err(rpc_error)?;
             let results = replies.map(|frame| {
                 let frame = frame.map_err(rpc_error)?;
@@ -278,10 +294,11 @@ impl<RT: AsyncRuntime, T: Transport> RaftNetworkV2<TypeConfig<RT>> for PeerNetwo
         let chunks = snapshot_chunks(self.store.clone(), snapshot.snapshot);
         let frames = futures_util::stream::iter([first]).chain(chunks);
         let frames = frames.map(|frame| Bytes::from(frame.encode_to_vec())).boxed();
+        let peer = self.peer();
         let send = async {
             let sent = self
                 .transport
-                .stream(&self.peer, Purpose::Snapshot, StreamKind::Snapshot, frames);
+                .stream(&peer, Purpose::Snapshot, StreamKind::Snapshot, frames);
             let mut replies = sent.await.map_err(rpc_error::<RT>)?;
             let frame = replies
                 .next()
@@ -408,7 +425,13 @@ mod tests {
             Box::new(|_| {}),
         );
         let reader = log.expect("an empty disk opens").reader();
-        let networks = PeerNetworks::new(1, transport.clone(), Arc::new(MemoryStore::default()), reader);
+        let networks = PeerNetworks::new(
+            1,
+            Addresses::default(),
+            transport.clone(),
+            Arc::new(MemoryStore::default()),
+            reader,
+        );
         networks.client(2, &Member::default(), Purpose::Append)
     }
 

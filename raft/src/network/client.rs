@@ -28,7 +28,7 @@ use tonic::{Request, Status};
 use super::grpc::{
     BytesCodec, CALL_PATH, KEEP_ALIVE_INTERVAL_MS, KEEP_ALIVE_TIMEOUT_MS, MAX_MESSAGE_BYTES, WINDOW_BYTES, stream_path,
 };
-use super::tls::{CLUSTER_HEADER, NODE_HEADER, Naming, PeerTls, host_name, server_name};
+use super::tls::{CLUSTER_HEADER, NODE_HEADER, Naming, PeerTls, TARGET_HEADER, host_name, server_name};
 use super::{Frames, Peer, Purpose, StreamKind, Transport, TransportError};
 
 /// How long a connection may take to be made, TLS included.
@@ -155,12 +155,13 @@ impl GrpcTransport {
         Ok(channel)
     }
 
-    /// A request that says whose it is, where the certificate does not.
-    fn request<T>(&self, message: T) -> Request<T> {
+    /// A request that says whose it is and for whom, where certificates do not.
+    fn request<T>(&self, to: &Peer, message: T) -> Request<T> {
         let mut request = Request::new(message);
         if let Naming::Headers(own) = &self.shared.tls.naming {
             let metadata = request.metadata_mut();
             metadata.insert(NODE_HEADER, own.node.into());
+            metadata.insert(TARGET_HEADER, to.id.into());
             if let Ok(cluster) = own.cluster.parse() {
                 metadata.insert(CLUSTER_HEADER, cluster);
             }
@@ -270,7 +271,7 @@ impl Transport for GrpcTransport {
         client.ready().await.map_err(not_ready)?;
         let path = PathAndQuery::from_static(CALL_PATH);
         let answer = client
-            .unary(self.request(frame), path, BytesCodec)
+            .unary(self.request(to, frame), path, BytesCodec)
             .await
             .map_err(lost)?;
         self.shared.heard.note(to.id);
@@ -288,7 +289,7 @@ impl Transport for GrpcTransport {
         client.ready().await.map_err(not_ready)?;
         let path = PathAndQuery::from_static(stream_path(kind));
         let answer = client
-            .streaming(self.request(frames), path, BytesCodec)
+            .streaming(self.request(to, frames), path, BytesCodec)
             .await
             .map_err(lost)?;
         Ok(answer.into_inner().map(|frame| frame.map_err(lost)).boxed())

@@ -28,7 +28,7 @@ use super::grpc::{
     BytesCodec, CALL_PATH, KEEP_ALIVE_INTERVAL_MS, KEEP_ALIVE_TIMEOUT_MS, MAX_MESSAGE_BYTES, SERVICE, WINDOW_BYTES,
     stream_kind,
 };
-use super::tls::{CLUSTER_HEADER, NODE_HEADER, Naming, PeerTls, node_of};
+use super::tls::{CLUSTER_HEADER, NODE_HEADER, Naming, PeerTls, TARGET_HEADER, node_of};
 use super::{PeerHandler, StreamKind, TransportError};
 use crate::greeting::Greeting;
 
@@ -237,8 +237,10 @@ impl Other {
             Self::Says(Naming::Certificates) => None,
             Self::Says(Naming::Headers(own)) => {
                 let cluster = headers.get(CLUSTER_HEADER)?;
-                let node = headers.get(NODE_HEADER)?.to_str().ok()?.parse().ok()?;
-                (cluster.as_bytes() == own.cluster.as_bytes()).then_some(PeerIdentity(node))
+                let number = |name: &str| headers.get(name)?.to_str().ok()?.parse::<u64>().ok();
+                let (node, target) = (number(NODE_HEADER)?, number(TARGET_HEADER)?);
+                let meant = target == own.node && cluster.as_bytes() == own.cluster.as_bytes();
+                meant.then_some(PeerIdentity(node))
             }
         }
     }

@@ -4,6 +4,7 @@
 //! server run over mutual TLS and in the simulation.
 
 mod adapter;
+mod addresses;
 mod client;
 mod grpc;
 mod heartbeats;
@@ -20,6 +21,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
 pub(crate) use adapter::PeerNetworks;
+pub(crate) use addresses::Addresses;
 pub(crate) use client::{GrpcTransport, Heard, LOSSES_CAPACITY};
 pub use client::{PeerDialer, TcpDialer};
 pub(crate) use listener::serve_peers;

@@ -66,6 +66,9 @@ pub(crate) struct PeerHeaders {
 
 /// Header with the sender's node id.
 pub(crate) const NODE_HEADER: &str = "x-quorate-node";
+/// Header with the node id of whom a request is for: another member may listen at an address now, one that was removed for
+/// example, and must not answer in the name of the one that was there.
+pub(crate) const TARGET_HEADER: &str = "x-quorate-to";
 /// Header with the sender's cluster: nodes of two clusters that were given each other's addresses do not mix.
 pub(crate) const CLUSTER_HEADER: &str = "x-quorate-cluster";
 

@@ -71,6 +71,10 @@ pub struct UpsertNode {
     /// that is not so. Logs from before have neither: the record is set, whatever was there.
     #[prost(bool, optional, tag = "2")]
     pub new: Option<bool>,
+    /// What a node says of itself: its role and its peer address stay as they are registered. It may have read them before
+    /// they were changed.
+    #[prost(bool, tag = "3")]
+    pub keeps_place: bool,
 }
 
 /// First command of a term; automatic decisions hold until the leader has heard the workers.

@@ -20,7 +20,13 @@ pub(crate) fn upsert_node(
     context: &mut Context<'_>,
     command: UpsertNode,
 ) -> Result<ReplyKind, Refusal> {
-    let node = command.node;
+    let mut node = command.node;
+    if command.keeps_place
+        && let Some(present) = state.node(node.id)
+    {
+        node.learner = present.learner;
+        node.peer.clone_from(&present.peer);
+    }
     check_node(&node)?;
     check_place(state, &node, command.new)?;
     if !state.nodes.contains_key(&node.id) {

@@ -87,7 +87,11 @@ impl Scenario {
                 let mut node = build::node(line.number(1));
                 node.site = line.option("site").unwrap_or_default().to_owned();
                 let new = Some(true);
-                let command = Command::UpsertNode(UpsertNode { node, new });
+                let command = Command::UpsertNode(UpsertNode {
+                    node,
+                    new,
+                    keeps_place: false,
+                });
                 self.apply_as(build::node_principal(1), command);
             }
             "remove" => {
