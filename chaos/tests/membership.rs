@@ -129,17 +129,22 @@ async fn join(members: &mut Members, among: &[usize]) -> Result<usize> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_of_two_is_removed_and_the_other_serves_on() -> Result<()> {
-    for leads in [false, true] {
+    for (leads, asked_itself) in [(false, false), (false, true), (true, true)] {
         let mut members = Members::start_with(&Program::Quorate(binary()?), 2, &[]).await?;
-        let outcome = remove_one_of_two(&mut members, leads).await;
-        outcome.map_err(|error| anyhow!("leads: {leads}: {error:#}\n{}", members.log_tails()))?;
+        let outcome = remove_one_of_two(&mut members, leads, asked_itself).await;
+        outcome.map_err(|error| {
+            anyhow!(
+                "leads: {leads}, asked itself: {asked_itself}: {error:#}\n{}",
+                members.log_tails()
+            )
+        })?;
         members.stop().await?;
     }
     Ok(())
 }
 
 /// The removed one's acknowledgement is needed for its own removal.
-async fn remove_one_of_two(members: &mut Members, leads: bool) -> Result<()> {
+async fn remove_one_of_two(members: &mut Members, leads: bool, asked_itself: bool) -> Result<()> {
     let leader = members.leader().await?;
     let (leaving, staying) = if leads {
         (leader, 1 - leader)
@@ -147,7 +152,8 @@ async fn remove_one_of_two(members: &mut Members, leads: bool) -> Result<()> {
         (1 - leader, leader)
     };
     step("a member is removed, and ends", async {
-        remove(&members.path(staying), members.peer_url(leaving)).await?;
+        let asked = if asked_itself { leaving } else { staying };
+        remove(&members.path(asked), members.peer_url(leaving)).await?;
         members.wait_ended(leaving).await
     })
     .await?;

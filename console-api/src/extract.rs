@@ -1,5 +1,7 @@
 //! Extractors that answer with problems instead of plain text, and that point at the field that is wrong.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request};
@@ -10,15 +12,17 @@ use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
 use crate::language::{current, text};
-use crate::limits::{BODY_DEADLINE, MAX_BODY_BYTES};
+use crate::limits::{BODY_DEADLINE_SECONDS, MAX_BODY_BYTES};
 use crate::problem::Problem;
 use crate::strict::Strict;
 
 /// A JSON body of type `T`. Unknown fields, wrong types and values out of range are 422 with a pointer, broken JSON is 400,
-/// another media type 415, more than `MAX_BYTES` 413.
-pub(crate) struct Body<T, const MAX_BYTES: usize = MAX_BODY_BYTES>(pub T);
+/// another media type 415, more than `MAX_BYTES` 413, what takes more than `SECONDS` 408.
+pub(crate) struct Body<T, const MAX_BYTES: usize = MAX_BODY_BYTES, const SECONDS: u64 = BODY_DEADLINE_SECONDS>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync, const MAX_BYTES: usize> FromRequest<S> for Body<T, MAX_BYTES> {
+impl<T: DeserializeOwned, S: Send + Sync, const MAX_BYTES: usize, const SECONDS: u64> FromRequest<S>
+    for Body<T, MAX_BYTES, SECONDS>
+{
     type Rejection = Problem;
 
     async fn from_request(mut request: Request, state: &S) -> Result<Self, Problem> {
@@ -30,8 +34,8 @@ impl<T: DeserializeOwned, S: Send + Sync, const MAX_BYTES: usize> FromRequest<S>
                 text(edge::UNSUPPORTED_MEDIA_TYPE, &[]),
             ));
         }
-        let body = tokio::time::timeout(BODY_DEADLINE, Bytes::from_request(request, state)).await;
-        let body = body.map_err(|_| slow_body())?.map_err(|rejection| {
+        let body = tokio::time::timeout(Duration::from_secs(SECONDS), Bytes::from_request(request, state)).await;
+        let body = body.map_err(|_| slow_body(SECONDS))?.map_err(|rejection| {
             if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
                 return body_too_large(MAX_BYTES);
             }
@@ -54,8 +58,8 @@ pub(crate) fn body_too_large(maximum_bytes: usize) -> Problem {
     )
 }
 
-fn slow_body() -> Problem {
-    let detail = text(edge::BODY_TIMED_OUT, &[("seconds", &BODY_DEADLINE.as_secs())]);
+fn slow_body(seconds: u64) -> Problem {
+    let detail = text(edge::BODY_TIMED_OUT, &[("seconds", &seconds)]);
     Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timed-out", detail)
 }
 

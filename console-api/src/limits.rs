@@ -87,8 +87,10 @@ pub(crate) const MAX_REQUESTS_PER_CONNECTION: u32 = 32;
 pub(crate) const TLS_HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 /// Time for the headers of a request.
 pub(crate) const HEADER_DEADLINE: Duration = Duration::from_secs(10);
-/// Time for the body of a request.
-pub(crate) const BODY_DEADLINE: Duration = Duration::from_secs(30);
+/// Time for the body of a request, in seconds.
+pub(crate) const BODY_DEADLINE_SECONDS: u64 = 30;
+/// Time for the body of a login, which holds one of the few places of its address, in seconds.
+pub(crate) const LOGIN_BODY_DEADLINE_SECONDS: u64 = 5;
 /// Time that requests in flight get when the server stops.
 pub(crate) const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 /// `Retry-After` of answers that a little patience cures, in seconds.

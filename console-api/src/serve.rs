@@ -60,7 +60,7 @@ pub async fn serve_https(
         match accepted {
             Ok((stream, peer)) => {
                 let Some(of_source) = of_source.take(&source_key(peer.ip())) else {
-                    tracing::warn!(%peer, "console connection refused: {MAX_CONNECTIONS_PER_SOURCE} of its address are open");
+                    tracing::debug!(%peer, "console connection refused: {MAX_CONNECTIONS_PER_SOURCE} of its address are open");
                     continue;
                 };
                 let connection = Connection {

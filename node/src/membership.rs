@@ -128,8 +128,10 @@ impl Membership {
                 self.check_remove(&nodes, node)?;
                 self.propose(Command::RemoveNode(RemoveNode { node: id })).await?;
                 // The one that leads hands leadership over and is removed by its successor (`reconcilers::members`).
-                if id != self.handle.node_id() {
-                    self.handle.remove(vec![id], CHANGE_DEADLINE).await?;
+                if id != self.handle.node_id()
+                    && let Err(error) = self.handle.remove(vec![id], CHANGE_DEADLINE).await
+                {
+                    tracing::warn!(node = id, "removed, and still in consensus for now: {error}");
                 }
                 Ok(id)
             }
@@ -315,6 +317,7 @@ fn shares_url<'a>(mut nodes: impl Iterator<Item = &'a NodeRecord>, urls: &[Strin
 #[tonic::async_trait]
 impl MemberKeeper for Membership {
     async fn change(&self, change: MemberChange) -> Result<u64, MemberError> {
+        let leaves = matches!(change, MemberChange::Remove { node } if node == self.handle.node_id());
         let kind = match change {
             MemberChange::Add { peer_urls, learner } => ChangeKind::Add(AddMessage { peer_urls, learner }),
             MemberChange::Remove { node } => ChangeKind::Remove(node),
@@ -328,6 +331,8 @@ impl MemberKeeper for Membership {
         let answer = ChangeAnswer::decode(answer)
             .map_err(|error| CallError::Remote(format!("the leader's answer cannot be understood: {error}")))?;
         match answer.refused {
+            // A member that was removed hears no more of what is committed.
+            None if leaves => Ok(answer.node),
             None => {
                 self.handle.read_index(CHANGE_DEADLINE).await?;
                 Ok(answer.node)

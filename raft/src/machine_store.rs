@@ -81,9 +81,9 @@ pub(crate) struct StateMachine<RT: AsyncRuntime> {
     measures: Arc<Measures>,
     last_applied: Option<LogId>,
     membership: StoredMembership,
-    /// The snapshot that was read and found whole last: a peer that cannot be reached has openraft ask for it many times a
-    /// second, and no entry is applied meanwhile.
-    whole: Option<Snapshot>,
+    /// Name, length and content of the snapshot that was read and found whole last: a peer that cannot be reached has openraft
+    /// ask for it many times a second, and no entry is applied meanwhile.
+    whole: Option<(String, u64, SnapshotMeta)>,
 }
 
 /// Why the node cannot start from its snapshots.
@@ -383,9 +383,11 @@ impl<RT: AsyncRuntime> RaftStateMachine<TypeConfig<RT>> for StateMachine<RT> {
         let whole = self.whole.take();
         let current = run(self.store.as_ref(), move || {
             for snapshot in store.list()? {
-                let known = whole.as_ref().map(|whole| &whole.snapshot);
-                if known.is_some_and(|known| (&known.name, known.length) == (&snapshot.name, snapshot.length)) {
-                    return Ok(whole);
+                if let Some((name, length, meta)) = &whole
+                    && (name, *length) == (&snapshot.name, snapshot.length)
+                {
+                    let meta = meta.clone();
+                    return Ok(Some(Snapshot { meta, snapshot }));
                 }
                 let verified = verify_snapshot(&mut (snapshot.open)(0)?, &cluster_id);
                 match verified {
@@ -396,7 +398,10 @@ impl<RT: AsyncRuntime> RaftStateMachine<TypeConfig<RT>> for StateMachine<RT> {
             Ok(None)
         })
         .await?;
-        self.whole.clone_from(&current);
+        self.whole = current.as_ref().map(|current| {
+            let Snapshot { meta, snapshot } = current;
+            (snapshot.name.clone(), snapshot.length, meta.clone())
+        });
         Ok(current)
     }
 }

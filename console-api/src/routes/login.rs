@@ -11,7 +11,7 @@ use crate::context::ApiContext;
 use crate::dto::{LoginBody, LoginView, MeView, rfc3339};
 use crate::extract::Body;
 use crate::language::text;
-use crate::limits::{MAX_LOGIN_BODY_BYTES, MAX_NAME_CHARACTERS, MAX_PASSWORD_BYTES};
+use crate::limits::{LOGIN_BODY_DEADLINE_SECONDS, MAX_LOGIN_BODY_BYTES, MAX_NAME_CHARACTERS, MAX_PASSWORD_BYTES};
 use crate::places::Place;
 use crate::problem::Problem;
 
@@ -22,7 +22,7 @@ pub(crate) async fn login(
     State(context): State<ApiContext>,
     // Before the body is read: whoever has not logged in yet takes little.
     place: LoginPlace,
-    Body(body): Body<LoginBody, MAX_LOGIN_BODY_BYTES>,
+    Body(body): Body<LoginBody, MAX_LOGIN_BODY_BYTES, LOGIN_BODY_DEADLINE_SECONDS>,
 ) -> Result<Json<LoginView>, Problem> {
     let source = place.source.as_str();
     if body.user.chars().count() > MAX_NAME_CHARACTERS || body.password.len() > MAX_PASSWORD_BYTES {

@@ -223,14 +223,15 @@ pub(crate) async fn list_audit(
 ) -> Result<Json<Page<AuditView>>, Problem> {
     let window = Window::parse(query.cursor.as_deref(), query.limit, query.since.as_deref())?;
     let read = context.read(query.serializable, |state| {
+        let sight = AuditSight::of(state, &caller);
         let admits = |record: &&AuditRecord| {
             record.sequence < window.below
                 // Wall time is that of whoever led, and may go back from one record to the next.
                 && record.wall_ms >= window.since_ms
-                && may_see_record(state, &caller, record)
                 && wants(&query.code, Some(record.code.clone()))
                 && wants(&query.actor, Some(record.actor.clone()))
                 && wants(&query.object, record.object.map(|id| id.to_string()))
+                && sight.covers(state, &caller, record)
         };
         let newest_first = state.audit().iter().rev();
         page(newest_first.filter(admits), window.limit, |record| record.sequence)
@@ -238,19 +239,37 @@ pub(crate) async fn list_audit(
     Ok(Json(read.await?))
 }
 
-/// Everybody's records are for administrators, one's own for everybody else. A token that is bound to applications sees of them
-/// what happened to these applications and their monitors.
-fn may_see_record(state: &quorate_machine::State, caller: &Caller, record: &AuditRecord) -> bool {
-    if may_see(state, caller, Object::OwnedBy("")) {
-        return true;
+/// Which audit records somebody sees: administrators everybody's, everybody else those of their own. A token that is bound to
+/// applications sees of them what happened to these applications and their monitors.
+enum AuditSight {
+    All,
+    Own,
+    OwnWithin,
+}
+
+impl AuditSight {
+    fn of(state: &quorate_machine::State, caller: &Caller) -> Self {
+        let token = caller.token.and_then(|id| state.api_token(&id));
+        if may_see(state, caller, Object::OwnedBy("")) {
+            Self::All
+        } else if token.is_some_and(|token| !token.applications.is_empty()) {
+            Self::OwnWithin
+        } else {
+            Self::Own
+        }
     }
-    let bound = caller.token.and_then(|id| state.api_token(&id));
-    let within = || {
-        let id = record.object?;
-        let application = state.application(&id).map(|found| found.as_object());
-        application.or_else(|| state.monitor(&id).map(|found| found.as_object()))
-    };
-    record.actor.strip_prefix("user:") == Some(&caller.user)
-        && (bound.is_none_or(|token| token.applications.is_empty())
-            || within().is_some_and(|object| may_see(state, caller, object)))
+
+    fn covers(&self, state: &quorate_machine::State, caller: &Caller, record: &AuditRecord) -> bool {
+        let own = || record.actor.strip_prefix("user:") == Some(&caller.user);
+        let within = || {
+            let id = record.object?;
+            let application = state.application(&id).map(|found| found.as_object());
+            application.or_else(|| state.monitor(&id).map(|found| found.as_object()))
+        };
+        match self {
+            Self::All => true,
+            Self::Own => own(),
+            Self::OwnWithin => own() && within().is_some_and(|object| may_see(state, caller, object)),
+        }
+    }
 }

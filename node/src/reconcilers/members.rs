@@ -161,13 +161,14 @@ async fn align_node(
         return handle.add_learner(node.id, member, CHANGE_DEADLINE).await;
     };
     if present.peer != member.peer {
-        tracing::info!(
-            node = node.id,
-            from = present.peer,
-            to = member.peer,
-            "a node has moved"
-        );
-        handle.update_member(node.id, member, CHANGE_DEADLINE).await?;
+        // The registry of a leader that has just begun may be older than consensus.
+        handle.read_index(CHANGE_DEADLINE).await?;
+        let now = handle.read(|state| state.node(node.id).map(|node| peer_address(&node.peer)));
+        let known = handle.members().remove(&node.id).map(|known| known.peer);
+        if now.as_ref() == Some(&member.peer) && known.is_some() && known != now {
+            tracing::info!(node = node.id, from = known, to = now, "a node has moved");
+            handle.update_member(node.id, member, CHANGE_DEADLINE).await?;
+        }
     }
     let caught_up = |applied| commits.has_caught_up(applied);
     let votes = handle.status().borrow().voters.contains(&node.id);
