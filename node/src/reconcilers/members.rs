@@ -160,7 +160,8 @@ async fn align_node(
         tracing::info!(node = node.id, "a new node becomes a learner");
         return handle.add_learner(node.id, member, CHANGE_DEADLINE).await;
     };
-    if present.peer != member.peer {
+    // A record without an address says nothing of where the node is.
+    if !member.peer.is_empty() && present.peer != member.peer {
         // The registry of a leader that has just begun may be older than consensus.
         handle.read_index(CHANGE_DEADLINE).await?;
         let now = handle.read(|state| state.node(node.id).map(|node| peer_address(&node.peer)));
